@@ -1,0 +1,129 @@
+//! Institutions: one bank each, described by a profile (a TOML file, no code).
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A bank's profile: the file `institutions/<id>.toml`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Institution {
+    /// The file's name without `.toml`; filled in when the file is read.
+    #[serde(skip)]
+    pub id: String,
+    /// What people call the bank.
+    pub name: String,
+    /// ISO 3166 letters.
+    pub country: String,
+    /// Name of the connector that speaks to it.
+    pub connector: String,
+    /// IANA name; the bank's days and its schedule window are in it.
+    #[serde(default = "utc")]
+    pub time_zone: String,
+    /// Name to base URL, used by the connector's routes.
+    pub origins: BTreeMap<String, String>,
+    /// Whatever the connector documents; handed to it as JSON.
+    #[serde(default)]
+    pub settings: toml::Table,
+    /// POST routes outside login that the operator allows, by route name.
+    #[serde(default)]
+    pub allow_post: Vec<String>,
+    /// When to ask.
+    #[serde(default)]
+    pub schedule: ScheduleProfile,
+    /// How much to ask.
+    #[serde(default)]
+    pub limits: LimitsProfile,
+}
+
+fn utc() -> String {
+    "UTC".to_owned()
+}
+
+/// When to ask a bank.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct ScheduleProfile {
+    /// Minutes between syncs of one connection.
+    pub interval_minutes: u32,
+    /// A cron expression (seconds first) in the bank's time zone: each firing opens a window, and
+    /// connections are spread over it. Replaces the interval.
+    pub cron: Option<String>,
+    /// How long a cron window stays open.
+    pub window_minutes: u32,
+}
+
+impl Default for ScheduleProfile {
+    fn default() -> Self {
+        Self { interval_minutes: 60, cron: None, window_minutes: 60 }
+    }
+}
+
+/// How much to ask of a bank.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct LimitsProfile {
+    /// Days of history that the bank gives.
+    pub history_days: u32,
+    /// Days before the last reading that are read again, since entries arrive late.
+    pub overlap_days: u32,
+    /// Seconds between two readings of one account; on-demand calls before that get 429.
+    pub min_interval_s: u32,
+    /// Connections of this institution synced at the same time by this process.
+    pub concurrency: u32,
+}
+
+impl Default for LimitsProfile {
+    fn default() -> Self {
+        Self { history_days: 90, overlap_days: 14, min_interval_s: 0, concurrency: 16 }
+    }
+}
+
+impl Institution {
+    /// Reads and checks a profile. `id` is the file's name without `.toml`. The sentence of the
+    /// error says what to change.
+    pub fn parse(id: &str, text: &str) -> Result<Self, String> {
+        let fail = |what: String| Err(format!("institutions/{id}.toml: {what}"));
+        if !super::is_name(id) {
+            return fail("the file's name must be lower-case letters, digits and \"-\"".into());
+        }
+        let mut profile: Self =
+            toml::from_str(text).map_err(|error| format!("institutions/{id}.toml: {error}"))?;
+        profile.id = id.to_owned();
+        for (name, origin) in &profile.origins {
+            let url = url::Url::parse(origin).map_err(|error| format!("institutions/{id}.toml: origin \"{name}\": {error}"))?;
+            if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+                return fail(format!("origin \"{name}\" must be an http or https URL"));
+            }
+            if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || origin.ends_with('/') {
+                return fail(format!("origin \"{name}\" must have no query, fragment, user or trailing slash"));
+            }
+        }
+        if profile.time_zone.parse::<chrono_tz::Tz>().is_err() {
+            return fail(format!("time-zone \"{}\" is not an IANA name such as \"Europe/London\"", profile.time_zone));
+        }
+        if let Some(cron) = &profile.schedule.cron {
+            if let Err(error) = cron.parse::<cron::Schedule>() {
+                return fail(format!("schedule.cron: {error}"));
+            }
+        }
+        if !(1..=7 * 24 * 60).contains(&profile.schedule.interval_minutes) {
+            return fail("schedule.interval-minutes must be 1 to 10080 (a week)".into());
+        }
+        if !(1..=24 * 60).contains(&profile.schedule.window_minutes) {
+            return fail("schedule.window-minutes must be 1 to 1440 (a day)".into());
+        }
+        let limits = &profile.limits;
+        if !(1..=3650).contains(&limits.history_days) || limits.overlap_days > limits.history_days {
+            return fail("limits.history-days must be 1 to 3650, and overlap-days not more than that".into());
+        }
+        if !(1..=10_000).contains(&limits.concurrency) {
+            return fail("limits.concurrency must be 1 to 10000".into());
+        }
+        Ok(profile)
+    }
+
+    /// What the connector is told: JSON of `origins` and `settings`.
+    pub fn for_connector(&self) -> String {
+        serde_json::json!({ "origins": self.origins, "settings": self.settings }).to_string()
+    }
+}

@@ -1,0 +1,28 @@
+//! The words of the domain, as types: ids, money, time, accounts, transactions, syncs, events, and
+//! the requests and replies a connector speaks in.
+//!
+//! Must not know: wasmtime, sqlx, axum, HTTP clients, the clock. No I/O; time comes as an argument.
+
+mod account;
+mod connection;
+mod event;
+mod exchange;
+mod id;
+mod institution;
+mod manifest;
+mod money;
+mod sync;
+mod time;
+mod transaction;
+
+pub use account::*;
+pub use connection::*;
+pub use event::*;
+pub use exchange::*;
+pub use id::*;
+pub use institution::*;
+pub use manifest::*;
+pub use money::*;
+pub use sync::*;
+pub use time::*;
+pub use transaction::*;

@@ -1,0 +1,182 @@
+//! Transactions and balances as we keep them: checked, in minor units.
+
+use super::{AccountId, Money, SyncId, Timestamp, TransactionId};
+use chrono::NaiveDate;
+use serde::{Deserialize, Serialize};
+
+/// Is the money already moved?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TransactionStatus {
+    /// Announced; amount, date and id may still change, or it may vanish.
+    Pending,
+    /// In the books of the bank.
+    Booked,
+}
+
+/// What the bank promises about an id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IdStability {
+    /// Never changes and is never used again.
+    Immutable,
+    /// May change, typically until booked.
+    Provisional,
+    /// Made from a position in a list.
+    Positional,
+    /// There is none.
+    None,
+}
+
+/// One row of a bank's statement, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transaction {
+    /// The bank's id: a claim, at most 256 bytes.
+    pub bank_id: Option<String>,
+    /// What the bank promises about `bank_id`.
+    pub stability: IdStability,
+    /// The id of the pending row that this one replaces, if the bank says so.
+    pub supersedes: Option<String>,
+    /// Pending or booked.
+    pub status: TransactionStatus,
+    /// The bank's booking date.
+    pub booked_on: Option<NaiveDate>,
+    /// The bank's value date.
+    pub valued_on: Option<NaiveDate>,
+    /// Positive when money arrives.
+    pub money: Money,
+    /// The narration.
+    pub text: String,
+    /// Who paid or was paid.
+    pub counterparty: Option<String>,
+    /// Minor units of the account after this row, if the bank gives it.
+    pub balance_after: Option<i64>,
+    /// A JSON object with whatever else the bank said.
+    pub details: String,
+}
+
+/// What a balance means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BalanceKind {
+    /// The sum of booked rows: the only kind that proves a statement.
+    Booked,
+    /// What the customer can spend.
+    Available,
+    /// At the start of a statement.
+    Opening,
+    /// At the end of a statement.
+    Closing,
+    /// Booked and pending.
+    Expected,
+}
+
+/// A balance as the bank gave it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Balance {
+    /// What it means.
+    pub kind: BalanceKind,
+    /// How much.
+    pub money: Money,
+    /// When, as the bank said.
+    pub as_of: Option<Timestamp>,
+    /// Pending rows are in the amount.
+    pub includes_pending: bool,
+}
+
+/// Days from `since` to `until`, both inclusive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// First day.
+    pub since: NaiveDate,
+    /// Last day.
+    pub until: NaiveDate,
+}
+
+impl Window {
+    /// Is the day inside?
+    pub fn contains(&self, day: NaiveDate) -> bool {
+        self.since <= day && day <= self.until
+    }
+}
+
+/// What a reading proved it has seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Coverage {
+    /// All rows of the window, as opposed to only what changed.
+    pub snapshot: bool,
+    /// Which days.
+    pub window: Window,
+    /// Which rows.
+    pub statuses: Vec<TransactionStatus>,
+    /// Read to its end.
+    pub complete: bool,
+}
+
+/// What happened to a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeKind {
+    /// New to us.
+    Added,
+    /// Known, and now different.
+    Modified,
+    /// The bank no longer has it.
+    Removed,
+}
+
+/// One entry of an account's history: `seq` is gap-free, starting at 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Its place in the account's history.
+    pub seq: i64,
+    /// Which transaction.
+    pub transaction: TransactionId,
+    /// What happened.
+    pub kind: ChangeKind,
+    /// As we had it; none for `added`.
+    pub before: Option<Transaction>,
+    /// As it is now; none for `removed`.
+    pub after: Option<Transaction>,
+    /// When we committed to it.
+    pub observed_at: Timestamp,
+    /// Which sync saw it.
+    pub sync: SyncId,
+}
+
+/// A transaction that we hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredTransaction {
+    /// Ours, stable for ever.
+    pub id: TransactionId,
+    /// What the bank said last.
+    pub transaction: Transaction,
+    /// When it was first seen.
+    pub first_seen_at: Timestamp,
+    /// When it last changed.
+    pub changed_at: Timestamp,
+    /// The `seq` of its last change.
+    pub last_seq: i64,
+    /// In how many complete readings in a row it was missing.
+    pub missed: i16,
+}
+
+/// The account a transaction belongs to, for those who hold only the id.
+impl StoredTransaction {
+    /// Shorthand for `id.account`.
+    pub fn account(&self) -> AccountId {
+        self.id.account
+    }
+}
+
+/// Did the bank's own balance agree with the changes?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Proof {
+    /// Old booked balance plus changes of booked rows equals the new booked balance.
+    Proved,
+    /// There was nothing to compare with (a first sync, or no booked balance).
+    Unproved,
+    /// They differ, also after the balance was read again.
+    Contradicted,
+}
