@@ -8,8 +8,18 @@
 //! `main` → `cli` → `app` → {`api`, `sync`, `webhook`} → {`sandbox`, `store`} → {`vault`, `egress`,
 //! `clock`, `telemetry`, `ledger`} → `model`. A test in `tests/it/walls.rs` holds these arrows.
 
+pub mod api;
+pub mod app;
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod egress;
+pub mod ledger;
 pub mod model;
+pub mod nudge;
+pub mod sandbox;
 pub mod store;
+pub mod sync;
+pub mod telemetry;
 pub mod vault;
+pub mod webhook;

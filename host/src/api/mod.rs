@@ -1,0 +1,1 @@
+//! Every route on one page. The only module that knows axum.

@@ -1,0 +1,1 @@
+//! What changed? Pure: no I/O, no clock, no async.

@@ -1,0 +1,1 @@
+//! Webhooks: sign, send, retry.
