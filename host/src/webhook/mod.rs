@@ -1,1 +1,3 @@
 //! Webhooks: sign, send, retry.
+
+pub mod payload;
