@@ -5,6 +5,7 @@
 //! recognises a repetition by its `webhook-id`. Must not know: banks, connectors, how a sync works.
 
 mod deliver;
+pub mod payload;
 mod permits;
 pub mod schedule;
 pub mod sign;

@@ -1,0 +1,529 @@
+//! `/v1/connections`: customers' links to their banks.
+
+use crate::api::cursor::Cursor;
+use crate::api::extract::{Ask, Body, Id, PathId, SecretText};
+use crate::api::gate::Caller;
+use crate::api::problem::{Answer, Code, Problem};
+use crate::api::schema::{self, Page};
+use crate::api::{Api, key};
+use crate::app::Bank;
+use crate::model::{
+    self, ConnectionId, ConnectionState, NewConsent, NewCredential, Timestamp, ValueKind,
+};
+use crate::store;
+use crate::webhook::payload;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::LOCATION;
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use utoipa::{IntoParams, ToSchema};
+
+/// Bytes of one credential: certificates and tokens have up to about four kilobytes.
+const CREDENTIAL_BYTES_MAX: usize = 8 * 1024;
+/// Credentials of one connection: the largest connectors declare about ten.
+const CREDENTIALS_MAX: usize = 32;
+/// Bytes of a customer reference, consent reference, scope or way of consent: names, not documents.
+const TEXT_BYTES_MAX: usize = 256;
+/// Scopes of a consent: UK Open Banking knows about twenty.
+const SCOPES_MAX: usize = 64;
+/// How far the caller's clock may be ahead of ours.
+const CLOCK_SKEW_MAX: Duration = Duration::from_secs(300);
+
+/// A customer's link to a bank.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Connection {
+    /// Ours.
+    #[schema(value_type = String, example = "con_06f5k8d9t3e4h7z2m1p0q8r6vw")]
+    id: ConnectionId,
+    /// Which bank.
+    institution_id: String,
+    /// Your own name for the customer.
+    customer_ref: Option<String>,
+    /// Kept up to date, or waiting for the customer.
+    #[schema(schema_with = schema::connection_state)]
+    state: ConnectionState,
+    /// Why it is not active, as a code.
+    reason: Option<String>,
+    /// The bank's list of accounts was read since credentials were handed in.
+    accounts_listed: bool,
+    /// When it was created.
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    /// What to do now, in a sentence.
+    next_step: &'static str,
+}
+
+/// A customer's link to a bank, with what the customer agreed to.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ConnectionWithConsent {
+    /// The link.
+    #[serde(flatten)]
+    connection: Connection,
+    /// The consent in force, or the last one.
+    consent: Option<ConsentShown>,
+}
+
+/// What a customer agreed to.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ConsentShown {
+    /// When it was given.
+    #[schema(value_type = String, format = DateTime)]
+    granted_at: Timestamp,
+    /// When it ends by itself.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+    /// The permissions, in the bank's words.
+    scopes: Vec<String>,
+    /// How it was given.
+    how: String,
+    /// Your or the bank's reference.
+    reference: Option<String>,
+    /// When it ended.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    ended_at: Option<Timestamp>,
+    /// Why it ended.
+    end_reason: Option<String>,
+}
+
+/// What a customer agreed to.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConsentGiven {
+    /// When it was given.
+    #[schema(value_type = String, format = DateTime)]
+    granted_at: Timestamp,
+    /// When it ends by itself, if the bank said so.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+    /// The permissions, in the bank's words.
+    #[schema(max_items = 64, example = json!(["ReadAccountsDetail", "ReadBalances", "ReadTransactionsDetail"]))]
+    scopes: Vec<String>,
+    /// How it was given, in your words.
+    #[schema(example = "redirect", max_length = 256)]
+    how: String,
+    /// Your or the bank's reference.
+    #[serde(default)]
+    #[schema(max_length = 256)]
+    reference: Option<String>,
+}
+
+/// A link to create.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConnectionRequest {
+    /// Which bank: see `GET /v1/institutions`.
+    #[schema(example = "demo-bank")]
+    institution_id: String,
+    /// Your own name for the customer; erased with the connection.
+    #[serde(default)]
+    #[schema(max_length = 256)]
+    customer_ref: Option<String>,
+    /// Name to value, as the institution lists them; at most 32 of 8 KiB each.
+    #[schema(value_type = BTreeMap<String, String>, example = json!({"refresh-token": "…"}))]
+    credentials: BTreeMap<String, SecretText>,
+    /// When a credential stops working, where that is known.
+    #[serde(default)]
+    #[schema(value_type = BTreeMap<String, String>)]
+    credential_expiry: BTreeMap<String, Timestamp>,
+    /// What the customer agreed to.
+    consent: ConsentGiven,
+}
+
+/// Fresh credentials for a link.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reauthorisation {
+    /// Name to value; all old ones are dropped.
+    #[schema(value_type = BTreeMap<String, String>, example = json!({"refresh-token": "…"}))]
+    credentials: BTreeMap<String, SecretText>,
+    /// When a credential stops working, where that is known.
+    #[serde(default)]
+    #[schema(value_type = BTreeMap<String, String>)]
+    credential_expiry: BTreeMap<String, Timestamp>,
+    /// The new consent. May be left out only while the old one is in force.
+    #[serde(default)]
+    consent: Option<ConsentGiven>,
+}
+
+/// Which connections to list.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Filter {
+    /// Only those of this customer.
+    customer_ref: Option<String>,
+    /// Only those at this bank.
+    institution_id: Option<String>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+    /// Rows of the page: 1 to 500, 100 by default.
+    limit: Option<u32>,
+}
+
+/// Link a customer's bank
+///
+/// The first sync starts at once: the accounts are listed by `GET /v1/accounts?connection_id=` when it has
+/// read them, and `account.updated` tells of each.
+#[utoipa::path(post, path = "/v1/connections", operation_id = "create_connection", tag = "connections",
+    params(("Idempotency-Key" = Option<String>, Header, description = "Sent again within 24 h, the request is done once.")),
+    request_body = ConnectionRequest,
+    responses(
+        (status = 201, description = "The link.", body = ConnectionWithConsent,
+            headers(("Location" = String, description = "Its address."))),
+        (status = 409, description = "The bank cannot be asked at the moment.",
+            body = crate::api::problem::ProblemSchema, content_type = "application/problem+json"),
+        (status = 422, description = "A value is against a rule; the detail names it.",
+            body = crate::api::problem::ProblemSchema, content_type = "application/problem+json")))]
+pub async fn create(
+    State(api): State<Api>,
+    caller: Caller,
+    Body(asked): Body<ConnectionRequest>,
+) -> Answer<Response> {
+    let now = api.app.clock.now();
+    let bank = available(&api, &asked.institution_id)?;
+    check_text("customer_ref", asked.customer_ref.as_deref().unwrap_or("-"))?;
+    let credentials = check_credentials(bank, asked.credentials, &asked.credential_expiry, now)?;
+    let consent = check_consent(asked.consent, now)?;
+    let id = ConnectionId::new();
+    let new = store::NewConnection {
+        id,
+        business: caller.business,
+        institution: asked.institution_id,
+        customer_ref: asked.customer_ref,
+        credentials,
+        consent: Some(consent),
+        phase: crate::sync::schedule::phase(id),
+        slot_at: now,
+        due_at: now,
+    };
+    let connection = api.app.store.create_connection(&new, now).await?;
+    api.app.nudge.schedule.notify_one();
+    let location = format!("/v1/connections/{id}");
+    Ok((
+        StatusCode::CREATED,
+        [(LOCATION, location)],
+        with_consent(&api, connection).await?,
+    )
+        .into_response())
+}
+
+/// List connections
+///
+/// Oldest first.
+#[utoipa::path(get, path = "/v1/connections", operation_id = "list_connections", tag = "connections", params(Filter),
+    responses((status = 200, description = "A page.", body = Page<Connection>)))]
+pub async fn list(
+    State(api): State<Api>,
+    caller: Caller,
+    Ask(ask): Ask<Filter>,
+) -> Answer<Json<Page<Connection>>> {
+    let after = ask
+        .cursor
+        .as_deref()
+        .map(ConnectionId::decode)
+        .transpose()?;
+    let (customer, institution) = (ask.customer_ref.as_deref(), ask.institution_id.as_deref());
+    let store = &api.app.store;
+    let page = store
+        .connections(
+            caller.business,
+            customer,
+            institution,
+            after,
+            super::limit(ask.limit),
+        )
+        .await?;
+    Ok(Json(Page::of(
+        page,
+        |last| last.id.encode(),
+        Connection::of,
+    )))
+}
+
+/// Show a connection
+#[utoipa::path(get, path = "/v1/connections/{connection_id}", operation_id = "show_connection", tag = "connections",
+    params(("connection_id" = String, Path, description = "The link's id.")),
+    responses((status = 200, description = "The link.", body = ConnectionWithConsent)))]
+pub async fn show(
+    State(api): State<Api>,
+    caller: Caller,
+    Id(id): Id<ConnectionId>,
+) -> Answer<Json<ConnectionWithConsent>> {
+    let connection = find(&api, caller, id).await?;
+    with_consent(&api, connection).await
+}
+
+/// End a connection
+///
+/// Nothing is asked of the bank any more, `connection.deleted` is sent, and the customer's data is erased.
+#[utoipa::path(delete, path = "/v1/connections/{connection_id}", operation_id = "delete_connection", tag = "connections",
+    params(("connection_id" = String, Path, description = "The link's id.")),
+    responses((status = 204, description = "It has ended.")))]
+pub async fn delete(
+    State(api): State<Api>,
+    caller: Caller,
+    Id(id): Id<ConnectionId>,
+) -> Answer<StatusCode> {
+    let now = api.app.clock.now();
+    let connection = find(&api, caller, id).await?;
+    let event = payload::connection_deleted(caller.business, id, &connection.institution, now);
+    if !api
+        .app
+        .store
+        .delete_connection(caller.business, id, &event, now)
+        .await?
+    {
+        return Err(ConnectionId::unknown());
+    }
+    api.app.nudge.webhooks.notify_one();
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Hand in fresh credentials
+///
+/// After the customer gave a new consent, or when a credential was replaced. Accounts, history and cursors stay.
+#[utoipa::path(post, path = "/v1/connections/{connection_id}/reauthorise", operation_id = "reauthorise_connection",
+    tag = "connections",
+    params(
+        ("connection_id" = String, Path, description = "The link's id."),
+        ("Idempotency-Key" = Option<String>, Header, description = "Sent again within 24 h, the request is done once.")),
+    request_body = Reauthorisation,
+    responses(
+        (status = 200, description = "The link, active again.", body = ConnectionWithConsent),
+        (status = 422, description = "A value is against a rule; the detail names it.",
+            body = crate::api::problem::ProblemSchema, content_type = "application/problem+json")))]
+pub async fn reauthorise(
+    State(api): State<Api>,
+    caller: Caller,
+    Id(id): Id<ConnectionId>,
+    Body(asked): Body<Reauthorisation>,
+) -> Answer<Json<ConnectionWithConsent>> {
+    let now = api.app.clock.now();
+    let connection = find(&api, caller, id).await?;
+    let bank = available(&api, &connection.institution)?;
+    let credentials = check_credentials(bank, asked.credentials, &asked.credential_expiry, now)?;
+    let consent = asked
+        .consent
+        .map(|given| check_consent(given, now))
+        .transpose()?;
+    if consent.is_none() && !consent_in_force(&api, id, now).await? {
+        return Err(Problem::invalid(
+            "consent: the old one is not in force any more; say what the customer agreed to now.",
+        ));
+    }
+    let connection = api
+        .app
+        .store
+        .reauthorise(caller.business, id, &credentials, consent.as_ref(), now)
+        .await?
+        .ok_or_else(ConnectionId::unknown)?;
+    api.app.nudge.schedule.notify_one();
+    with_consent(&api, connection).await
+}
+
+/// One of the caller's connections that has not ended.
+async fn find(api: &Api, caller: Caller, id: ConnectionId) -> Answer<model::Connection> {
+    api.app
+        .store
+        .connection(caller.business, id)
+        .await?
+        .filter(|connection| connection.state != ConnectionState::Deleted)
+        .ok_or_else(ConnectionId::unknown)
+}
+
+async fn consent_in_force(api: &Api, id: ConnectionId, now: Timestamp) -> Answer<bool> {
+    let consent = api.app.store.consent(id).await?;
+    Ok(consent.is_some_and(|consent| {
+        consent.ended_at.is_none() && consent.expires_at.is_none_or(|expires_at| expires_at > now)
+    }))
+}
+
+async fn with_consent(
+    api: &Api,
+    connection: model::Connection,
+) -> Answer<Json<ConnectionWithConsent>> {
+    let consent = api
+        .app
+        .store
+        .consent(connection.id)
+        .await?
+        .map(|consent| ConsentShown {
+            granted_at: consent.granted_at,
+            expires_at: consent.expires_at,
+            scopes: consent.scopes,
+            how: consent.how,
+            reference: consent.reference,
+            ended_at: consent.ended_at,
+            end_reason: consent.end_reason,
+        });
+    Ok(Json(ConnectionWithConsent {
+        connection: Connection::of(connection),
+        consent,
+    }))
+}
+
+fn available<'a>(api: &'a Api, institution: &str) -> Answer<&'a Bank> {
+    let bank = api.app.institutions.get(institution).ok_or_else(|| {
+        Problem::invalid(
+            "institution_id: there is no such institution. GET /v1/institutions shows all.",
+        )
+    })?;
+    match bank.unavailable() {
+        None => Ok(bank),
+        Some(reason) => Err(Problem::new(Code::InstitutionUnavailable, reason)),
+    }
+}
+
+fn check_credentials(
+    bank: &Bank,
+    given: BTreeMap<String, SecretText>,
+    expiry: &BTreeMap<String, Timestamp>,
+    now: Timestamp,
+) -> Answer<Vec<NewCredential>> {
+    let declared: BTreeMap<&str, bool> = bank
+        .manifest()
+        .into_iter()
+        .flat_map(|manifest| &manifest.values)
+        .filter(|value| value.kind == ValueKind::Credential)
+        .map(|value| (value.name.as_str(), value.optional))
+        .collect();
+    let names = || declared.keys().copied().collect::<Vec<_>>().join(", ");
+    if given.len() > CREDENTIALS_MAX {
+        return Err(Problem::invalid(format!(
+            "credentials: at most {CREDENTIALS_MAX}."
+        )));
+    }
+    if given
+        .keys()
+        .any(|name| !declared.contains_key(name.as_str()))
+    {
+        return Err(Problem::invalid(format!(
+            "credentials: this institution takes only {}.",
+            names()
+        )));
+    }
+    if let Some((name, _)) = declared
+        .iter()
+        .find(|(name, optional)| !**optional && !given.contains_key(**name))
+    {
+        return Err(Problem::invalid(format!(
+            "credentials: \"{name}\" is missing; this institution takes {}.",
+            names()
+        )));
+    }
+    for (name, value) in &given {
+        if !(1..=CREDENTIAL_BYTES_MAX).contains(&value.0.reveal().len()) {
+            return Err(Problem::invalid(format!(
+                "credentials: \"{name}\" must have 1 to {CREDENTIAL_BYTES_MAX} bytes."
+            )));
+        }
+    }
+    if expiry.keys().any(|name| !given.contains_key(name)) {
+        return Err(Problem::invalid(
+            "credential_expiry: names a credential that is not in `credentials`.",
+        ));
+    }
+    if let Some((name, _)) = expiry.iter().find(|(_, expires_at)| **expires_at <= now) {
+        return Err(Problem::invalid(format!(
+            "credential_expiry: \"{name}\" has already run out."
+        )));
+    }
+    let with_expiry = |(name, value): (String, SecretText)| {
+        let expires_at = expiry.get(&name).copied();
+        NewCredential {
+            name,
+            value: value.0,
+            expires_at,
+        }
+    };
+    Ok(given.into_iter().map(with_expiry).collect())
+}
+
+fn check_consent(given: ConsentGiven, now: Timestamp) -> Answer<NewConsent> {
+    if given.granted_at > now.plus(CLOCK_SKEW_MAX) {
+        return Err(Problem::invalid("consent.granted_at: lies in the future."));
+    }
+    if given
+        .expires_at
+        .is_some_and(|expires_at| expires_at <= now || expires_at <= given.granted_at)
+    {
+        return Err(Problem::invalid(
+            "consent.expires_at: must lie in the future and after granted_at.",
+        ));
+    }
+    if given.scopes.len() > SCOPES_MAX {
+        return Err(Problem::invalid(format!(
+            "consent.scopes: at most {SCOPES_MAX}."
+        )));
+    }
+    for scope in &given.scopes {
+        check_text("consent.scopes", scope)?;
+    }
+    check_text("consent.how", &given.how)?;
+    check_text(
+        "consent.reference",
+        given.reference.as_deref().unwrap_or("-"),
+    )?;
+    Ok(NewConsent {
+        granted_at: given.granted_at,
+        expires_at: given.expires_at,
+        scopes: given.scopes,
+        how: given.how,
+        reference: given.reference,
+    })
+}
+
+fn check_text(field: &str, text: &str) -> Answer<()> {
+    if (1..=TEXT_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control) {
+        return Ok(());
+    }
+    Err(Problem::invalid(format!(
+        "{field}: must have 1 to {TEXT_BYTES_MAX} bytes and no control characters."
+    )))
+}
+
+impl Connection {
+    fn of(stored: model::Connection) -> Self {
+        Self {
+            next_step: match stored.state {
+                ConnectionState::Active if stored.accounts_listed => {
+                    "Nothing: its accounts are kept up to date."
+                }
+                ConnectionState::Active => {
+                    "Nothing: GET /v1/accounts?connection_id=… lists its accounts once the bank was asked."
+                }
+                ConnectionState::ReauthorisationRequired => {
+                    "Have the customer give consent again, then send the fresh credentials to \
+                     POST /v1/connections/{connection_id}/reauthorise."
+                }
+                ConnectionState::Deleted => "Nothing: it has ended and its data is erased.",
+            },
+            id: stored.id,
+            institution_id: stored.institution,
+            customer_ref: stored.customer_ref,
+            state: stored.state,
+            reason: stored.reason,
+            accounts_listed: stored.accounts_listed,
+            created_at: stored.created_at,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn phases_spread_over_the_whole_interval_and_stay_the_same() {
+        let id = ConnectionId::new();
+        assert_eq!(crate::sync::schedule::phase(id), crate::sync::schedule::phase(id));
+        let quarters: std::collections::BTreeSet<_> =
+            (0..64).map(|_| phase(ConnectionId::new()) >> 30).collect();
+        assert_eq!(quarters.into_iter().collect::<Vec<_>>(), [0, 1, 2, 3]);
+    }
+}
