@@ -1,1 +1,3 @@
 //! Subcommands of `tidegate`.
+
+pub mod connector;

@@ -1,0 +1,3 @@
+//! `tidegate connector …`: what concerns connectors as files.
+
+pub mod build;
