@@ -76,7 +76,9 @@ pub(crate) async fn run(app: &App, lease: &Lease) -> Result<(), StoreError> {
     let opened = open(app, lease).await;
     let mut run = match opened {
         Ok(run) => run,
-        Err((connection, Halt::Failure(failure))) => return outcome::without_connector(app, lease, &connection, failure).await,
+        Err((connection, Halt::Failure(failure))) => {
+            return outcome::without_connector(app, lease, &connection, failure).await;
+        }
         Err((_, Halt::Store(error))) => return Err(error),
     };
     let prepared = match session::ensure_open(&mut run).await {

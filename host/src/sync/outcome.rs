@@ -78,7 +78,11 @@ pub(super) async fn record_failure(
 }
 
 /// What `record_failure` passed on: the connection's other accounts share it.
-pub(super) async fn account_failed(run: &mut Run<'_>, account: &Account, failure: Failure) -> Result<Next, StoreError> {
+pub(super) async fn account_failed(
+    run: &mut Run<'_>,
+    account: &Account,
+    failure: Failure,
+) -> Result<Next, StoreError> {
     let settled = settled_again(run, &failure);
     for (other, head) in super::account::due(run).await? {
         if other.id != account.id && !settled.stopped {
@@ -123,7 +127,8 @@ fn settled_again(run: &Run<'_>, failure: &Failure) -> Settled {
 }
 
 fn retry_at(run: &Run<'_>, retry_after_s: Option<u32>) -> Option<Timestamp> {
-    retry_after_s.map(|seconds| run.app.clock.now().plus(Duration::from_secs(u64::from(seconds)).min(RETRY_AFTER_MAX)))
+    retry_after_s
+        .map(|seconds| run.app.clock.now().plus(Duration::from_secs(u64::from(seconds)).min(RETRY_AFTER_MAX)))
 }
 
 /// Acts on a failure: each kind has its one action.
@@ -173,8 +178,13 @@ async fn stop(run: &mut Run<'_>, settled: &mut Settled) -> Result<(), StoreError
     let now = run.app.clock.now();
     let reason = settled.failure.reason();
     let connection = &run.connection;
-    let event =
-        payload::reauthorisation_required(connection.business, connection.id, &connection.institution, reason, now);
+    let event = payload::reauthorisation_required(
+        connection.business,
+        connection.id,
+        &connection.institution,
+        reason,
+        now,
+    );
     run.app.store.require_reauthorisation(run.lease, reason, &event, now).await?;
     run.app.nudge.webhooks.notify_one();
     run.connection.state = ConnectionState::ReauthorisationRequired;
@@ -312,7 +322,8 @@ pub(super) async fn complete(run: &Run<'_>) -> Result<(), StoreError> {
     let failures = active.clone().map(|(_, head)| head.failures).max();
     // No account yet: the list itself failed or is empty, and is asked for again after a while.
     let due_at = active.map(|(_, head)| head.due_at.max(head.next_allowed_at.unwrap_or(head.due_at))).min();
-    let retry = now.plus(schedule::back_off(&run.bank.institution, run.connection.id.as_bytes(), run.lease.failures));
+    let retry =
+        now.plus(schedule::back_off(&run.bank.institution, run.connection.id.as_bytes(), run.lease.failures));
     let failures = failures.unwrap_or(run.lease.failures.saturating_add(1));
     run.app.store.complete(run.lease, slot, due_at.unwrap_or(retry.min(slot)), failures, now).await
 }
