@@ -16,13 +16,6 @@ const REJECTIONS_ARE_THE_BANKS: i64 = 3;
 /// would end the service.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
 
-/// Does the run go on with the next account?
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Next {
-    Account,
-    Stop,
-}
-
 /// Nothing could be asked of this institution: every due account says why, and waits for its slot.
 pub(super) async fn without_connector(
     app: &App,
@@ -82,7 +75,7 @@ pub(super) async fn account_failed(
     run: &mut Run<'_>,
     account: &Account,
     failure: Failure,
-) -> Result<Next, StoreError> {
+) -> Result<(), StoreError> {
     let settled = settled_again(run, &failure);
     for (other, head) in super::account::due(run).await? {
         if other.id != account.id && !settled.stopped {
@@ -92,8 +85,7 @@ pub(super) async fn account_failed(
             write(run, &other, &head, (id, trigger), &settled).await?;
         }
     }
-    finish(run, &settled).await?;
-    Ok(Next::Stop)
+    finish(run, &settled).await
 }
 
 /// A failure and what was decided about it.
