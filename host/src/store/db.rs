@@ -4,7 +4,10 @@
 //! small `match`es here know which driver answers. Must not know: tables.
 
 use super::{Result, StoreError, dialect::Dialect};
-use crate::model::*;
+use crate::model::{
+    AccountId, ApiKeyId, AttemptId, BusinessId, ConnectionId, ConsentId, DeliveryId, EndpointId, EventId, RegistrationId,
+    SyncId, Timestamp,
+};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, PgPool, Postgres, SqlSafeStr, Sqlite, SqlitePool};

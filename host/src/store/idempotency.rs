@@ -1,7 +1,7 @@
 //! Answers to requests with an `Idempotency-Key`, kept for a day.
 
 use super::db::args;
-use super::{Idempotent, Result, Store, StoreError};
+use super::{Idempotent, Result, Store};
 use crate::model::*;
 use std::time::Duration;
 
@@ -47,14 +47,13 @@ impl Store {
         }
     }
 
-    /// Stores the answer. Bodies may hold ids and one-time secrets, so they are sealed under the business's data key.
+    /// Stores the answer, unless the key was freed meanwhile and another request answered. Bodies may hold ids and
+    /// one-time secrets, so they are sealed under the business's data key.
     pub async fn idempotency_finish(&self, business: BusinessId, key: &str, status: u16, body: &str) -> Result<()> {
         let sealed = self.keys.of(&self.db, business.as_bytes()).await?.seal(BODY, key.as_bytes(), body.as_bytes())?;
         let sql = "UPDATE idempotency SET status = $3, sealed = $4 WHERE business = $1 AND key = $2 AND status IS NULL";
-        match self.db.run(sql, args![business, key, i64::from(status), sealed]).await? {
-            0 => Err(StoreError::Constraint("idempotency_held".to_owned())),
-            _ => Ok(()),
-        }
+        self.db.run(sql, args![business, key, i64::from(status), sealed]).await?;
+        Ok(())
     }
 
     /// Frees a key whose request failed on our side (5xx), so that it can be tried again.
