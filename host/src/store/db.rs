@@ -236,14 +236,6 @@ impl Db {
 }
 
 impl Tx {
-    /// The lock of the one process that serves an SQLite file; none on PostgreSQL, which many serve.
-    pub(super) fn sole_server(&self) -> Result<Option<File>> {
-        match self {
-            Self::Sqlite { path, .. } => lock_file(path).map(Some),
-            Self::Postgres(_) => Ok(None),
-        }
-    }
-
     /// What differs in SQL.
     pub(super) fn dialect(&self) -> Dialect {
         match self {
