@@ -1,1 +1,20 @@
-//! Placeholder.
+//! What the integration tests, the demo and the harnesses stand on. None of it is part of the
+//! service. [`bank`], [`sink`] and [`http`] never call the service's own code: they are what it is
+//! judged by.
+//!
+//! Read the modules in this order: [`bank`] (a bank with a real ledger, an HTTP interface and
+//! faults on request), [`sink`] (a webhook receiver that verifies every signature with the
+//! `standardwebhooks` crate), [`http`] (a client for the service's JSON API), [`postgres`] (a
+//! throw-away PostgreSQL), [`wire`] (a listener whose connections can be cut, bodies that drip), [`world`] (all of it beside the
+//! service, as an operator runs it), [`story`] (the main job, each step verified).
+
+pub mod bank;
+pub mod http;
+pub mod postgres;
+pub mod sink;
+pub mod story;
+mod waiting;
+pub mod wire;
+pub mod world;
+
+pub use waiting::TimedOut;
