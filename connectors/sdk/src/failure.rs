@@ -14,7 +14,11 @@ impl Failure {
         let allowed = |letter: &char| letter.is_ascii_alphanumeric() || "._-[]".contains(*letter);
         Self::Unreadable(Unreadable {
             row: row.and_then(|row| u32::try_from(row).ok()),
-            field: field.chars().filter(allowed).take(FIELD_CHARS_MAX).collect(),
+            field: field
+                .chars()
+                .filter(allowed)
+                .take(FIELD_CHARS_MAX)
+                .collect(),
         })
     }
 
@@ -42,7 +46,13 @@ mod tests {
     #[test]
     fn a_field_never_carries_what_the_contract_forbids() {
         let failure = Failure::unreadable(Some(3), "Amount.Amount = \"£12\"\n");
-        assert_eq!(failure, Failure::Unreadable(Unreadable { row: Some(3), field: "Amount.Amount12".into() }));
+        assert_eq!(
+            failure,
+            Failure::Unreadable(Unreadable {
+                row: Some(3),
+                field: "Amount.Amount12".into()
+            })
+        );
         let Failure::Unreadable(long) = Failure::unreadable(None, &"x".repeat(100)) else {
             unreachable!()
         };

@@ -63,7 +63,10 @@ fn culprit<'a, T: Deserialize<'a>>(text: &'a str, list: &str) -> Result<T, Failu
     let mut path = shown.trim_end_matches('?').trim_end_matches('.').to_owned();
     // Serde names a missing field in its message only; the name is our own struct's.
     let message = error.inner().to_string();
-    if let Some((field, _)) = message.strip_prefix("missing field `").and_then(|rest| rest.split_once('`')) {
+    if let Some((field, _)) = message
+        .strip_prefix("missing field `")
+        .and_then(|rest| rest.split_once('`'))
+    {
         if !path.is_empty() {
             path.push('.');
         }
@@ -76,8 +79,15 @@ fn culprit<'a, T: Deserialize<'a>>(text: &'a str, list: &str) -> Result<T, Failu
 /// `Data.Transaction[3].Amount` below `Data.Transaction` is row 3, field `Amount`.
 fn split<'p>(path: &'p str, list: &str) -> (Option<usize>, &'p str) {
     let in_row = || {
-        let (row, field) = path.strip_prefix(list).filter(|_| !list.is_empty())?.strip_prefix('[')?.split_once(']')?;
-        Some((Some(row.parse().ok()?), field.strip_prefix('.').unwrap_or(field)))
+        let (row, field) = path
+            .strip_prefix(list)
+            .filter(|_| !list.is_empty())?
+            .strip_prefix('[')?
+            .split_once(']')?;
+        Some((
+            Some(row.parse().ok()?),
+            field.strip_prefix('.').unwrap_or(field),
+        ))
     };
     in_row().unwrap_or((None, path))
 }
@@ -102,7 +112,6 @@ mod tests {
     }
     #[derive(Debug, Deserialize)]
     struct Amount {
-        #[allow(dead_code)]
         value: u32,
     }
 
@@ -118,6 +127,7 @@ mod tests {
         let row = document.rows.first().unwrap();
         assert!(matches!(row.name.0, Cow::Borrowed("a")));
         assert!(matches!(row.note.as_ref().unwrap().0, Cow::Borrowed("b")));
+        assert_eq!(row.amount.value, 1);
         let escaped = body.replace("\"a\"", r#""\u00e4""#);
         let document: Document = rows(escaped.as_bytes(), "rows").unwrap();
         assert_eq!(document.rows.first().unwrap().name.as_str(), "ä");
@@ -126,8 +136,16 @@ mod tests {
     #[test]
     fn an_unreadable_row_is_named_by_row_and_field_and_never_by_value() {
         let good = r#"{"name":"a","amount":{"value":1}}"#;
-        check(&format!(r#"{{"rows":[{good},{{"name":"a","amount":{{"value":"secret"}}}}]}}"#), Some(1), "amount.value");
-        check(&format!(r#"{{"rows":[{good},{good},{{"name":"a","amount":{{}}}}]}}"#), Some(2), "amount.value");
+        check(
+            &format!(r#"{{"rows":[{good},{{"name":"a","amount":{{"value":"secret"}}}}]}}"#),
+            Some(1),
+            "amount.value",
+        );
+        check(
+            &format!(r#"{{"rows":[{good},{good},{{"name":"a","amount":{{}}}}]}}"#),
+            Some(2),
+            "amount.value",
+        );
         check(r#"{"rows":[{"amount":{"value":1}}]}"#, Some(0), "name");
         check(r#"{"rows":[7]}"#, Some(0), "");
     }
@@ -149,6 +167,9 @@ mod tests {
     #[test]
     fn a_reply_in_another_charset_is_unreadable() {
         let latin1 = b"{\"rows\":[{\"name\":\"\xe4\",\"amount\":{\"value\":1}}]}";
-        assert_eq!(rows::<Document>(latin1, "rows").unwrap_err(), Failure::unreadable(None, "utf-8"));
+        assert_eq!(
+            rows::<Document>(latin1, "rows").unwrap_err(),
+            Failure::unreadable(None, "utf-8")
+        );
     }
 }

@@ -5,7 +5,7 @@ use super::{Answer, now, table};
 use crate::app::{App, Bank};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::model::{Method, Purpose, Route};
+use crate::model::{Method, Purpose};
 use anyhow::{Context, ensure};
 use clap::Subcommand;
 use std::io::{IsTerminal, Write};
@@ -27,18 +27,13 @@ pub(super) enum Command {
 
 pub(super) async fn run(config: Option<&Path>, command: Command) -> anyhow::Result<Answer> {
     let app = App::build(Config::load(config)?, Clock::system()).await?;
-    let approvals = app.store.approvals().await?;
     match command {
         Command::List => {
             let rows = app.institutions.iter().map(|(id, bank)| {
                 let approved = approvals
                     .get(id)
                     .is_some_and(|fingerprint| *fingerprint == bank.fingerprint);
-                let state = match (&bank.unavailable, approved) {
-                    (Some(why), _) => why.clone(),
-                    (None, true) => "approved".to_owned(),
-                    (None, false) => format!("run `tidegate institution approve {id}`"),
-                };
+                let state = bank.unavailable().unwrap_or_else(|| "approved".to_owned());
                 vec![
                     id.clone(),
                     bank.institution.connector.clone(),
@@ -66,7 +61,7 @@ pub(super) async fn run(config: Option<&Path>, command: Command) -> anyhow::Resu
                     .unwrap_or("its connector is not loaded")
             );
             let shown = describe(bank);
-            if approvals.get(&institution) == Some(&bank.fingerprint) {
+            if app.store.approvals().await?.get(&institution) == Some(&bank.fingerprint) {
                 return Answer::good(format!("{shown}\nalready approved"));
             }
             if !yes && !confirmed(&shown)? {
@@ -88,33 +83,15 @@ pub(super) async fn run(config: Option<&Path>, command: Command) -> anyhow::Resu
     }
 }
 
-/// POST routes that read need a word of their own: a token that reads can also register a webhook or pay.
-fn needs_allow_post(route: &Route, bank: &Bank) -> bool {
-    route.method == Method::Post
-        && route.purpose != Purpose::Login
-        && !bank.institution.allow_post.contains(&route.name)
-}
-
 fn describe(bank: &Bank) -> String {
     let id = &bank.institution.id;
-    let label = bank
-        .manifest
-        .as_ref()
-        .map_or_else(String::new, |one| format!("{} {}", one.name, one.version));
-    let mut text = format!(
-        "{} ({id}), connector {label}, may be asked:\n",
-        bank.institution.name
-    );
+    let label = bank.manifest().map_or_else(String::new, |one| format!("{} {}", one.name, one.version));
+    let mut text = format!("{} ({id}), connector {label}, may be asked:\n", bank.institution.name);
     for route in &bank.routes {
-        text.push_str("  ");
-        text.push_str(&route.line());
-        if needs_allow_post(route, bank) {
-            text.push_str(&format!(
-                "\n    denied until institutions/{id}.toml says allow-post = [\"{}\"]",
-                route.name
-            ));
-        }
-        text.push('\n');
+        // A token that reads may also be able to pay, hence the emphasis.
+        let writes = route.method != Method::Get && route.purpose != Purpose::Login;
+        let mark = if writes { "  <- writes; allowed by `allow-post` in the profile" } else { "" };
+        text.push_str(&format!("  {}{mark}\n", route.line()));
     }
     text.push_str(&format!("fingerprint {}", bank.fingerprint));
     text

@@ -6,7 +6,7 @@
 
 mod api_key;
 mod business;
-mod connector;
+pub mod connector;
 mod institution;
 mod migrate;
 mod registration;

@@ -346,7 +346,7 @@ mod tests {
             file,
             &[
                 ("TIDEGATE_LISTEN", "[::1]:2"),
-                ("TIDEGATE_TEST_X", "ignored"),
+                ("TIDEGATE_TESTS_X", "ignored"),
             ],
         )
         .unwrap();

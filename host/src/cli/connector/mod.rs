@@ -1,5 +1,6 @@
 //! `tidegate connector`: for authors of connectors. Needs no configuration and no database.
 
+pub mod build;
 mod inspect;
 
 use super::Answer;
@@ -11,6 +12,14 @@ use std::path::PathBuf;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Compile a connector's crate into the one file that the service loads
+    Build {
+        /// Its folder, with Cargo.toml and connector.toml
+        dir: PathBuf,
+        /// Folder for NAME.wasm
+        #[arg(long, value_name = "DIR", default_value = "connectors")]
+        out: PathBuf,
+    },
     /// Show what a component is, what it would be granted, and whether it would load
     Inspect {
         /// A connector (*.wasm)
@@ -23,6 +32,10 @@ pub(super) enum Command {
 
 pub(super) fn run(command: Command) -> anyhow::Result<Answer> {
     match command {
+        Command::Build { dir, out } => {
+            let file = build::build(&dir, &out)?;
+            Answer::good(file.display().to_string())
+        }
         Command::Inspect { file } => {
             let component = std::fs::read(&file)
                 .with_context(|| format!("{} could not be read", file.display()))?;
