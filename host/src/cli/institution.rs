@@ -30,9 +30,6 @@ pub(super) async fn run(config: Option<&Path>, command: Command) -> anyhow::Resu
     match command {
         Command::List => {
             let rows = app.institutions.iter().map(|(id, bank)| {
-                let approved = approvals
-                    .get(id)
-                    .is_some_and(|fingerprint| *fingerprint == bank.fingerprint);
                 let state = bank.unavailable().unwrap_or_else(|| "approved".to_owned());
                 vec![
                     id.clone(),
@@ -54,11 +51,10 @@ pub(super) async fn run(config: Option<&Path>, command: Command) -> anyhow::Resu
                 )
             })?;
             ensure!(
-                bank.manifest.is_some(),
+                !bank.routes.is_empty(),
                 "nothing to approve: {}",
-                bank.unavailable
-                    .as_deref()
-                    .unwrap_or("its connector is not loaded")
+                bank.unavailable()
+                    .unwrap_or_else(|| "its connector declares no routes".to_owned())
             );
             let shown = describe(bank);
             if app.store.approvals().await?.get(&institution) == Some(&bank.fingerprint) {
