@@ -25,6 +25,14 @@ pub(super) enum Command {
         /// A connector (*.wasm)
         file: PathBuf,
     },
+    /// Build a connector's crate into a component that carries its connector.toml
+    Build {
+        /// Folder of the connector's crate
+        dir: PathBuf,
+        /// Folder for the component
+        #[arg(long, default_value = ".")]
+        out: PathBuf,
+    },
     /// Compile the component on standard input; native code on standard output
     #[command(hide = true)]
     Compile,
@@ -44,6 +52,10 @@ pub(super) fn run(command: Command) -> anyhow::Result<Answer> {
                 text: inspect::describe(&inspection),
                 good: inspection.refusal.is_none(),
             })
+        }
+        Command::Build { dir, out } => {
+            let file = build::build(&dir, &out)?;
+            Answer::good(format!("{}\n", file.display()))
         }
         Command::Compile => {
             let mut component = Vec::new();
