@@ -12,14 +12,6 @@ use std::path::PathBuf;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Compile a connector's crate into the one file that the service loads
-    Build {
-        /// Its folder, with Cargo.toml and connector.toml
-        dir: PathBuf,
-        /// Folder for NAME.wasm
-        #[arg(long, value_name = "DIR", default_value = "connectors")]
-        out: PathBuf,
-    },
     /// Show what a component is, what it would be granted, and whether it would load
     Inspect {
         /// A connector (*.wasm)
@@ -40,18 +32,11 @@ pub(super) enum Command {
 
 pub(super) fn run(command: Command) -> anyhow::Result<Answer> {
     match command {
-        Command::Build { dir, out } => {
-            let file = build::build(&dir, &out)?;
-            Answer::good(file.display().to_string())
-        }
         Command::Inspect { file } => {
-            let component = std::fs::read(&file)
-                .with_context(|| format!("{} could not be read", file.display()))?;
+            let component =
+                std::fs::read(&file).with_context(|| format!("{} could not be read", file.display()))?;
             let inspection = sandbox::inspect(&component);
-            Ok(Answer {
-                text: inspect::describe(&inspection),
-                good: inspection.refusal.is_none(),
-            })
+            Ok(Answer { text: inspect::describe(&inspection), good: inspection.refusal.is_none() })
         }
         Command::Build { dir, out } => {
             let file = build::build(&dir, &out)?;
