@@ -6,7 +6,7 @@ use crate::app::{App, Bank};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::model::{Method, Purpose};
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use clap::Subcommand;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -50,12 +50,9 @@ pub(super) async fn run(config: Option<&Path>, command: Command) -> anyhow::Resu
                     app.config.institutions_dir.display()
                 )
             })?;
-            ensure!(
-                !bank.routes.is_empty(),
-                "nothing to approve: {}",
-                bank.unavailable()
-                    .unwrap_or_else(|| "its connector declares no routes".to_owned())
-            );
+            if let Some(why) = bank.broken() {
+                bail!("nothing to approve: {why}");
+            }
             let shown = describe(bank);
             if app.store.approvals().await?.get(&institution) == Some(&bank.fingerprint) {
                 return Answer::good(format!("{shown}\nalready approved"));
