@@ -68,7 +68,8 @@ fn without_a_key_or_a_migrated_database_nothing_starts_and_the_sentence_says_wha
 fn a_business_and_its_keys_are_made_listed_and_ended() {
     let folder = prepared();
     let here = folder.path();
-    let business: serde_json::Value = serde_json::from_str(&good(here, &["business", "create", "Acme Ltd", "--json"])).unwrap();
+    let business: serde_json::Value =
+        serde_json::from_str(&good(here, &["business", "create", "Acme Ltd", "--json"])).unwrap();
     let business = business["id"].as_str().unwrap();
     assert!(good(here, &["business", "list"]).contains("Acme Ltd"));
 
@@ -89,7 +90,15 @@ fn a_registration_is_replaced_whole_and_its_values_are_never_shown() {
     let folder = prepared();
     let here = folder.path();
     std::fs::write(here.join("secret"), "hunter2\n").unwrap();
-    let set = ["registration", "set", "demo-bank", "--value", "client-id=abc", "--value-file", "client-secret=secret"];
+    let set = [
+        "registration",
+        "set",
+        "demo-bank",
+        "--value",
+        "client-id=abc",
+        "--value-file",
+        "client-secret=secret",
+    ];
     let first = good(here, &set);
     assert_eq!(first, good(here, &set), "it keeps its id");
     let listed = good(here, &["registration", "list"]);
@@ -129,7 +138,8 @@ fn a_file_that_is_no_component_is_inspected_and_refused() {
 #[test]
 fn serve_says_where_it_listens_and_ends_well_on_sigterm() {
     let folder = prepared();
-    let mut server = tidegate(folder.path(), &["serve"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut server =
+        tidegate(folder.path(), &["serve"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(server.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
     let address = line.trim().strip_prefix("tidegate listens on http://").unwrap_or_else(|| panic!("{line}"));

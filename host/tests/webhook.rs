@@ -92,7 +92,11 @@ impl Receiver {
 async fn receive(State(shared): State<Arc<Shared>>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
     let number = {
         let mut got = shared.got.lock().unwrap();
-        got.push(Got { path: uri.path().to_owned(), headers, body: String::from_utf8(body.to_vec()).unwrap() });
+        got.push(Got {
+            path: uri.path().to_owned(),
+            headers,
+            body: String::from_utf8(body.to_vec()).unwrap(),
+        });
         got.len() - 1
     };
     let status = |code| StatusCode::from_u16(code).unwrap();
@@ -162,7 +166,11 @@ impl House {
     }
 
     async fn endpoint(&self, address: SocketAddr) -> Endpoint {
-        self.endpoint_with(address, vec![EndpointSecret { secret: sign::new_secret().unwrap(), expires_at: None }]).await
+        self.endpoint_with(
+            address,
+            vec![EndpointSecret { secret: sign::new_secret().unwrap(), expires_at: None }],
+        )
+        .await
     }
 
     async fn endpoint_with(&self, address: SocketAddr, secrets: Vec<EndpointSecret>) -> Endpoint {
@@ -289,7 +297,10 @@ async fn a_redirect_is_a_failure_that_is_not_followed_and_a_retry_has_the_same_i
 
     let (delivery, attempts) = house.after_attempts(&endpoint, 1).await;
     assert_eq!(delivery.state, DeliveryState::Pending);
-    assert_eq!((attempts[0].outcome.status, attempts[0].outcome.error.as_deref()), (Some(307), Some("status")));
+    assert_eq!(
+        (attempts[0].outcome.status, attempts[0].outcome.error.as_deref()),
+        (Some(307), Some("status"))
+    );
     assert!(house.endpoint_now(&endpoint).await.failing_since.is_some());
 
     house.app.clock.advance(Duration::from_secs(10)); // the second attempt is due after 4 to 6 s
@@ -320,7 +331,9 @@ async fn an_answer_of_410_disables_the_endpoint_and_cancels_what_waits() {
     assert_eq!(now.await.disabled_reason.as_deref(), Some("the receiver answered 410 Gone"));
     worker.stop().await;
     assert_eq!(receiver.got().len(), 1);
-    assert!(house.deliveries(&endpoint).await.iter().all(|delivery| delivery.state == DeliveryState::Cancelled));
+    assert!(
+        house.deliveries(&endpoint).await.iter().all(|delivery| delivery.state == DeliveryState::Cancelled)
+    );
 }
 
 #[tokio::test]
@@ -467,7 +480,8 @@ async fn two_workers_send_each_webhook_once() {
     }
     until("all are delivered", async || {
         let deliveries = house.deliveries(&endpoint).await;
-        (deliveries.len() == 30 && deliveries.iter().all(|one| one.state == DeliveryState::Delivered)).then_some(())
+        (deliveries.len() == 30 && deliveries.iter().all(|one| one.state == DeliveryState::Delivered))
+            .then_some(())
     })
     .await;
     for worker in workers {

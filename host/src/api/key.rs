@@ -76,8 +76,7 @@ pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
 pub fn mint_webhook_secret() -> Result<Secret, NoRandomness> {
     let mut bytes = zeroize::Zeroizing::new([0_u8; SECRET_BYTES]);
     rand::fill(bytes.as_mut_slice()).map_err(|_| NoRandomness)?;
-    let text =
-        zeroize::Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(bytes.as_slice()));
+    let text = zeroize::Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(bytes.as_slice()));
     Ok(Secret::new(format!("whsec_{}", text.as_str())))
 }
 
@@ -143,12 +142,6 @@ mod tests {
     fn a_webhook_secret_has_the_form_of_the_standard() {
         let secret = mint_webhook_secret().unwrap();
         let text = secret.reveal().strip_prefix("whsec_").unwrap();
-        assert_eq!(
-            base64::engine::general_purpose::STANDARD
-                .decode(text)
-                .unwrap()
-                .len(),
-            32
-        );
+        assert_eq!(base64::engine::general_purpose::STANDARD.decode(text).unwrap().len(), 32);
     }
 }

@@ -31,24 +31,13 @@ pub(super) async fn run(config: Option<&Path>, command: Command) -> anyhow::Resu
         Command::List => {
             let rows = app.institutions.iter().map(|(id, bank)| {
                 let state = bank.unavailable().unwrap_or_else(|| "approved".to_owned());
-                vec![
-                    id.clone(),
-                    bank.institution.connector.clone(),
-                    bank.institution.name.clone(),
-                    state,
-                ]
+                vec![id.clone(), bank.institution.connector.clone(), bank.institution.name.clone(), state]
             });
-            Answer::good(table(
-                &["ID", "CONNECTOR", "NAME", "STATE"],
-                &rows.collect::<Vec<_>>(),
-            ))
+            Answer::good(table(&["ID", "CONNECTOR", "NAME", "STATE"], &rows.collect::<Vec<_>>()))
         }
         Command::Approve { institution, yes } => {
             let bank = app.institutions.get(&institution).with_context(|| {
-                format!(
-                    "there is no profile {institution}.toml in {}",
-                    app.config.institutions_dir.display()
-                )
+                format!("there is no profile {institution}.toml in {}", app.config.institutions_dir.display())
             })?;
             if let Some(why) = bank.broken() {
                 bail!("nothing to approve: {why}");
@@ -58,20 +47,11 @@ pub(super) async fn run(config: Option<&Path>, command: Command) -> anyhow::Resu
                 return Answer::good(format!("{shown}\nalready approved"));
             }
             if !yes && !confirmed(&shown)? {
-                return Ok(Answer {
-                    text: "not approved".to_owned(),
-                    good: false,
-                });
+                return Ok(Answer { text: "not approved".to_owned(), good: false });
             }
-            app.store
-                .approve_institution(&institution, &bank.fingerprint, now())
-                .await?;
+            app.store.approve_institution(&institution, &bank.fingerprint, now()).await?;
             let text = format!("approved {institution}");
-            Answer::good(if yes {
-                format!("{shown}\n{text}")
-            } else {
-                text
-            })
+            Answer::good(if yes { format!("{shown}\n{text}") } else { text })
         }
     }
 }

@@ -52,25 +52,36 @@ impl Store {
     /// The bank's list of a connection's accounts: known ones (by bank id, else by number; both through a
     /// keyed index) keep their id and get the new names; new ones are added, due now; vanished ones
     /// are closed. Marks the connection as listed. All accounts, also closed ones.
-    pub async fn record_accounts(&self, lease: &Lease, listed: &[BankAccount], now: Timestamp) -> Result<Vec<Account>> {
+    pub async fn record_accounts(
+        &self,
+        lease: &Lease,
+        listed: &[BankAccount],
+        now: Timestamp,
+    ) -> Result<Vec<Account>> {
         let key = self.lease_key(lease).await?;
         let business = key.business.ok_or(StoreError::Corrupt("data key"))?;
         let mut tx = self.db.begin().await?;
         fence(&mut tx, lease).await?;
-        let sql = "SELECT id, bank_id_index, number_index, state FROM account WHERE connection = $1 ORDER BY id";
+        let sql =
+            "SELECT id, bank_id_index, number_index, state FROM account WHERE connection = $1 ORDER BY id";
         let known: Vec<KnownRow> = tx.all(sql, args![lease.connection]).await?;
         let seen = recognise(&key, &known, listed);
         for (bank, place) in listed.iter().zip(&seen) {
             let account = Listing { key: &key, lease, business, bank, now };
             match place {
-                Some(id) => account.update(&mut tx, *id, known.iter().any(|row| row.id == *id && row.state == "closed")).await?,
+                Some(id) => {
+                    account
+                        .update(&mut tx, *id, known.iter().any(|row| row.id == *id && row.state == "closed"))
+                        .await?
+                }
                 None => account.insert(&mut tx).await?,
             }
         }
         for gone in known.iter().filter(|row| row.state == "active" && !seen.contains(&Some(row.id))) {
             close(&mut tx, lease, gone.id, now).await?;
         }
-        tx.run("UPDATE connection SET accounts_listed = $2 WHERE id = $1", args![lease.connection, true]).await?;
+        tx.run("UPDATE connection SET accounts_listed = $2 WHERE id = $1", args![lease.connection, true])
+            .await?;
         let rows: Vec<AccountRow> = tx.all(OF_CONNECTION, args![lease.connection]).await?;
         tx.commit().await?;
         rows.into_iter().map(|row| open(&key, row)).collect()
@@ -97,7 +108,8 @@ impl Store {
         after: Option<AccountId>,
         limit: u32,
     ) -> Result<PageOf<Account>> {
-        let rows: Vec<AccountRow> = self.db.all(ACCOUNTS, args![business, connection, after, one_more(limit)]).await?;
+        let rows: Vec<AccountRow> =
+            self.db.all(ACCOUNTS, args![business, connection, after, one_more(limit)]).await?;
         let page = PageOf::cut(rows, limit);
         let mut items = Vec::new();
         for row in page.items {
@@ -166,7 +178,8 @@ struct Listing<'a> {
 
 impl Listing<'_> {
     fn sealed(&self, id: AccountId) -> Result<Vec<u8>> {
-        let (bank_id, name, number) = (self.bank.bank_id.clone(), self.bank.name.clone(), self.bank.number.clone());
+        let (bank_id, name, number) =
+            (self.bank.bank_id.clone(), self.bank.name.clone(), self.bank.number.clone());
         self.key.seal(LISTED, id.as_bytes(), json(&Listed { bank_id, name, number }, LISTED)?.as_bytes())
     }
 
@@ -177,7 +190,8 @@ impl Listing<'_> {
                      created_at)
                    VALUES ($1, $2, $3, $4, $5, $6, $7, 'active', $8)";
         let (by_id, by_number) = indexes(self.key, self.bank);
-        tx.run(sql, args![id, connection, self.business, self.sealed(id)?, currency, by_id, by_number, now]).await?;
+        tx.run(sql, args![id, connection, self.business, self.sealed(id)?, currency, by_id, by_number, now])
+            .await?;
         let sql = "INSERT INTO account_head (account, connection, seq, epoch, balances, due_at, failures)
                    VALUES ($1, $2, 0, 0, '[]', $3, 0)";
         tx.run(sql, args![id, connection, now]).await?;

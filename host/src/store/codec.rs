@@ -187,7 +187,9 @@ pub(super) fn same_money(one: &[Balance], other: &[Balance]) -> bool {
     let said = |balances: &[Balance]| {
         let mut said: Vec<_> = balances
             .iter()
-            .map(|balance| (balance.kind, balance.money.currency.code(), balance.money.minor, balance.includes_pending))
+            .map(|balance| {
+                (balance.kind, balance.money.currency.code(), balance.money.minor, balance.includes_pending)
+            })
             .collect();
         said.sort_unstable();
         said

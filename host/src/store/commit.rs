@@ -40,14 +40,20 @@ impl Store {
         (sync.added, sync.modified, sync.removed) = written.counts()?;
         sync.seq = written.seq;
         sync.epoch = small(epoch, "epoch")?;
-        sync.has_new_data = !commit.changes.is_empty() || !same_money(&balances(&old_balances)?, &commit.balances);
+        sync.has_new_data =
+            !commit.changes.is_empty() || !same_money(&balances(&old_balances)?, &commit.balances);
 
-        let sql = "UPDATE account_head SET seq = $2, balances = $3, state = $4, due_at = $5, current_sync = NULL,
+        let sql =
+            "UPDATE account_head SET seq = $2, balances = $3, state = $4, due_at = $5, current_sync = NULL,
                      next_allowed_at = $6, failures = 0, last_sync = $7, fresh_at = $8
                    WHERE account = $1";
         let fresh_at = sync.bank_answered_at.unwrap_or(sync.finished_at);
         let (due_at, next_allowed_at) = (commit.due_at, sync.next_allowed_at);
-        tx.run(sql, args![account, sync.seq, &new_balances, state, due_at, next_allowed_at, sync.id, fresh_at]).await?;
+        tx.run(
+            sql,
+            args![account, sync.seq, &new_balances, state, due_at, next_allowed_at, sync.id, fresh_at],
+        )
+        .await?;
         finish(&mut tx, &sync, event(&sync).as_ref()).await?;
         tx.commit().await?;
         Ok(sync)
@@ -151,7 +157,8 @@ impl Written {
             }
             let place = numbered(account.as_bytes(), seq);
             let image = |column, transaction: Option<&Transaction>| {
-                let sealed = |transaction| key.seal(column, &place, json(&Image::of(transaction), column)?.as_bytes());
+                let sealed =
+                    |transaction| key.seal(column, &place, json(&Image::of(transaction), column)?.as_bytes());
                 transaction.map(|transaction| Ok(hex(&sealed(transaction)?))).transpose()
             };
             let (before, after): (Result<_>, Result<_>) = (image(BEFORE, before), image(AFTER, after));
@@ -210,8 +217,13 @@ impl Written {
         }
         if !self.history.is_empty() {
             let rows = json(&self.history, "rows")?;
-            let columns =
-                [("seq", Int), ("number", Int), ("kind", Text), ("before_image", Bytes), ("after_image", Bytes)];
+            let columns = [
+                ("seq", Int),
+                ("number", Int),
+                ("kind", Text),
+                ("before_image", Bytes),
+                ("after_image", Bytes),
+            ];
             let sql = "INSERT INTO txn_change (account, seq, number, kind, before_image, after_image, observed_at, sync)
                        SELECT $2, seq, number, kind, before_image, after_image, $3, $4 FROM bulk";
             tx.run(dialect.bulk(&columns, sql), args![&rows, account, at, sync.id]).await?;
@@ -220,7 +232,13 @@ impl Written {
     }
 }
 
-fn current_row(key: &OwnerKey, account: AccountId, number: i64, seq: i64, now: &Transaction) -> Result<Value> {
+fn current_row(
+    key: &OwnerKey,
+    account: AccountId,
+    number: i64,
+    seq: i64,
+    now: &Transaction,
+) -> Result<Value> {
     let body = json(&Body::of(now), BODY)?;
     let booked_on = now.booked_on.map(|day| day.to_string());
     let known_until = match (now.status, &booked_on) {
@@ -245,7 +263,8 @@ async fn store_missed(tx: &mut Tx, account: AccountId, missed: &[(i64, i16)]) ->
     if missed.is_empty() {
         return Ok(());
     }
-    let rows: Vec<Value> = missed.iter().map(|(number, times)| value!({"number": number, "times": times})).collect();
+    let rows: Vec<Value> =
+        missed.iter().map(|(number, times)| value!({"number": number, "times": times})).collect();
     let sql = "UPDATE txn SET missed = bulk.times FROM bulk WHERE account = $2 AND txn.number = bulk.number";
     let sql = tx.dialect().bulk(&[("number", Int), ("times", Int)], sql);
     tx.run(sql, args![json(&rows, "rows")?, account]).await?;

@@ -25,13 +25,15 @@ row! {
 const CONNECTION: &str = "SELECT id, business, institution, customer_ref, state, reason, session_valid_until,
         session_open, session_state, accounts_listed, created_at, deleted_at
     FROM connection WHERE id = $1";
-const CONNECTIONS: &str = "SELECT id, business, institution, customer_ref, state, reason, session_valid_until,
+const CONNECTIONS: &str =
+    "SELECT id, business, institution, customer_ref, state, reason, session_valid_until,
         session_open, session_state, accounts_listed, created_at, deleted_at
     FROM connection
     WHERE business = $1 AND ($2 IS NULL OR customer_ref_index = $2) AND ($3 IS NULL OR institution = $3)
       AND ($4 IS NULL OR id > $4)
     ORDER BY id LIMIT $5";
-const CONSENTS: &str = "SELECT id, connection, granted_at, expires_at, scopes, how, reference, ended_at, end_reason
+const CONSENTS: &str =
+    "SELECT id, connection, granted_at, expires_at, scopes, how, reference, ended_at, end_reason
     FROM consent WHERE connection = $1 ORDER BY id";
 
 pub(super) const CUSTOMER_REF: &str = "connection.customer_ref";
@@ -57,7 +59,9 @@ impl Store {
             Some(name) => {
                 // An unknown business has no key; the foreign key below gives the better error.
                 let of_business = match self.keys.of_in(&mut tx, business.as_bytes()).await {
-                    Err(StoreError::Erased) => return Err(StoreError::Constraint("connection_business".to_owned())),
+                    Err(StoreError::Erased) => {
+                        return Err(StoreError::Constraint("connection_business".to_owned()));
+                    }
                     other => other?,
                 };
                 let sealed = key.seal(CUSTOMER_REF, id.as_bytes(), name.as_bytes())?;
@@ -71,8 +75,13 @@ impl Store {
         tx.run(sql, args![id, business, &new.institution, new.phase, customer_ref, index, false, now])
             .await
             .map_err(|error| error.on_foreign_key("connection_business"))?;
-        tx.run("INSERT INTO institution (id) VALUES ($1) ON CONFLICT (id) DO NOTHING", args![&new.institution]).await?;
-        let sql = "INSERT INTO schedule (institution, phase, connection, due_at, token, slot_at, failures, active)
+        tx.run(
+            "INSERT INTO institution (id) VALUES ($1) ON CONFLICT (id) DO NOTHING",
+            args![&new.institution],
+        )
+        .await?;
+        let sql =
+            "INSERT INTO schedule (institution, phase, connection, due_at, token, slot_at, failures, active)
                    VALUES ($1, $2, $3, $4, 0, $5, 0, $6)";
         tx.run(sql, args![&new.institution, new.phase, id, new.due_at, new.slot_at, true]).await?;
         super::credential::insert(&mut tx, &key, id, 1, &new.credentials).await?;
@@ -249,7 +258,8 @@ pub(super) async fn hold(tx: &mut Tx, id: ConnectionId) -> Result<Option<Place>>
     let place: Option<(BusinessId, String, i64)> = tx.optional(sql, args![id]).await?;
     let Some((business, institution, phase)) = place else { return Ok(None) };
     let sql = "SELECT active, claimed_at FROM schedule WHERE institution = $1 AND phase = $2 AND connection = $3 {for_update}";
-    let held: Option<(bool, Option<Timestamp>)> = tx.optional(tx.dialect().sql(sql), args![&institution, phase, id]).await?;
+    let held: Option<(bool, Option<Timestamp>)> =
+        tx.optional(tx.dialect().sql(sql), args![&institution, phase, id]).await?;
     // A deleted connection has no schedule row.
     Ok(held.map(|(active, claimed_at)| Place { business, institution, phase, active, claimed_at }))
 }
@@ -261,12 +271,21 @@ pub(super) async fn end_consent(tx: &mut Tx, id: ConnectionId, reason: &str, now
     Ok(())
 }
 
-async fn insert_consent(tx: &mut Tx, key: &OwnerKey, connection: ConnectionId, consent: &NewConsent) -> Result<()> {
+async fn insert_consent(
+    tx: &mut Tx,
+    key: &OwnerKey,
+    connection: ConnectionId,
+    consent: &NewConsent,
+) -> Result<()> {
     let id = ConsentId::new();
     let reference = key.seal_text(REFERENCE, id.as_bytes(), consent.reference.as_deref())?;
     let scopes = json(&consent.scopes, "consent scopes")?;
     let sql = "INSERT INTO consent (id, connection, granted_at, expires_at, scopes, how, reference)
                VALUES ($1, $2, $3, $4, $5, $6, $7)";
-    tx.run(sql, args![id, connection, consent.granted_at, consent.expires_at, &scopes, &consent.how, reference]).await?;
+    tx.run(
+        sql,
+        args![id, connection, consent.granted_at, consent.expires_at, &scopes, &consent.how, reference],
+    )
+    .await?;
     Ok(())
 }

@@ -13,7 +13,8 @@ const SEALED: &str = "credential";
 impl Store {
     /// The credentials, opened.
     pub async fn credentials(&self, connection: ConnectionId) -> Result<Vec<Credential>> {
-        let sql = "SELECT name, version, sealed, expires_at FROM credential WHERE connection = $1 ORDER BY name";
+        let sql =
+            "SELECT name, version, sealed, expires_at FROM credential WHERE connection = $1 ORDER BY name";
         let rows: Vec<CredentialRow> = self.db.all(sql, args![connection]).await?;
         if rows.is_empty() {
             return Ok(Vec::new());
@@ -53,7 +54,8 @@ impl Store {
                 "UPDATE credential SET version = $3, sealed = $4, expires_at = $5
                  WHERE connection = $1 AND name = $2 AND version = $3 - 1"
             };
-            let stored = tx.run(sql, args![lease.connection, &new.name, version, sealed, new.expires_at]).await?;
+            let stored =
+                tx.run(sql, args![lease.connection, &new.name, version, sealed, new.expires_at]).await?;
             if stored == 0 {
                 return Err(StoreError::CredentialReplaced(new.name.clone()));
             }

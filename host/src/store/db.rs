@@ -5,8 +5,8 @@
 
 use super::{Result, StoreError, dialect::Dialect};
 use crate::model::{
-    AccountId, ApiKeyId, AttemptId, BusinessId, ConnectionId, ConsentId, DeliveryId, EndpointId, EventId, RegistrationId,
-    SyncId, Timestamp,
+    AccountId, ApiKeyId, AttemptId, BusinessId, ConnectionId, ConsentId, DeliveryId, EndpointId, EventId,
+    RegistrationId, SyncId, Timestamp,
 };
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -243,7 +243,11 @@ impl Tx {
     }
 
     /// Reads the row, if there is one.
-    pub(super) async fn optional<T: Row>(&mut self, sql: impl SqlSafeStr, args: &[Arg<'_>]) -> Result<Option<T>> {
+    pub(super) async fn optional<T: Row>(
+        &mut self,
+        sql: impl SqlSafeStr,
+        args: &[Arg<'_>],
+    ) -> Result<Option<T>> {
         on!(self, |connection| Ok(bound!(sqlx::query_as(sql), args).fetch_optional(connection).await?))
     }
 
@@ -282,7 +286,9 @@ fn lock_file(database: &Path) -> Result<File> {
     let shown = path.display();
     let open = File::options().create(true).truncate(false).write(true).open(&path);
     let file = open.map_err(|why| {
-        StoreError::Database(format!("{shown} could not be opened ({why}); create its folder, or let this user write there"))
+        StoreError::Database(format!(
+            "{shown} could not be opened ({why}); create its folder, or let this user write there"
+        ))
     })?;
     match file.try_lock() {
         Ok(()) => Ok(file),
@@ -366,8 +372,17 @@ macro_rules! stored {
 }
 
 stored!(
-    BusinessId, ApiKeyId, RegistrationId, ConnectionId, ConsentId, AccountId, SyncId, EventId, EndpointId,
-    DeliveryId, AttemptId
+    BusinessId,
+    ApiKeyId,
+    RegistrationId,
+    ConnectionId,
+    ConsentId,
+    AccountId,
+    SyncId,
+    EventId,
+    EndpointId,
+    DeliveryId,
+    AttemptId
 );
 stored!(@read Timestamp, i64, Sqlite, |micros| Timestamp(micros));
 stored!(@read Timestamp, i64, Postgres, |micros| Timestamp(micros));

@@ -81,7 +81,8 @@ impl Store {
         let events: BTreeSet<EventId> = claimed.iter().map(|row| row.event).collect();
         let sql = "SELECT id, payload FROM event WHERE id IN (SELECT id FROM bulk)";
         let sql = self.db.dialect().bulk(&[("id", Kind::Bytes)], sql);
-        let payloads: Vec<(EventId, String)> = self.db.all(sql, args![ids(events.iter().map(EventId::as_bytes))?]).await?;
+        let payloads: Vec<(EventId, String)> =
+            self.db.all(sql, args![ids(events.iter().map(EventId::as_bytes))?]).await?;
         let payloads: BTreeMap<EventId, String> = payloads.into_iter().collect();
         let endpoints: BTreeSet<EndpointId> = claimed.iter().map(|row| row.endpoint).collect();
         let endpoints = self.endpoints_of(&ids(endpoints.iter().map(EndpointId::as_bytes))?).await?;
@@ -124,7 +125,8 @@ impl Store {
         let sql = "INSERT INTO attempt (id, delivery, event, at, duration_ms, status, error)
                    VALUES ($1, $2, $3, $4, $5, $6, $7)";
         let (status, error) = (attempt.status.map(i64::from), attempt.error.as_deref());
-        let args = args![attempt.id, delivery.id, delivery.event, attempt.at, attempt.duration_ms, status, error];
+        let args =
+            args![attempt.id, delivery.id, delivery.event, attempt.at, attempt.duration_ms, status, error];
         tx.run(sql, args).await?;
         let (state, due_at) = match after {
             AfterAttempt::Delivered => ("delivered", None),
@@ -144,7 +146,8 @@ impl Store {
                     tx.run(sql, args![endpoint]).await?;
                 }
                 AfterAttempt::Retry(_) | AfterAttempt::Exhausted => {
-                    let sql = "UPDATE endpoint SET failing_since = $2 WHERE id = $1 AND failing_since IS NULL";
+                    let sql =
+                        "UPDATE endpoint SET failing_since = $2 WHERE id = $1 AND failing_since IS NULL";
                     tx.run(sql, args![endpoint, attempt.at]).await?;
                 }
                 AfterAttempt::DisableEndpoint(reason) => {
@@ -186,7 +189,12 @@ impl Store {
     }
 
     /// Makes a delivery of the endpoint due now, whatever its state; false if unknown.
-    pub async fn replay_delivery(&self, endpoint: EndpointId, delivery: DeliveryId, now: Timestamp) -> Result<bool> {
+    pub async fn replay_delivery(
+        &self,
+        endpoint: EndpointId,
+        delivery: DeliveryId,
+        now: Timestamp,
+    ) -> Result<bool> {
         let sql = "UPDATE delivery SET state = 'pending', due_at = $3, token = token + 1 WHERE id = $1 AND endpoint = $2";
         Ok(self.db.run(sql, args![delivery, endpoint, now]).await? == 1)
     }

@@ -66,7 +66,9 @@ impl Dialect {
         AssertSqlSafe(match self {
             Self::Sqlite => format!("WITH bulk AS (SELECT {picked} FROM json_each($1)) {rest}"),
             Self::Postgres => {
-                format!("WITH bulk AS (SELECT {picked} FROM jsonb_to_recordset($1::jsonb) AS given({typed})) {rest}")
+                format!(
+                    "WITH bulk AS (SELECT {picked} FROM jsonb_to_recordset($1::jsonb) AS given({typed})) {rest}"
+                )
             }
         })
     }

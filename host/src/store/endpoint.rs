@@ -147,7 +147,8 @@ pub(super) async fn tell(tx: &mut Tx, event: &NewEvent) -> Result<()> {
                VALUES ($1, $2, $3, $4, $5, $6, $7)";
     let kind = event.kind.name();
     let (connection, account) = (event.connection, event.account);
-    tx.run(sql, args![event.id, event.business, kind, connection, account, &event.payload, event.created_at]).await?;
+    tx.run(sql, args![event.id, event.business, kind, connection, account, &event.payload, event.created_at])
+        .await?;
     let sql = "SELECT id, event_types FROM endpoint WHERE business = $1 AND state = 'active' ORDER BY id";
     let endpoints: Vec<(EndpointId, String)> = tx.all(sql, args![event.business]).await?;
     let mut deliveries = Vec::new();

@@ -80,18 +80,30 @@ impl Store {
         let rows: Vec<ChangeRow> = self.db.all(sql, args![account, after_seq, one_more(limit)]).await?;
         let page = PageOf::cut(rows, limit);
         let key = self.key_of_account(account).await?;
-        let items = page.items.into_iter().map(|row| open_change(key.as_ref(), account, row)).collect::<Result<_>>()?;
+        let items = page
+            .items
+            .into_iter()
+            .map(|row| open_change(key.as_ref(), account, row))
+            .collect::<Result<_>>()?;
         Ok(PageOf { items, has_more: page.has_more })
     }
 
     /// What the ledger compares with: all pending rows, and booked rows whose booking date is on or after `since`
     /// (rows without a booking date always).
-    pub async fn known(&self, account: AccountId, since: chrono::NaiveDate) -> Result<Vec<StoredTransaction>> {
+    pub async fn known(
+        &self,
+        account: AccountId,
+        since: chrono::NaiveDate,
+    ) -> Result<Vec<StoredTransaction>> {
         let rows = self.db.all(KNOWN, args![account, since.to_string()]).await?;
         self.open_transactions(account, rows).await
     }
 
-    async fn open_transactions(&self, account: AccountId, rows: Vec<TxnRow>) -> Result<Vec<StoredTransaction>> {
+    async fn open_transactions(
+        &self,
+        account: AccountId,
+        rows: Vec<TxnRow>,
+    ) -> Result<Vec<StoredTransaction>> {
         if rows.is_empty() {
             return Ok(Vec::new());
         }

@@ -32,7 +32,8 @@ impl Store {
             return Ok(Idempotent::New);
         }
         let sql = "SELECT request_hash, status, sealed FROM idempotency WHERE business = $1 AND key = $2";
-        let found: Option<(Vec<u8>, Option<i64>, Option<Vec<u8>>)> = tx.optional(sql, args![business, key]).await?;
+        let found: Option<(Vec<u8>, Option<i64>, Option<Vec<u8>>)> =
+            tx.optional(sql, args![business, key]).await?;
         drop(tx);
         match found {
             Some((hash, ..)) if hash != request_hash => Ok(Idempotent::OtherRequest),
@@ -49,8 +50,15 @@ impl Store {
 
     /// Stores the answer, unless the key was freed meanwhile and another request answered. Bodies may hold ids and
     /// one-time secrets, so they are sealed under the business's data key.
-    pub async fn idempotency_finish(&self, business: BusinessId, key: &str, status: u16, body: &str) -> Result<()> {
-        let sealed = self.keys.of(&self.db, business.as_bytes()).await?.seal(BODY, key.as_bytes(), body.as_bytes())?;
+    pub async fn idempotency_finish(
+        &self,
+        business: BusinessId,
+        key: &str,
+        status: u16,
+        body: &str,
+    ) -> Result<()> {
+        let sealed =
+            self.keys.of(&self.db, business.as_bytes()).await?.seal(BODY, key.as_bytes(), body.as_bytes())?;
         let sql = "UPDATE idempotency SET status = $3, sealed = $4 WHERE business = $1 AND key = $2 AND status IS NULL";
         self.db.run(sql, args![business, key, i64::from(status), sealed]).await?;
         Ok(())

@@ -61,7 +61,11 @@ impl Store {
     }
 
     /// The business's registration at an institution, else the operator's.
-    pub async fn registration(&self, business: BusinessId, institution: &str) -> Result<Option<Registration>> {
+    pub async fn registration(
+        &self,
+        business: BusinessId,
+        institution: &str,
+    ) -> Result<Option<Registration>> {
         let sql = "SELECT id, business, institution, version, sealed, created_at FROM registration
                    WHERE institution = $2 AND (business = $1 OR business IS NULL)
                    ORDER BY business IS NULL LIMIT 1";
@@ -74,7 +78,8 @@ impl Store {
 
     /// All registrations, oldest first.
     pub async fn registrations(&self) -> Result<Vec<Registration>> {
-        let sql = "SELECT id, business, institution, version, sealed, created_at FROM registration ORDER BY id";
+        let sql =
+            "SELECT id, business, institution, version, sealed, created_at FROM registration ORDER BY id";
         let rows: Vec<RegistrationRow> = self.db.all(sql, args![]).await?;
         let mut all = Vec::new();
         for row in rows {
@@ -111,7 +116,12 @@ impl Store {
     }
 
     /// The operator approves the routes (their fingerprint) of an institution.
-    pub async fn approve_institution(&self, institution: &str, fingerprint: &str, now: Timestamp) -> Result<()> {
+    pub async fn approve_institution(
+        &self,
+        institution: &str,
+        fingerprint: &str,
+        now: Timestamp,
+    ) -> Result<()> {
         let sql = "INSERT INTO institution (id, fingerprint, approved_at) VALUES ($1, $2, $3)
                    ON CONFLICT (id) DO UPDATE SET fingerprint = excluded.fingerprint, approved_at = excluded.approved_at";
         self.db.run(sql, args![institution, fingerprint, now]).await?;
@@ -145,7 +155,8 @@ impl Store {
 
     /// Quarantined digests with their reasons.
     pub async fn quarantined_connectors(&self) -> Result<BTreeMap<String, String>> {
-        let rows: Vec<(String, String)> = self.db.all("SELECT digest, reason FROM connector_quarantine", args![]).await?;
+        let rows: Vec<(String, String)> =
+            self.db.all("SELECT digest, reason FROM connector_quarantine", args![]).await?;
         Ok(rows.into_iter().collect())
     }
 }

@@ -41,7 +41,9 @@ impl Store {
             None => None,
         };
         let mut tx = self.db.begin().await?;
-        let Some(place) = hold(&mut tx, account.connection).await? else { return Ok(Requested::Stopped(None)) };
+        let Some(place) = hold(&mut tx, account.connection).await? else {
+            return Ok(Requested::Stopped(None));
+        };
         let sql = "SELECT a.state, h.next_sync, h.next_allowed_at, h.last_sync,
                      (SELECT paused_until FROM institution WHERE id = $2) AS paused_until
                    FROM account_head h JOIN account a ON a.id = h.account WHERE h.account = $1";
@@ -63,7 +65,8 @@ impl Store {
             return Ok(Requested::TooEarly { next_allowed_at, last });
         }
         let id = SyncId::new();
-        let sql = "UPDATE account_head SET next_sync = $2, requested_at = $3, present = $4 WHERE account = $1";
+        let sql =
+            "UPDATE account_head SET next_sync = $2, requested_at = $3, present = $4 WHERE account = $1";
         tx.run(sql, args![account.id, id, now, present]).await?;
         tx.run("INSERT INTO sync_request (id, account) VALUES ($1, $2)", args![id, account.id]).await?;
         if place.claimed_at.is_none() {
@@ -104,7 +107,8 @@ impl Store {
             }
             (None, None) => (SyncId::new(), Trigger::Schedule),
         };
-        let sql = "UPDATE account_head SET current_sync = $2, next_sync = NULL, requested_at = NULL, present = NULL
+        let sql =
+            "UPDATE account_head SET current_sync = $2, next_sync = NULL, requested_at = NULL, present = NULL
                    WHERE account = $1";
         tx.run(sql, args![account, id]).await?;
         tx.commit().await?;

@@ -14,14 +14,20 @@ const PERMITS: [(&str, Kind); 2] = [("institution", Kind::Text), ("permits", Kin
 
 impl Store {
     /// Claims connections that are due, at most so many per institution, most overdue first; paused institutions not at all.
-    pub async fn claim_due(&self, now: Timestamp, until: Timestamp, permits: &[(String, u32)]) -> Result<Vec<Lease>> {
+    pub async fn claim_due(
+        &self,
+        now: Timestamp,
+        until: Timestamp,
+        permits: &[(String, u32)],
+    ) -> Result<Vec<Lease>> {
         // Most polls find nothing: ask first, without taking a lock.
         let sql = "SELECT institution, permits FROM bulk
                    WHERE EXISTS (SELECT 1 FROM schedule s
                                  WHERE s.institution = bulk.institution AND s.active AND s.due_at <= $2)
                      AND NOT EXISTS (SELECT 1 FROM institution i WHERE i.id = bulk.institution AND i.paused_until > $2)";
         let wanted = permits.iter().filter(|(_, permits)| *permits > 0);
-        let wanted: Vec<_> = wanted.map(|(name, permits)| value!({"institution": name, "permits": permits})).collect();
+        let wanted: Vec<_> =
+            wanted.map(|(name, permits)| value!({"institution": name, "permits": permits})).collect();
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
@@ -107,7 +113,8 @@ impl Store {
         let due_at = if requested > 0 { now } else { due_at };
         let sql = "UPDATE schedule SET due_at = $4, slot_at = $5, failures = $6, claimed_at = NULL
                    WHERE institution = $1 AND phase = $2 AND connection = $3";
-        tx.run(sql, args![&lease.institution, lease.phase, lease.connection, due_at, slot_at, failures]).await?;
+        tx.run(sql, args![&lease.institution, lease.phase, lease.connection, due_at, slot_at, failures])
+            .await?;
         tx.commit().await
     }
 }

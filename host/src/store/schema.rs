@@ -26,7 +26,8 @@ impl Store {
         if let Some(lock) = dialect.migration_lock() {
             tx.run(lock, args![]).await?;
         }
-        tx.run("CREATE TABLE IF NOT EXISTS schema_migration (name TEXT NOT NULL PRIMARY KEY)", args![]).await?;
+        tx.run("CREATE TABLE IF NOT EXISTS schema_migration (name TEXT NOT NULL PRIMARY KEY)", args![])
+            .await?;
         let applied: Vec<(String,)> = tx.all("SELECT name FROM schema_migration", args![]).await?;
         let applied: BTreeSet<String> = applied.into_iter().map(|(name,)| name).collect();
         refuse_newer(&applied)?;

@@ -78,7 +78,12 @@ impl Keys {
     }
 
     /// A new key for an owner, stored with the rest of the transaction.
-    pub(super) async fn create(&self, tx: &mut Tx, owner: &[u8], business: Option<BusinessId>) -> Result<OwnerKey> {
+    pub(super) async fn create(
+        &self,
+        tx: &mut Tx,
+        owner: &[u8],
+        business: Option<BusinessId>,
+    ) -> Result<OwnerKey> {
         let (key, wrapped) = self.vault.new_data_key(owner)?;
         let sql = "INSERT INTO data_key (owner, business, master_key, wrapped) VALUES ($1, $2, $3, $4)";
         tx.run(sql, args![owner, business, &wrapped.master_key, &wrapped.bytes]).await?;
@@ -125,8 +130,15 @@ impl OwnerKey {
     }
 
     /// Opens a text that may be missing.
-    pub(super) fn open_text(&self, column: &'static str, row: &[u8], sealed: Option<&[u8]>) -> Result<Option<String>> {
-        let open = |sealed| String::from_utf8(self.open(column, row, sealed)?).map_err(|_| StoreError::Corrupt(column));
+    pub(super) fn open_text(
+        &self,
+        column: &'static str,
+        row: &[u8],
+        sealed: Option<&[u8]>,
+    ) -> Result<Option<String>> {
+        let open = |sealed| {
+            String::from_utf8(self.open(column, row, sealed)?).map_err(|_| StoreError::Corrupt(column))
+        };
         sealed.map(open).transpose()
     }
 
@@ -137,7 +149,12 @@ impl OwnerKey {
     }
 
     /// Opens JSON text.
-    pub(super) fn open_json<T: DeserializeOwned>(&self, column: &'static str, row: &[u8], sealed: &[u8]) -> Result<T> {
+    pub(super) fn open_json<T: DeserializeOwned>(
+        &self,
+        column: &'static str,
+        row: &[u8],
+        sealed: &[u8],
+    ) -> Result<T> {
         let plain = self.open(column, row, sealed)?;
         serde_json::from_slice(&plain).map_err(|_| StoreError::Corrupt(column))
     }
@@ -156,7 +173,8 @@ pub(super) fn numbered(row: &[u8], number: i64) -> Vec<u8> {
 
 /// Bytes as they travel in a bulk parameter.
 pub(super) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
+    const DIGITS: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
     let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or('0');
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
@@ -181,8 +199,10 @@ impl Store {
                 let before = WrappedKey { master_key: old.master_key, bytes: old.wrapped };
                 let Some(new) = self.keys.vault.rewrap(&old.owner, &before)? else { continue };
                 // Only over what was read: a key erased meanwhile stays erased.
-                let sql = "UPDATE data_key SET master_key = $3, wrapped = $4 WHERE owner = $1 AND wrapped = $2";
-                wrapped_again += tx.run(sql, args![&old.owner, &before.bytes, &new.master_key, &new.bytes]).await?;
+                let sql =
+                    "UPDATE data_key SET master_key = $3, wrapped = $4 WHERE owner = $1 AND wrapped = $2";
+                wrapped_again +=
+                    tx.run(sql, args![&old.owner, &before.bytes, &new.master_key, &new.bytes]).await?;
             }
             tx.commit().await?;
         }

@@ -13,7 +13,12 @@ const RECENT_REJECTIONS: Duration = Duration::from_secs(10 * 60);
 
 impl Store {
     /// The session is open until then; clears refusals.
-    pub async fn save_session(&self, lease: &Lease, valid_until: Option<Timestamp>, state: Option<&str>) -> Result<()> {
+    pub async fn save_session(
+        &self,
+        lease: &Lease,
+        valid_until: Option<Timestamp>,
+        state: Option<&str>,
+    ) -> Result<()> {
         let key = self.lease_key(lease).await?;
         let state = key.seal_text(SESSION_STATE, lease.connection.as_bytes(), state)?;
         let mut tx = self.db.begin().await?;
@@ -55,7 +60,8 @@ impl Store {
         }
         let sql = "UPDATE schedule SET active = $4 WHERE institution = $1 AND phase = $2 AND connection = $3";
         tx.run(sql, args![&lease.institution, lease.phase, id, false]).await?;
-        let sql = "SELECT expires_at FROM consent WHERE connection = $1 AND ended_at IS NULL AND expires_at <= $2";
+        let sql =
+            "SELECT expires_at FROM consent WHERE connection = $1 AND ended_at IS NULL AND expires_at <= $2";
         let expired: Option<(Timestamp,)> = tx.optional(sql, args![id, now]).await?;
         end_consent(&mut tx, id, if expired.is_some() { "expired" } else { "ended_by_bank" }, now).await?;
         endpoint::tell(&mut tx, event).await?;
@@ -69,7 +75,8 @@ impl Store {
         fence(&mut tx, lease).await?;
         let sql = "SELECT first_rejected_at FROM connection WHERE id = $1";
         let (first_at,): (Option<Timestamp>,) = tx.one(sql, args![lease.connection]).await?;
-        let sql = "UPDATE connection SET first_rejected_at = COALESCE(first_rejected_at, $2), last_rejected_at = $2
+        let sql =
+            "UPDATE connection SET first_rejected_at = COALESCE(first_rejected_at, $2), last_rejected_at = $2
                    WHERE id = $1";
         tx.run(sql, args![lease.connection, now]).await?;
         let sql = "SELECT count(*) FROM connection WHERE institution = $1 AND last_rejected_at > $2";

@@ -42,7 +42,12 @@ impl Store {
     }
 
     /// An account's finished syncs, newest first, `before` excluded.
-    pub async fn syncs(&self, account: AccountId, before: Option<SyncId>, limit: u32) -> Result<PageOf<Sync>> {
+    pub async fn syncs(
+        &self,
+        account: AccountId,
+        before: Option<SyncId>,
+        limit: u32,
+    ) -> Result<PageOf<Sync>> {
         let sql = "SELECT id, connection, account, wanted_by, customer_present, started_at, finished_at, bank_asked_at,
                      bank_answered_at, code, reason, message, has_new_data, added, modified, removed, proof, seq, epoch,
                      next_allowed_at, next_at, connector

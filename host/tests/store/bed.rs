@@ -49,7 +49,8 @@ pub fn vault() -> Arc<Vault> {
 
 /// The same master key, and a newer one that wraps.
 pub fn rotated_vault() -> Arc<Vault> {
-    let text = "k2:AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=\nk1:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+    let text =
+        "k2:AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=\nk1:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
     Arc::new(Vault::from_text(text).unwrap())
 }
 
@@ -117,7 +118,12 @@ impl Bed {
     pub async fn running(&self) -> (Lease, Account) {
         self.connection().await;
         let lease = self.claim(START).await;
-        let account = self.store.record_accounts(&lease, &[bank_account("a1", Some("GB29"))], START).await.unwrap().remove(0);
+        let account = self
+            .store
+            .record_accounts(&lease, &[bank_account("a1", Some("GB29"))], START)
+            .await
+            .unwrap()
+            .remove(0);
         (lease, account)
     }
 
@@ -137,7 +143,10 @@ impl Bed {
             state: EndpointState::Active,
             disabled_reason: None,
             failing_since: None,
-            secrets: vec![EndpointSecret { secret: Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"), expires_at: None }],
+            secrets: vec![EndpointSecret {
+                secret: Secret::new("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"),
+                expires_at: None,
+            }],
             created_at: START,
         };
         self.store.create_endpoint(&endpoint).await.unwrap();
@@ -248,7 +257,14 @@ pub fn sync(lease: &Lease, account: &Account, id: SyncId, trigger: Trigger) -> S
 
 pub fn commit(sync: Sync, changes: Vec<NewChange>) -> SyncCommit {
     let due_at = sync.started_at.plus(HOUR);
-    SyncCommit { sync, changes, missed: vec![], balances: vec![balance(100)], state: Some("cursor 1".to_owned()), due_at }
+    SyncCommit {
+        sync,
+        changes,
+        missed: vec![],
+        balances: vec![balance(100)],
+        state: Some("cursor 1".to_owned()),
+        due_at,
+    }
 }
 
 pub fn failure(mut sync: Sync) -> SyncFailure {

@@ -25,7 +25,10 @@ impl Bed {
     async fn assert_erased(&self, lease: &Lease, account: &Account) {
         let (store, id) = (&self.store, lease.connection);
         let connection = store.connection(self.business, id).await.unwrap().unwrap();
-        assert_eq!((connection.state, connection.deleted_at), (ConnectionState::Deleted, Some(START.plus(HOUR))));
+        assert_eq!(
+            (connection.state, connection.deleted_at),
+            (ConnectionState::Deleted, Some(START.plus(HOUR)))
+        );
         assert_eq!((connection.customer_ref, connection.session_state), (None, None));
         assert_eq!(store.credentials(id).await.unwrap(), []);
         let consent = store.consent(id).await.unwrap().unwrap();
@@ -35,8 +38,14 @@ impl Bed {
         assert_eq!(store.head(account.id).await.unwrap(), None);
         assert!(store.transactions(account.id, &Default::default(), 9).await.unwrap().items.is_empty());
         let history = store.changes(account.id, ROWS - 2, 9).await.unwrap().items;
-        let left: Vec<_> = history.iter().map(|one| (one.seq, one.kind, one.before.is_some(), one.after.is_some())).collect();
-        assert_eq!(left, [(ROWS - 1, ChangeKind::Added, false, false), (ROWS, ChangeKind::Added, false, false)]);
+        let left: Vec<_> = history
+            .iter()
+            .map(|one| (one.seq, one.kind, one.before.is_some(), one.after.is_some()))
+            .collect();
+        assert_eq!(
+            left,
+            [(ROWS - 1, ChangeKind::Added, false, false), (ROWS, ChangeKind::Added, false, false)]
+        );
         assert_eq!(store.request_sync(account, None, START).await.unwrap(), Requested::Stopped(None));
         assert!(self.claim_all(START.plus(24 * HOUR)).await.is_empty());
         assert_eq!(store.next_due(START).await.unwrap(), None);
@@ -129,12 +138,29 @@ fn contains(bytes: &[u8], text: &str) -> bool {
 async fn no_customer_text_ever_stands_in_the_sqlite_files_and_no_key_stays_after_erasing() {
     let bed = Bed::sqlite().await;
     let (lease, account) = bed.long_history().await;
-    let here = CustomerPresent { ip: "192.0.2.77".parse().unwrap(), user_agent: Some("Rosalind's browser".to_owned()) };
+    let here = CustomerPresent {
+        ip: "192.0.2.77".parse().unwrap(),
+        user_agent: Some("Rosalind's browser".to_owned()),
+    };
     bed.store.request_sync(&account, Some(&here), START).await.unwrap();
     bed.store.save_session(&lease, None, Some("Rosalind's session")).await.unwrap();
     let before = bytes(&bed);
-    assert!(contains(&before, "bank-unavailable") == contains(&before, "nonsense") && contains(&before, INSTITUTION));
-    for text in ["Rosalind", "rosalind", "GB29", "bank-id", "rent", "Größe", "Zürich", "whsec", "192.0.2.77", "cursor 1"] {
+    assert!(
+        contains(&before, "bank-unavailable") == contains(&before, "nonsense")
+            && contains(&before, INSTITUTION)
+    );
+    for text in [
+        "Rosalind",
+        "rosalind",
+        "GB29",
+        "bank-id",
+        "rent",
+        "Größe",
+        "Zürich",
+        "whsec",
+        "192.0.2.77",
+        "cursor 1",
+    ] {
         assert!(!contains(&before, text), "{text} stands in the clear");
     }
     let owner = lease.connection.as_bytes();

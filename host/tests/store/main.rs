@@ -43,12 +43,16 @@ fn every_function_of_the_store_is_called_here() {
     let read = |folder: &str| -> String {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
         let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
-        files.filter(|file| file.extension().is_some_and(|kind| kind == "rs")).map(|file| std::fs::read_to_string(file).unwrap()).collect()
+        files
+            .filter(|file| file.extension().is_some_and(|kind| kind == "rs"))
+            .map(|file| std::fs::read_to_string(file).unwrap())
+            .collect()
     };
     let tests = read("tests/store");
     let store = read("src/store");
     let functions = store.split("    pub async fn ").skip(1).map(|rest| rest.split('(').next().unwrap());
-    let missing: Vec<&str> =
-        functions.filter(|name| !tests.contains(&format!(".{name}(")) && !tests.contains(&format!("::{name}("))).collect();
+    let missing: Vec<&str> = functions
+        .filter(|name| !tests.contains(&format!(".{name}(")) && !tests.contains(&format!("::{name}(")))
+        .collect();
     assert!(missing.is_empty(), "no case calls {missing:?}");
 }

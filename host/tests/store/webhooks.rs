@@ -18,7 +18,12 @@ impl Bed {
         let mut claimed = Vec::new();
         for failing in [false, true] {
             let left = limit - claimed.len() as u32;
-            claimed.extend(self.store.claim_deliveries(now, now.plus(MINUTE), per_endpoint, left, failing, &[]).await.unwrap());
+            claimed.extend(
+                self.store
+                    .claim_deliveries(now, now.plus(MINUTE), per_endpoint, left, failing, &[])
+                    .await
+                    .unwrap(),
+            );
         }
         claimed
     }

@@ -28,8 +28,13 @@ pub fn fresh_database() -> Option<String> {
             Some(format!("postgres://tidegate@localhost/{name}?host={folder}"))
         }
         Err(why) => {
-            assert!(std::env::var(REQUIRED).as_deref() != Ok("1"), "{REQUIRED}=1, but PostgreSQL did not start: {why}");
-            eprintln!("\n*** SKIPPED ON POSTGRESQL: {why}. Install PostgreSQL 15 (initdb and pg_ctl on PATH). ***\n");
+            assert!(
+                std::env::var(REQUIRED).as_deref() != Ok("1"),
+                "{REQUIRED}=1, but PostgreSQL did not start: {why}"
+            );
+            eprintln!(
+                "\n*** SKIPPED ON POSTGRESQL: {why}. Install PostgreSQL 15 (initdb and pg_ctl on PATH). ***\n"
+            );
             None
         }
     }
@@ -53,7 +58,12 @@ fn start() -> Result<Server, String> {
     ]))?;
     let options = format!("-c listen_addresses= -k {} -c fsync=off -c max_connections=300", folder.display());
     let log = folder.join("log");
-    run(as_server(as_root, "pg_ctl").arg("-D").arg(&data).arg("-l").arg(&log).args(["-w", "-o", &options, "start"]))?;
+    run(as_server(as_root, "pg_ctl")
+        .arg("-D")
+        .arg(&data)
+        .arg("-l")
+        .arg(&log)
+        .args(["-w", "-o", &options, "start"]))?;
     let guard = guard(&folder, &data)?;
     Ok(Server { folder, _guard: guard })
 }

@@ -125,21 +125,10 @@ pub async fn list(
         None => None,
         Some(text) => {
             let id = text.parse().map_err(|_| ConnectionId::unknown())?;
-            Some(
-                api.app
-                    .store
-                    .connection(caller.business, id)
-                    .await?
-                    .ok_or_else(ConnectionId::unknown)?
-                    .id,
-            )
+            Some(api.app.store.connection(caller.business, id).await?.ok_or_else(ConnectionId::unknown)?.id)
         }
     };
-    let page = api
-        .app
-        .store
-        .accounts(caller.business, connection, after, super::limit(ask.limit))
-        .await?;
+    let page = api.app.store.accounts(caller.business, connection, after, super::limit(ask.limit)).await?;
     Ok(Json(Page::of(page, |last| last.id.encode(), Account::of)))
 }
 
@@ -186,11 +175,7 @@ pub async fn balances(
 
 /// One of the caller's accounts.
 pub(super) async fn find(api: &Api, caller: Caller, id: AccountId) -> Answer<model::Account> {
-    api.app
-        .store
-        .account(caller.business, id)
-        .await?
-        .ok_or_else(AccountId::unknown)
+    api.app.store.account(caller.business, id).await?.ok_or_else(AccountId::unknown)
 }
 
 /// Where an account that was just found stands; it may have been erased since.

@@ -1,15 +1,13 @@
 //! `/v1/connections`: customers' links to their banks.
 
+use crate::api::Api;
 use crate::api::cursor::Cursor;
 use crate::api::extract::{Ask, Body, Id, PathId, SecretText};
 use crate::api::gate::Caller;
 use crate::api::problem::{Answer, Code, Problem};
 use crate::api::schema::{self, Page};
-use crate::api::{Api, key};
 use crate::app::Bank;
-use crate::model::{
-    self, ConnectionId, ConnectionState, NewConsent, NewCredential, Timestamp, ValueKind,
-};
+use crate::model::{self, ConnectionId, ConnectionState, NewConsent, NewCredential, Timestamp, ValueKind};
 use crate::store;
 use crate::webhook::payload;
 use axum::Json;
@@ -204,12 +202,7 @@ pub async fn create(
     let connection = api.app.store.create_connection(&new, now).await?;
     api.app.nudge.schedule.notify_one();
     let location = format!("/v1/connections/{id}");
-    Ok((
-        StatusCode::CREATED,
-        [(LOCATION, location)],
-        with_consent(&api, connection).await?,
-    )
-        .into_response())
+    Ok((StatusCode::CREATED, [(LOCATION, location)], with_consent(&api, connection).await?).into_response())
 }
 
 /// List connections
@@ -222,27 +215,12 @@ pub async fn list(
     caller: Caller,
     Ask(ask): Ask<Filter>,
 ) -> Answer<Json<Page<Connection>>> {
-    let after = ask
-        .cursor
-        .as_deref()
-        .map(ConnectionId::decode)
-        .transpose()?;
+    let after = ask.cursor.as_deref().map(ConnectionId::decode).transpose()?;
     let (customer, institution) = (ask.customer_ref.as_deref(), ask.institution_id.as_deref());
     let store = &api.app.store;
-    let page = store
-        .connections(
-            caller.business,
-            customer,
-            institution,
-            after,
-            super::limit(ask.limit),
-        )
-        .await?;
-    Ok(Json(Page::of(
-        page,
-        |last| last.id.encode(),
-        Connection::of,
-    )))
+    let page =
+        store.connections(caller.business, customer, institution, after, super::limit(ask.limit)).await?;
+    Ok(Json(Page::of(page, |last| last.id.encode(), Connection::of)))
 }
 
 /// Show a connection
@@ -264,20 +242,11 @@ pub async fn show(
 #[utoipa::path(delete, path = "/v1/connections/{connection_id}", operation_id = "delete_connection", tag = "connections",
     params(("connection_id" = String, Path, description = "The link's id.")),
     responses((status = 204, description = "It has ended.")))]
-pub async fn delete(
-    State(api): State<Api>,
-    caller: Caller,
-    Id(id): Id<ConnectionId>,
-) -> Answer<StatusCode> {
+pub async fn delete(State(api): State<Api>, caller: Caller, Id(id): Id<ConnectionId>) -> Answer<StatusCode> {
     let now = api.app.clock.now();
     let connection = find(&api, caller, id).await?;
     let event = payload::connection_deleted(caller.business, id, &connection.institution, now);
-    if !api
-        .app
-        .store
-        .delete_connection(caller.business, id, &event, now)
-        .await?
-    {
+    if !api.app.store.delete_connection(caller.business, id, &event, now).await? {
         return Err(ConnectionId::unknown());
     }
     api.app.nudge.webhooks.notify_one();
@@ -307,10 +276,7 @@ pub async fn reauthorise(
     let connection = find(&api, caller, id).await?;
     let bank = available(&api, &connection.institution)?;
     let credentials = check_credentials(bank, asked.credentials, &asked.credential_expiry, now)?;
-    let consent = asked
-        .consent
-        .map(|given| check_consent(given, now))
-        .transpose()?;
+    let consent = asked.consent.map(|given| check_consent(given, now)).transpose()?;
     if consent.is_none() && !consent_in_force(&api, id, now).await? {
         return Err(Problem::invalid(
             "consent: the old one is not in force any more; say what the customer agreed to now.",
@@ -343,35 +309,22 @@ async fn consent_in_force(api: &Api, id: ConnectionId, now: Timestamp) -> Answer
     }))
 }
 
-async fn with_consent(
-    api: &Api,
-    connection: model::Connection,
-) -> Answer<Json<ConnectionWithConsent>> {
-    let consent = api
-        .app
-        .store
-        .consent(connection.id)
-        .await?
-        .map(|consent| ConsentShown {
-            granted_at: consent.granted_at,
-            expires_at: consent.expires_at,
-            scopes: consent.scopes,
-            how: consent.how,
-            reference: consent.reference,
-            ended_at: consent.ended_at,
-            end_reason: consent.end_reason,
-        });
-    Ok(Json(ConnectionWithConsent {
-        connection: Connection::of(connection),
-        consent,
-    }))
+async fn with_consent(api: &Api, connection: model::Connection) -> Answer<Json<ConnectionWithConsent>> {
+    let consent = api.app.store.consent(connection.id).await?.map(|consent| ConsentShown {
+        granted_at: consent.granted_at,
+        expires_at: consent.expires_at,
+        scopes: consent.scopes,
+        how: consent.how,
+        reference: consent.reference,
+        ended_at: consent.ended_at,
+        end_reason: consent.end_reason,
+    });
+    Ok(Json(ConnectionWithConsent { connection: Connection::of(connection), consent }))
 }
 
 fn available<'a>(api: &'a Api, institution: &str) -> Answer<&'a Bank> {
     let bank = api.app.institutions.get(institution).ok_or_else(|| {
-        Problem::invalid(
-            "institution_id: there is no such institution. GET /v1/institutions shows all.",
-        )
+        Problem::invalid("institution_id: there is no such institution. GET /v1/institutions shows all.")
     })?;
     match bank.unavailable() {
         None => Ok(bank),
@@ -394,22 +347,13 @@ fn check_credentials(
         .collect();
     let names = || declared.keys().copied().collect::<Vec<_>>().join(", ");
     if given.len() > CREDENTIALS_MAX {
-        return Err(Problem::invalid(format!(
-            "credentials: at most {CREDENTIALS_MAX}."
-        )));
+        return Err(Problem::invalid(format!("credentials: at most {CREDENTIALS_MAX}.")));
     }
-    if given
-        .keys()
-        .any(|name| !declared.contains_key(name.as_str()))
-    {
-        return Err(Problem::invalid(format!(
-            "credentials: this institution takes only {}.",
-            names()
-        )));
+    if given.keys().any(|name| !declared.contains_key(name.as_str())) {
+        return Err(Problem::invalid(format!("credentials: this institution takes only {}.", names())));
     }
-    if let Some((name, _)) = declared
-        .iter()
-        .find(|(name, optional)| !**optional && !given.contains_key(**name))
+    if let Some((name, _)) =
+        declared.iter().find(|(name, optional)| !**optional && !given.contains_key(**name))
     {
         return Err(Problem::invalid(format!(
             "credentials: \"{name}\" is missing; this institution takes {}.",
@@ -424,22 +368,14 @@ fn check_credentials(
         }
     }
     if expiry.keys().any(|name| !given.contains_key(name)) {
-        return Err(Problem::invalid(
-            "credential_expiry: names a credential that is not in `credentials`.",
-        ));
+        return Err(Problem::invalid("credential_expiry: names a credential that is not in `credentials`."));
     }
     if let Some((name, _)) = expiry.iter().find(|(_, expires_at)| **expires_at <= now) {
-        return Err(Problem::invalid(format!(
-            "credential_expiry: \"{name}\" has already run out."
-        )));
+        return Err(Problem::invalid(format!("credential_expiry: \"{name}\" has already run out.")));
     }
     let with_expiry = |(name, value): (String, SecretText)| {
         let expires_at = expiry.get(&name).copied();
-        NewCredential {
-            name,
-            value: value.0,
-            expires_at,
-        }
+        NewCredential { name, value: value.0, expires_at }
     };
     Ok(given.into_iter().map(with_expiry).collect())
 }
@@ -448,27 +384,17 @@ fn check_consent(given: ConsentGiven, now: Timestamp) -> Answer<NewConsent> {
     if given.granted_at > now.plus(CLOCK_SKEW_MAX) {
         return Err(Problem::invalid("consent.granted_at: lies in the future."));
     }
-    if given
-        .expires_at
-        .is_some_and(|expires_at| expires_at <= now || expires_at <= given.granted_at)
-    {
-        return Err(Problem::invalid(
-            "consent.expires_at: must lie in the future and after granted_at.",
-        ));
+    if given.expires_at.is_some_and(|expires_at| expires_at <= now || expires_at <= given.granted_at) {
+        return Err(Problem::invalid("consent.expires_at: must lie in the future and after granted_at."));
     }
     if given.scopes.len() > SCOPES_MAX {
-        return Err(Problem::invalid(format!(
-            "consent.scopes: at most {SCOPES_MAX}."
-        )));
+        return Err(Problem::invalid(format!("consent.scopes: at most {SCOPES_MAX}.")));
     }
     for scope in &given.scopes {
         check_text("consent.scopes", scope)?;
     }
     check_text("consent.how", &given.how)?;
-    check_text(
-        "consent.reference",
-        given.reference.as_deref().unwrap_or("-"),
-    )?;
+    check_text("consent.reference", given.reference.as_deref().unwrap_or("-"))?;
     Ok(NewConsent {
         granted_at: given.granted_at,
         expires_at: given.expires_at,

@@ -58,19 +58,12 @@ impl Institution {
             connector: profile.connector.clone(),
             available: bank.unavailable().is_none(),
             reason: bank.unavailable(),
-            interval_minutes: profile
-                .schedule
-                .cron
-                .is_none()
-                .then_some(profile.schedule.interval_minutes),
+            interval_minutes: profile.schedule.cron.is_none().then_some(profile.schedule.interval_minutes),
             cron: profile.schedule.cron.clone(),
             min_interval_s: profile.limits.min_interval_s,
             credentials: values
                 .filter(|value| value.kind == ValueKind::Credential)
-                .map(|value| CredentialNeeded {
-                    name: value.name.clone(),
-                    optional: value.optional,
-                })
+                .map(|value| CredentialNeeded { name: value.name.clone(), optional: value.optional })
                 .collect(),
         }
     }
@@ -82,14 +75,7 @@ impl Institution {
 #[utoipa::path(get, path = "/v1/institutions", operation_id = "list_institutions", tag = "institutions",
     responses((status = 200, description = "The banks.", body = All<Institution>)))]
 pub async fn list(State(api): State<Api>) -> Json<All<Institution>> {
-    Json(All {
-        items: api
-            .app
-            .institutions
-            .values()
-            .map(|bank| Institution::of(bank))
-            .collect(),
-    })
+    Json(All { items: api.app.institutions.values().map(|bank| Institution::of(bank)).collect() })
 }
 
 /// Show a bank

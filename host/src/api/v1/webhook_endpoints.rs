@@ -124,18 +124,12 @@ pub async fn create(
         state: EndpointState::Active,
         disabled_reason: None,
         failing_since: None,
-        secrets: vec![EndpointSecret {
-            secret: secret.clone(),
-            expires_at: None,
-        }],
+        secrets: vec![EndpointSecret { secret: secret.clone(), expires_at: None }],
         created_at: api.app.clock.now(),
     };
     api.app.store.create_endpoint(&endpoint).await?;
     let location = format!("/v1/webhook-endpoints/{}", endpoint.id);
-    let shown = EndpointWithSecret {
-        endpoint: Endpoint::of(endpoint),
-        secret: secret.reveal().to_owned(),
-    };
+    let shown = EndpointWithSecret { endpoint: Endpoint::of(endpoint), secret: secret.reveal().to_owned() };
     Ok((StatusCode::CREATED, [(LOCATION, location)], Json(shown)).into_response())
 }
 
@@ -146,20 +140,14 @@ pub async fn create(
     responses((status = 200, description = "All of them.", body = All<Endpoint>)))]
 pub async fn list(State(api): State<Api>, caller: Caller) -> Answer<Json<All<Endpoint>>> {
     let endpoints = api.app.store.endpoints(caller.business).await?;
-    Ok(Json(All {
-        items: endpoints.into_iter().map(Endpoint::of).collect(),
-    }))
+    Ok(Json(All { items: endpoints.into_iter().map(Endpoint::of).collect() }))
 }
 
 /// Show a webhook endpoint
 #[utoipa::path(get, path = "/v1/webhook-endpoints/{endpoint_id}", operation_id = "show_webhook_endpoint", tag = "webhooks",
     params(("endpoint_id" = String, Path, description = "The endpoint's id.")),
     responses((status = 200, description = "The endpoint.", body = Endpoint)))]
-pub async fn show(
-    State(api): State<Api>,
-    caller: Caller,
-    Id(id): Id<EndpointId>,
-) -> Answer<Json<Endpoint>> {
+pub async fn show(State(api): State<Api>, caller: Caller, Id(id): Id<EndpointId>) -> Answer<Json<Endpoint>> {
     Ok(Json(Endpoint::of(find(&api, caller, id).await?)))
 }
 
@@ -206,11 +194,7 @@ pub async fn change(
     tag = "webhooks",
     params(("endpoint_id" = String, Path, description = "The endpoint's id.")),
     responses((status = 204, description = "It is gone.")))]
-pub async fn delete(
-    State(api): State<Api>,
-    caller: Caller,
-    Id(id): Id<EndpointId>,
-) -> Answer<StatusCode> {
+pub async fn delete(State(api): State<Api>, caller: Caller, Id(id): Id<EndpointId>) -> Answer<StatusCode> {
     if !api.app.store.delete_endpoint(caller.business, id).await? {
         return Err(EndpointId::unknown());
     }
@@ -234,19 +218,10 @@ pub async fn rotate_secret(
     let now = api.app.clock.now();
     let mut endpoint = find(&api, caller, id).await?;
     let secret = key::mint_webhook_secret().map_err(|error| Problem::internal(&error))?;
-    endpoint.secrets = rotated(
-        endpoint.secrets,
-        EndpointSecret {
-            secret: secret.clone(),
-            expires_at: None,
-        },
-        now,
-    );
+    endpoint.secrets =
+        rotated(endpoint.secrets, EndpointSecret { secret: secret.clone(), expires_at: None }, now);
     save(&api, &endpoint).await?;
-    Ok(Json(EndpointWithSecret {
-        endpoint: Endpoint::of(endpoint),
-        secret: secret.reveal().to_owned(),
-    }))
+    Ok(Json(EndpointWithSecret { endpoint: Endpoint::of(endpoint), secret: secret.reveal().to_owned() }))
 }
 
 /// The new secret first; the current one for a day more; older ones until they run out.
@@ -254,21 +229,14 @@ fn rotated(old: Vec<EndpointSecret>, new: EndpointSecret, now: Timestamp) -> Vec
     let until = now.plus(SECRET_GRACE);
     let old = old
         .into_iter()
-        .map(|old| EndpointSecret {
-            expires_at: Some(old.expires_at.unwrap_or(until)),
-            ..old
-        })
+        .map(|old| EndpointSecret { expires_at: Some(old.expires_at.unwrap_or(until)), ..old })
         .filter(|old| old.expires_at > Some(now));
     std::iter::once(new).chain(old).take(SECRETS_MAX).collect()
 }
 
 /// One of the caller's endpoints.
 async fn find(api: &Api, caller: Caller, id: EndpointId) -> Answer<model::Endpoint> {
-    api.app
-        .store
-        .endpoint(caller.business, id)
-        .await?
-        .ok_or_else(EndpointId::unknown)
+    api.app.store.endpoint(caller.business, id).await?.ok_or_else(EndpointId::unknown)
 }
 
 async fn save(api: &Api, endpoint: &model::Endpoint) -> Answer<()> {
@@ -280,9 +248,7 @@ async fn save(api: &Api, endpoint: &model::Endpoint) -> Answer<()> {
 
 fn check_url(api: &Api, url: &str) -> Answer<()> {
     if url.len() > URL_BYTES_MAX {
-        return Err(Problem::invalid(format!(
-            "url: at most {URL_BYTES_MAX} bytes."
-        )));
+        return Err(Problem::invalid(format!("url: at most {URL_BYTES_MAX} bytes.")));
     }
     Ok(api.app.egress.check_webhook_url(url)?)
 }
@@ -315,10 +281,7 @@ mod tests {
     #[test]
     fn a_rotated_secret_signs_a_day_longer_and_expired_ones_are_dropped() {
         let now = Timestamp(1_000_000);
-        let secret = |text: &str, expires_at| EndpointSecret {
-            secret: Secret::new(text),
-            expires_at,
-        };
+        let secret = |text: &str, expires_at| EndpointSecret { secret: Secret::new(text), expires_at };
         let old = vec![
             secret("current", None),
             secret("older", Some(Timestamp(now.0 + 5))),
@@ -330,9 +293,7 @@ mod tests {
             secret("older", Some(Timestamp(now.0 + 5))),
         ];
         assert_eq!(rotated(old, secret("new", None), now), expected);
-        let many = (0..9)
-            .map(|at| secret("old", Some(Timestamp(now.0 + 1 + at))))
-            .collect();
+        let many = (0..9).map(|at| secret("old", Some(Timestamp(now.0 + 1 + at)))).collect();
         assert_eq!(rotated(many, secret("new", None), now).len(), SECRETS_MAX);
     }
 }
