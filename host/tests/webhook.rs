@@ -11,7 +11,9 @@ use host::app::App;
 use host::clock::Clock;
 use host::config::Config;
 use host::egress::EgressConfig;
-use host::model::*;
+use host::model::{
+    BusinessId, ConnectionId, DeliveryState, Endpoint, EndpointId, EndpointSecret, EndpointState, NewEvent, Secret,
+};
 use host::store::{Attempt, Delivery, NewConnection, Store};
 use host::vault::Vault;
 use host::webhook::{payload, sign};

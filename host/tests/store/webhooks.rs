@@ -119,6 +119,26 @@ both! {
         assert_eq!((all.len(), all.iter().collect::<BTreeSet<_>>().len()), (30, 30));
     }
 
+    async fn failing_endpoints_are_claimed_apart_and_busy_ones_not_at_all(bed) {
+        let (lease, account) = bed.running().await;
+        let (failing, healthy) = (bed.endpoint(&[]).await, bed.endpoint(&[]).await);
+        bed.tell(&lease, &account, EventType::AccountUpdated).await;
+        let claim = async |now: Timestamp, failing: bool, busy: &[EndpointId]| {
+            let claimed = bed.store.claim_deliveries(now, now.plus(MINUTE), 9, 9, failing, busy).await.unwrap();
+            claimed.into_iter().map(|one| one.endpoint.id).collect::<Vec<_>>()
+        };
+        let mut claimed = bed.claim_deliveries(START, 9, 9).await;
+        claimed.retain(|one| one.endpoint.id == failing.id);
+        let failed = attempt(START, Some(500));
+        assert!(bed.store.record_attempt(&claimed[0], &failed, &AfterAttempt::Retry(START.plus(MINUTE))).await.unwrap());
+
+        let later = START.plus(2 * MINUTE);
+        assert!(claim(later, true, &[healthy.id, failing.id]).await.is_empty());
+        assert!(claim(later, false, &[healthy.id]).await.is_empty());
+        assert_eq!(claim(later, true, &[healthy.id]).await, [failing.id]);
+        assert_eq!(claim(later, false, &[failing.id]).await, [healthy.id]);
+    }
+
     async fn a_delivery_is_retried_until_it_is_delivered(bed) {
         let (lease, account) = bed.running().await;
         let endpoint = bed.endpoint(&[]).await;
