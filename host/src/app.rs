@@ -189,8 +189,10 @@ impl App {
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> anyhow::Result<()> {
         let now = self.clock.now();
-        let _sole = self.store.sole_server()?;
-        let released = self.store.release_all(now).await?;
+        let sole = self.store.sole_server()?;
+        // What an earlier process left claimed: alone, nobody else can be at it; among many, its
+        // leases run out.
+        let released = if sole.is_some() { self.store.release_all(now).await? } else { 0 };
         let erased = self.store.finish_erasures().await?;
         tracing::info!(released, erased, "taking up work");
         let (stop, stopping) = watch::channel(false);

@@ -12,7 +12,8 @@ use host::clock::Clock;
 use host::config::Config;
 use host::egress::EgressConfig;
 use host::model::{
-    BusinessId, ConnectionId, DeliveryState, Endpoint, EndpointId, EndpointSecret, EndpointState, NewEvent, Secret,
+    BusinessId, ConnectionId, DeliveryState, Endpoint, EndpointId, EndpointSecret, EndpointState, NewEvent,
+    Secret,
 };
 use host::store::{Attempt, Delivery, NewConnection, Store};
 use host::vault::Vault;

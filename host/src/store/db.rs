@@ -34,7 +34,7 @@ const POSTGRES_CONNECTIONS_MAX: u32 = 16;
 #[derive(Clone)]
 pub(super) enum Db {
     /// One file, this process only.
-    Sqlite { read: SqlitePool, write: SqlitePool, _lock: Arc<File> },
+    Sqlite { read: SqlitePool, write: SqlitePool, path: PathBuf },
     /// A server that several processes share.
     Postgres(PgPool),
 }
@@ -152,7 +152,6 @@ impl Db {
     }
 
     async fn open_file(path: &Path) -> Result<Self> {
-        let lock = lock_file(path)?;
         // NORMAL with a write-ahead log survives a crash of the process with every commit, and a
         // power cut without damage, though perhaps without the last commits; those are read from
         // the bank again. FULL costs an fsync per sync.
@@ -179,7 +178,15 @@ impl Db {
         let read = read
             .connect_with(options.read_only(true).pragma("cache_size", format!("-{SQLITE_READ_CACHE_KIB}")))
             .await?;
-        Ok(Self::Sqlite { read, write, _lock: Arc::new(lock) })
+        Ok(Self::Sqlite { read, write, path: path.to_owned() })
+    }
+
+    /// The lock of the one process that serves an SQLite file; none on PostgreSQL, which many serve.
+    pub(super) fn sole_server(&self) -> Result<Option<File>> {
+        match self {
+            Self::Sqlite { path, .. } => lock_file(path).map(Some),
+            Self::Postgres(_) => Ok(None),
+        }
     }
 
     /// What differs in SQL.
@@ -278,7 +285,7 @@ impl Tx {
     }
 }
 
-/// Takes the lock file beside the database; the system frees it with the process.
+/// Takes the lock file beside the database; the system frees it with the handle.
 fn lock_file(database: &Path) -> Result<File> {
     let mut path = database.as_os_str().to_owned();
     path.push(".lock");
@@ -293,7 +300,7 @@ fn lock_file(database: &Path) -> Result<File> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::Database(format!(
-            "another tidegate process uses this SQLite database (it holds {shown}); stop it first, or use PostgreSQL, which several processes can share"
+            "another `tidegate serve` works on this SQLite database (it holds {shown}); stop it first, or use PostgreSQL, which several can share"
         ))),
         Err(TryLockError::Error(why)) => Err(StoreError::Database(format!(
             "{shown} could not be locked ({why}); put the database on a local file system"

@@ -50,15 +50,16 @@ impl Store {
                        WHERE x.endpoint = e.id AND x.state = 'pending' AND x.due_at <= $2
                        ORDER BY x.due_at LIMIT 1 OFFSET $3), $2) AS due_until
                      FROM endpoint e
-                     WHERE e.state = 'active' AND (e.failing_since IS NOT NULL) = $6 AND e.id NOT IN (SELECT id FROM bulk)),
+                     WHERE e.state = 'active' AND (e.failing_since IS NOT NULL) = $6
+                       AND e.id NOT IN (SELECT id FROM bulk)),
                    ranked AS (
                      SELECT d.id, d.due_at, row_number() OVER (PARTITION BY d.endpoint ORDER BY d.due_at, d.id) AS place
                      FROM share JOIN delivery d
                        ON d.endpoint = share.endpoint AND d.state = 'pending' AND d.due_at <= share.due_until)
                    SELECT id FROM ranked WHERE place <= $4 ORDER BY due_at, id LIMIT $5";
-        let sql = self.db.dialect().bulk(&[("id", Kind::Bytes)], sql);
         let busy = ids(busy.iter().map(EndpointId::as_bytes))?;
         let args = args![busy, now, i64::from(per_endpoint) - 1, per_endpoint, limit, failing];
+        let sql = self.db.dialect().bulk(&[("id", Kind::Bytes)], sql);
         let due: Vec<(DeliveryId,)> = self.db.all(sql, args).await?;
         if due.is_empty() {
             return Ok(Vec::new());

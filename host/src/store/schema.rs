@@ -19,6 +19,12 @@ impl Store {
         Ok(Self { db: Db::open(url).await?, keys: Keys::new(vault) })
     }
 
+    /// Only one process may serve an SQLite file: its lock, to be held while serving. None on
+    /// PostgreSQL, which many processes serve. Subcommands need no lock.
+    pub fn sole_server(&self) -> Result<Option<std::fs::File>> {
+        self.db.sole_server()
+    }
+
     /// Applies what is missing; the names of what was applied.
     pub async fn migrate(&self) -> Result<Vec<String>> {
         let mut tx = self.db.begin().await?;
