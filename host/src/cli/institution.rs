@@ -5,6 +5,7 @@ use super::{Answer, now, table};
 use crate::app::{App, Bank};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::model::{Method, Purpose};
 use anyhow::{Context, bail, ensure};
 use clap::Subcommand;
 use std::io::{IsTerminal, Write};
@@ -26,7 +27,6 @@ pub(super) enum Command {
 
 pub(super) async fn run(config: Option<&Path>, command: Command) -> anyhow::Result<Answer> {
     let app = App::build(Config::load(config)?, Clock::system()).await?;
-    let approvals = app.store.approvals().await?;
     match command {
         Command::List => {
             let rows = app.institutions.iter().map(|(id, bank)| {
@@ -43,7 +43,7 @@ pub(super) async fn run(config: Option<&Path>, command: Command) -> anyhow::Resu
                 bail!("nothing to approve: {why}");
             }
             let shown = describe(bank);
-            if approvals.get(&institution) == Some(&bank.fingerprint) {
+            if app.store.approvals().await?.get(&institution) == Some(&bank.fingerprint) {
                 return Answer::good(format!("{shown}\nalready approved"));
             }
             if !yes && !confirmed(&shown)? {
@@ -61,9 +61,10 @@ fn describe(bank: &Bank) -> String {
     let label = bank.manifest().map_or_else(String::new, |one| format!("{} {}", one.name, one.version));
     let mut text = format!("{} ({id}), connector {label}, may be asked:\n", bank.institution.name);
     for route in &bank.routes {
-        text.push_str("  ");
-        text.push_str(&route.line());
-        text.push('\n');
+        // A token that reads may also be able to pay, hence the emphasis.
+        let writes = route.method != Method::Get && route.purpose != Purpose::Login;
+        let mark = if writes { "  <- writes; allowed by `allow-post` in the profile" } else { "" };
+        text.push_str(&format!("  {}{mark}\n", route.line()));
     }
     text.push_str(&format!("fingerprint {}", bank.fingerprint));
     text

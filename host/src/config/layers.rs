@@ -9,7 +9,7 @@ use toml::{Table, Value};
 
 const DEFAULTS: &str = include_str!("../../config.default.toml");
 /// Variables that start so belong to tests, not to the service.
-const FOR_TESTS: &str = "TIDEGATE_TEST_";
+const FOR_TESTS: &str = "TIDEGATE_TESTS_";
 /// So many letters may be wrong for a name to be suggested.
 const TYPOS_MAX: usize = 2;
 

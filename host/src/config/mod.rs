@@ -290,7 +290,7 @@ mod tests {
     #[test]
     fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
         let file = "[server]\nlisten = \"127.0.0.1:1\"\n[database]\nurl = \"sqlite:file\"";
-        let config = load(file, &[("TIDEGATE_LISTEN", "[::1]:2"), ("TIDEGATE_TEST_X", "ignored")]).unwrap();
+        let config = load(file, &[("TIDEGATE_LISTEN", "[::1]:2"), ("TIDEGATE_TESTS_X", "ignored")]).unwrap();
         assert_eq!(config.listen, "[::1]:2".parse().unwrap());
         assert_eq!(config.database_url, "sqlite:file");
         assert_eq!(config.log_filter, "info");

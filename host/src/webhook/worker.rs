@@ -8,11 +8,11 @@ use super::permits::{Permits, Wish};
 use crate::app::App;
 use crate::model::{ClaimedDelivery, EndpointId, Timestamp};
 use crate::store::StoreError;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinError, JoinSet};
 
 /// Deliveries that another process committed are found this late at most; in real time, since the
 /// other process does not know this one's clock.
@@ -29,6 +29,7 @@ pub async fn run(app: Arc<App>, mut shutdown: watch::Receiver<bool>) {
     let mut worker = Worker {
         permits: Permits::new(app.config.webhook_concurrency, app.config.webhook_per_endpoint),
         running: JoinSet::new(),
+        held: HashMap::new(),
         blocked: HashSet::new(),
         starved: false,
         app,
@@ -74,8 +75,9 @@ pub async fn run(app: Arc<App>, mut shutdown: watch::Receiver<bool>) {
 struct Worker {
     app: Arc<App>,
     permits: Permits,
-    /// Each gives back the permit it was started with.
-    running: JoinSet<(EndpointId, bool)>,
+    running: JoinSet<()>,
+    /// The permit of each running task: whose it is, and as failing or not.
+    held: HashMap<task::Id, (EndpointId, bool)>,
     /// Endpoints that had no permit left at the last look.
     blocked: HashSet<EndpointId>,
     /// There was no permit left at all.
@@ -128,24 +130,15 @@ impl Worker {
         let endpoint = delivery.endpoint.id;
         self.permits.begin(endpoint, failing);
         let app = self.app.clone();
-        self.running.spawn(async move {
-            // A task of its own, so that a panic in it gives the permit back too.
-            let sent = tokio::spawn(async move { deliver::attempt(&app, &delivery).await }).await;
-            if let Err(error) = sent {
-                tracing::error!(%endpoint, panicked = error.is_panic(), "a delivery was cut off");
-            }
-            (endpoint, failing)
-        });
+        let task = self.running.spawn(async move { deliver::attempt(&app, &delivery).await });
+        self.held.insert(task.id(), (endpoint, failing));
     }
 
     /// Returns when a permit is free that something due may be waiting for.
     async fn freed(&mut self) {
-        while let Some(ended) = self.running.join_next().await {
-            let Ok((endpoint, failing)) = ended else {
-                continue;
-            };
-            self.permits.end(endpoint, failing);
-            if self.starved || self.blocked.contains(&endpoint) {
+        while let Some(ended) = self.running.join_next_with_id().await {
+            let endpoint = self.take_back(ended);
+            if self.starved || endpoint.is_some_and(|endpoint| self.blocked.contains(&endpoint)) {
                 return;
             }
         }
@@ -154,11 +147,23 @@ impl Worker {
 
     /// Takes back all permits that are free by now.
     fn collect(&mut self) {
-        while let Some(ended) = self.running.try_join_next() {
-            if let Ok((endpoint, failing)) = ended {
-                self.permits.end(endpoint, failing);
-            }
+        while let Some(ended) = self.running.try_join_next_with_id() {
+            self.take_back(ended);
         }
+    }
+
+    /// Takes back the permit of an ended task, however it ended; whose it was.
+    fn take_back(&mut self, ended: Result<(task::Id, ()), JoinError>) -> Option<EndpointId> {
+        let id = match ended {
+            Ok((id, ())) => id,
+            Err(error) => {
+                tracing::error!("a delivery was cut off; it is attempted again when its lease is over");
+                error.id()
+            }
+        };
+        let (endpoint, failing) = self.held.remove(&id)?;
+        self.permits.end(endpoint, failing);
+        Some(endpoint)
     }
 
     async fn drain(mut self) {

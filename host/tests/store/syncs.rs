@@ -125,7 +125,7 @@ both! {
         let deliveries = bed.store.deliveries(endpoint.id, None, 9).await.unwrap().items;
         assert_eq!(deliveries.len(), 1);
         assert_eq!((deliveries[0].event, deliveries[0].kind), (event.id, EventType::AccountUpdated));
-        let claimed = bed.store.claim_deliveries(START, START.plus(MINUTE), 9, 9).await.unwrap();
+        let claimed = bed.store.claim_deliveries(START, START.plus(MINUTE), 9, 9, false, &[]).await.unwrap();
         assert_eq!(claimed.len(), 1, "neither the endpoint of other kinds nor the disabled one is told");
         assert_eq!((claimed[0].id, &claimed[0].payload), (deliveries[0].id, &event.payload));
     }

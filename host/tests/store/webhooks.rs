@@ -15,7 +15,17 @@ impl Bed {
     }
 
     async fn claim_deliveries(&self, now: Timestamp, per_endpoint: u32, limit: u32) -> Vec<ClaimedDelivery> {
-        self.store.claim_deliveries(now, now.plus(MINUTE), per_endpoint, limit).await.unwrap()
+        let mut claimed = Vec::new();
+        for failing in [false, true] {
+            let left = limit - claimed.len() as u32;
+            claimed.extend(
+                self.store
+                    .claim_deliveries(now, now.plus(MINUTE), per_endpoint, left, failing, &[])
+                    .await
+                    .unwrap(),
+            );
+        }
+        claimed
     }
 }
 
@@ -99,7 +109,7 @@ both! {
             tasks.spawn(async move {
                 let mut mine = Vec::new();
                 while store.next_delivery().await.unwrap() <= Some(START) {
-                    let claimed = store.claim_deliveries(START, START.plus(MINUTE), 4, 4).await.unwrap();
+                    let claimed = store.claim_deliveries(START, START.plus(MINUTE), 4, 4, false, &[]).await.unwrap();
                     mine.extend(claimed.into_iter().map(|one| one.id));
                 }
                 mine
@@ -107,6 +117,26 @@ both! {
         }
         let all: Vec<DeliveryId> = tasks.join_all().await.into_iter().flatten().collect();
         assert_eq!((all.len(), all.iter().collect::<BTreeSet<_>>().len()), (30, 30));
+    }
+
+    async fn failing_endpoints_are_claimed_apart_and_busy_ones_not_at_all(bed) {
+        let (lease, account) = bed.running().await;
+        let (failing, healthy) = (bed.endpoint(&[]).await, bed.endpoint(&[]).await);
+        bed.tell(&lease, &account, EventType::AccountUpdated).await;
+        let claim = async |now: Timestamp, failing: bool, busy: &[EndpointId]| {
+            let claimed = bed.store.claim_deliveries(now, now.plus(MINUTE), 9, 9, failing, busy).await.unwrap();
+            claimed.into_iter().map(|one| one.endpoint.id).collect::<Vec<_>>()
+        };
+        let mut claimed = bed.claim_deliveries(START, 9, 9).await;
+        claimed.retain(|one| one.endpoint.id == failing.id);
+        let failed = attempt(START, Some(500));
+        assert!(bed.store.record_attempt(&claimed[0], &failed, &AfterAttempt::Retry(START.plus(MINUTE))).await.unwrap());
+
+        let later = START.plus(2 * MINUTE);
+        assert!(claim(later, true, &[healthy.id, failing.id]).await.is_empty());
+        assert!(claim(later, false, &[healthy.id]).await.is_empty());
+        assert_eq!(claim(later, true, &[healthy.id]).await, [failing.id]);
+        assert_eq!(claim(later, false, &[failing.id]).await, [healthy.id]);
     }
 
     async fn a_delivery_is_retried_until_it_is_delivered(bed) {
