@@ -1,13 +1,30 @@
 //! All of it, built and run: configuration in, a running service out.
+//!
+//! Must not know: how a sync, a webhook or a request is done; it starts those who do.
 
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::egress::Egress;
-use crate::model::{Institution, Manifest, Route};
+use crate::model::{Institution, Manifest, Method, Purpose, Route, Timestamp, resolve_routes};
 use crate::nudge::Nudge;
+use crate::sandbox::{Connector, Limits, Sandbox, SandboxConfig};
 use crate::store::Store;
+use crate::sync::Health;
+use crate::vault::Vault;
+use crate::{api, sync, webhook};
+use anyhow::Context;
+use aws_lc_rs::digest;
+use chrono::NaiveDate;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+/// How often approvals and quarantines are looked up, and old rows swept: another process (the CLI)
+/// may have changed them.
+const HOUSEKEEPING: Duration = Duration::from_secs(5);
 
 /// The built service: what every part shares.
 pub struct App {
@@ -23,35 +40,271 @@ pub struct App {
     pub institutions: BTreeMap<String, Arc<Bank>>,
     /// Wake-ups.
     pub nudge: Nudge,
+    /// How connectors do lately.
+    pub health: Health,
 }
 
 /// An institution, ready to be synced or not.
-#[derive(Debug)]
 pub struct Bank {
     /// Its profile.
     pub institution: Institution,
-    /// Its connector's manifest, if the connector is loaded.
-    pub manifest: Option<Manifest>,
+    /// What speaks to it, if it is loaded.
+    pub connector: Option<Arc<Connector>>,
     /// The connector's routes at this institution.
     pub routes: Vec<Route>,
-    /// What the operator approves.
+    /// What the operator approves: a hash of routes and values.
     pub fingerprint: String,
+    /// Why it can never be asked as things are: no connector, wrong profile.
+    broken: Option<String>,
+    /// Why it can't be asked now: not approved, quarantined. Looked up again and again.
+    barred: RwLock<Option<String>>,
+}
+
+impl Bank {
+    /// Joins a profile and its connector.
+    pub fn new(institution: Institution, connector: Result<Arc<Connector>, String>) -> Self {
+        let manifest = connector.as_ref().map(|connector| connector.manifest());
+        let resolved = manifest.map_err(Clone::clone).and_then(|manifest| {
+            let routes = resolve_routes(manifest, &institution)?;
+            let fingerprint = fingerprint(manifest, &routes);
+            match unallowed_post(&institution, &routes) {
+                Some(route) => Err(format!(
+                    "{} writes outside login; if that is right, add `allow-post = [\"{}\"]` to institutions/{}.toml",
+                    route.line(),
+                    route.name,
+                    institution.id
+                )),
+                None => Ok((routes, fingerprint)),
+            }
+        });
+        let (routes, fingerprint, broken) = match resolved {
+            Ok((routes, fingerprint)) => (routes, fingerprint, None),
+            Err(sentence) => (Vec::new(), String::new(), Some(sentence)),
+        };
+        let barred = RwLock::new(Some("its approval was not looked up yet".to_owned()));
+        Self { institution, connector: connector.ok(), routes, fingerprint, broken, barred }
+    }
+
+    /// Its connector's manifest, if the connector is loaded.
+    pub fn manifest(&self) -> Option<&Manifest> {
+        self.connector.as_deref().map(Connector::manifest)
+    }
+
     /// Why nothing can be asked of it, in a sentence for the operator; none if it can.
-    pub unavailable: Option<String>,
+    pub fn unavailable(&self) -> Option<String> {
+        self.broken.clone().or_else(|| self.barred.read().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    /// Which day it is there.
+    pub fn today(&self, now: Timestamp) -> NaiveDate {
+        let zone = self.institution.time_zone.parse().unwrap_or(chrono_tz::Tz::UTC);
+        now.utc().with_timezone(&zone).date_naive()
+    }
+
+    fn bar(&self, approvals: &BTreeMap<String, String>, quarantined: &BTreeMap<String, String>) {
+        let id = &self.institution.id;
+        let digest = self.connector.as_deref().map_or("", Connector::digest);
+        let barred = if let Some(reason) = quarantined.get(digest) {
+            Some(format!("its connector is quarantined: {reason}; install a mended version"))
+        } else {
+            match approvals.get(id) {
+                Some(approved) if *approved == self.fingerprint => None,
+                Some(_) => Some(format!("its routes changed since they were approved; run `tidegate institution approve {id}`")),
+                None => Some(format!("its routes are not approved; run `tidegate institution approve {id}`")),
+            }
+        };
+        *self.barred.write().unwrap_or_else(PoisonError::into_inner) = barred;
+    }
+}
+
+/// SHA-256 over what the operator approves: each route, and each value with its use and routes.
+fn fingerprint(manifest: &Manifest, routes: &[Route]) -> String {
+    let mut context = digest::Context::new(&digest::SHA256);
+    let mut add = |line: String| {
+        context.update(line.as_bytes());
+        context.update(b"\n");
+    };
+    add(manifest.name.clone());
+    for route in routes {
+        add(format!("{} {} {:?}", route.name, route.line(), route.reply));
+    }
+    for value in &manifest.values {
+        add(format!("{} {:?} {:?} {:?} {}", value.name, value.kind, value.usage, value.routes, value.public));
+    }
+    context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A token that reads may also be able to pay: writing outside login needs the operator's word.
+fn unallowed_post<'a>(institution: &Institution, routes: &'a [Route]) -> Option<&'a Route> {
+    routes.iter().find(|route| {
+        route.method != Method::Get && route.purpose != Purpose::Login && !institution.allow_post.contains(&route.name)
+    })
 }
 
 impl App {
-    /// Builds everything; nothing runs yet.
-    pub async fn build(_config: Config, _clock: Clock) -> anyhow::Result<Arc<Self>> {
-        todo!()
+    /// Builds everything; nothing runs yet. Fails with a sentence when the master key is missing,
+    /// the database is not migrated, or a profile is wrong. A connector that does not load is only
+    /// logged: its institutions are unavailable, the others are served.
+    pub async fn build(config: Config, clock: Clock) -> anyhow::Result<Arc<Self>> {
+        let vault = Arc::new(Vault::from_text(config.master_key.reveal())?);
+        let cache_key = vault.derive("compiled connectors");
+        let store = Store::open(&config.database_url, vault).await?;
+        store.ready().await?;
+        let sandbox = Sandbox::new(SandboxConfig {
+            threads: config.sandbox_threads,
+            cache_dir: config.cache_dir.clone(),
+            compiler: config.compiler.clone(),
+            cache_key,
+            limits: Limits::default(),
+        })?;
+        let connectors = load_connectors(&sandbox, &config.connectors_dir).await?;
+        let institutions = load_institutions(&config, &connectors)?;
+        let egress = Egress::new(config.egress.clone(), clock.clone());
+        let (nudge, health) = (Nudge::default(), Health::default());
+        let app = Arc::new(Self { config, clock, store, egress, institutions, nudge, health });
+        app.look_up_approvals().await?;
+        for (id, bank) in &app.institutions {
+            if let Some(sentence) = bank.unavailable() {
+                tracing::warn!(institution = id, "unavailable: {sentence}");
+            }
+        }
+        Ok(app)
     }
 
     /// Serves until `shutdown` resolves, then drains.
     pub async fn run(
         self: Arc<Self>,
-        _listener: tokio::net::TcpListener,
-        _shutdown: impl Future<Output = ()> + Send + 'static,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> anyhow::Result<()> {
-        todo!()
+        let now = self.clock.now();
+        let _sole = self.store.sole_server()?;
+        let released = self.store.release_all(now).await?;
+        let erased = self.store.finish_erasures().await?;
+        tracing::info!(released, erased, "taking up work");
+        let (stop, stopping) = watch::channel(false);
+        let work = tokio::spawn(sync::work(self.clone(), stopping.clone()));
+        let send = tokio::spawn(webhook::run(self.clone(), stopping.clone()));
+        let keep = tokio::spawn(housekeeping(self.clone(), stopping));
+        let served = api::serve(self.clone(), listener, async move {
+            shutdown.await;
+            stop.send_replace(true);
+        });
+        let served = served.await;
+        for task in [work, send, keep] {
+            task.await.context("a background task ended abnormally")?;
+        }
+        served
     }
+
+    /// An institution that can be asked now, and its connector; else the sentence that says why not.
+    pub fn bank(&self, id: &str) -> Result<(Arc<Bank>, Arc<Connector>), String> {
+        let bank = self
+            .institutions
+            .get(id)
+            .ok_or_else(|| format!("institution \"{id}\" has no profile; put {id}.toml back into the institutions folder"))?;
+        match (bank.unavailable(), &bank.connector) {
+            (None, Some(connector)) => Ok((bank.clone(), connector.clone())),
+            (reason, _) => Err(format!("institution \"{id}\": {}", reason.unwrap_or_default())),
+        }
+    }
+
+    /// This version of a connector is no longer run, here and after a restart.
+    pub(crate) async fn quarantine(&self, connector: &Connector, reason: &str) {
+        tracing::error!(connector = connector.label(), digest = connector.digest(), reason, "quarantined");
+        let stored = self.store.quarantine_connector(connector.digest(), reason, self.clock.now()).await;
+        let looked = match stored {
+            Ok(()) => self.look_up_approvals().await,
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = looked {
+            tracing::error!(%error, "the quarantine could not be stored; trying again with the next failure");
+        }
+    }
+
+    /// Looks up what the operator approved and what is quarantined.
+    pub async fn look_up_approvals(&self) -> anyhow::Result<()> {
+        let approvals = self.store.approvals().await?;
+        let quarantined = self.store.quarantined_connectors().await?;
+        for bank in self.institutions.values() {
+            bank.bar(&approvals, &quarantined);
+        }
+        Ok(())
+    }
+}
+
+/// What is done now and then: level-triggered, no input, idempotent.
+async fn housekeeping(app: Arc<App>, mut stopping: watch::Receiver<bool>) {
+    while !*stopping.borrow() {
+        if let Err(error) = app.look_up_approvals().await {
+            tracing::warn!(%error, "approvals could not be looked up; the last ones stay in force");
+        }
+        if let Err(error) = app.store.idempotency_sweep(app.clock.now()).await {
+            tracing::warn!(%error, "old idempotency keys could not be swept");
+        }
+        let _ = tokio::time::timeout(HOUSEKEEPING, stopping.changed()).await;
+    }
+}
+
+/// Files of a folder with an ending, in the order of their names.
+fn files(folder: &Path, ending: &str) -> anyhow::Result<Vec<PathBuf>> {
+    let listed = std::fs::read_dir(folder).with_context(|| format!("the folder {} could not be read", folder.display()))?;
+    let mut files = Vec::new();
+    for entry in listed {
+        let path = entry?.path();
+        if path.extension().is_some_and(|found| found == ending) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Connectors by name. Of two files with the same name in their manifests, none is taken.
+pub(crate) async fn load_connectors(
+    sandbox: &Sandbox,
+    folder: &Path,
+) -> anyhow::Result<BTreeMap<String, Result<Arc<Connector>, String>>> {
+    let mut connectors = BTreeMap::new();
+    for path in files(folder, "wasm")? {
+        let shown = path.display();
+        let component = std::fs::read(&path).with_context(|| format!("{shown} could not be read"))?;
+        match sandbox.load(&component).await {
+            Ok(connector) => {
+                let name = connector.manifest().name.clone();
+                tracing::info!(connector = connector.label(), digest = connector.digest(), "loaded");
+                let twice = connectors.contains_key(&name);
+                let entry = if twice { Err(format!("two files in {} are connector \"{name}\"; keep one", folder.display())) } else { Ok(Arc::new(connector)) };
+                connectors.insert(name, entry);
+            }
+            Err(error) => {
+                tracing::error!(%error, file = %shown, "a connector does not load");
+                if let Some(stem) = path.file_stem().and_then(|stem| stem.to_str()) {
+                    connectors.entry(stem.to_owned()).or_insert(Err(format!("{shown}: {error}")));
+                }
+            }
+        }
+    }
+    Ok(connectors)
+}
+
+fn load_institutions(
+    config: &Config,
+    connectors: &BTreeMap<String, Result<Arc<Connector>, String>>,
+) -> anyhow::Result<BTreeMap<String, Arc<Bank>>> {
+    let mut institutions = BTreeMap::new();
+    for path in files(&config.institutions_dir, "toml")? {
+        let text = std::fs::read_to_string(&path).with_context(|| format!("{} could not be read", path.display()))?;
+        let id = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        let institution = Institution::parse(id, &text).map_err(anyhow::Error::msg)?;
+        let connector = connectors.get(&institution.connector).cloned().unwrap_or_else(|| {
+            Err(format!(
+                "there is no connector \"{}\" in {}; build it with `tidegate connector build`",
+                institution.connector,
+                config.connectors_dir.display()
+            ))
+        });
+        institutions.insert(id.to_owned(), Arc::new(Bank::new(institution, connector)));
+    }
+    Ok(institutions)
 }

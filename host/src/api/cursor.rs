@@ -90,11 +90,7 @@ impl Cursor for TransactionsCursor {
     fn read(bytes: &[u8]) -> Option<Self> {
         let (account, number) = bytes.split_at_checked(ID)?;
         let number = i64::from_be_bytes(number.try_into().ok()?);
-        Some(Self {
-            account: AccountId::from_bytes(account)?,
-            number,
-        })
-        .filter(|cursor| cursor.number >= 0)
+        Some(Self { account: AccountId::from_bytes(account)?, number }).filter(|cursor| cursor.number >= 0)
     }
 }
 
@@ -119,16 +115,8 @@ impl Cursor for ChangesCursor {
     fn read(bytes: &[u8]) -> Option<Self> {
         let (account, rest) = bytes.split_at_checked(ID)?;
         let (epoch, seq) = rest.split_first_chunk()?;
-        let (epoch, seq) = (
-            i32::from_be_bytes(*epoch),
-            i64::from_be_bytes(seq.try_into().ok()?),
-        );
-        Some(Self {
-            account: AccountId::from_bytes(account)?,
-            epoch,
-            seq,
-        })
-        .filter(|cursor| cursor.seq >= 0)
+        let (epoch, seq) = (i32::from_be_bytes(*epoch), i64::from_be_bytes(seq.try_into().ok()?));
+        Some(Self { account: AccountId::from_bytes(account)?, epoch, seq }).filter(|cursor| cursor.seq >= 0)
     }
 }
 
@@ -141,17 +129,10 @@ mod tests {
     #[test]
     fn a_cursor_reads_back_what_it_wrote() {
         let account = AccountId::new();
-        let changes = ChangesCursor {
-            account,
-            epoch: 3,
-            seq: 1 << 40,
-        };
+        let changes = ChangesCursor { account, epoch: 3, seq: 1 << 40 };
         assert_eq!(ChangesCursor::decode(&changes.encode()).unwrap(), changes);
         let transactions = TransactionsCursor { account, number: 7 };
-        assert_eq!(
-            TransactionsCursor::decode(&transactions.encode()).unwrap(),
-            transactions
-        );
+        assert_eq!(TransactionsCursor::decode(&transactions.encode()).unwrap(), transactions);
         assert_eq!(AccountId::decode(&account.encode()).unwrap(), account);
     }
 
@@ -159,23 +140,11 @@ mod tests {
     fn a_cursor_of_another_list_or_version_is_refused() {
         let account = AccountId::new();
         assert!(ConnectionId::decode(&account.encode()).is_err());
-        assert!(
-            ChangesCursor::decode(&TransactionsCursor { account, number: 1 }.encode()).is_err()
-        );
+        assert!(ChangesCursor::decode(&TransactionsCursor { account, number: 1 }.encode()).is_err());
         let mut other = URL_SAFE_NO_PAD.decode(account.encode()).unwrap();
         *other.first_mut().unwrap() = VERSION + 1;
         assert!(AccountId::decode(&URL_SAFE_NO_PAD.encode(other)).is_err());
-        assert!(
-            ChangesCursor::decode(
-                &ChangesCursor {
-                    account,
-                    epoch: 0,
-                    seq: -1
-                }
-                .encode()
-            )
-            .is_err()
-        );
+        assert!(ChangesCursor::decode(&ChangesCursor { account, epoch: 0, seq: -1 }.encode()).is_err());
     }
 
     proptest! {

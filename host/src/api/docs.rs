@@ -25,24 +25,12 @@ pub fn routes(document: &OpenApi) -> Router<Api> {
     let (page, text) = (Bytes::from(page(&json)), Bytes::from(json.to_string()));
     let as_json = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
     let as_page = [
-        (
-            CONTENT_TYPE,
-            HeaderValue::from_static("text/html; charset=utf-8"),
-        ),
-        (
-            CONTENT_SECURITY_POLICY,
-            HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'"),
-        ),
+        (CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
+        (CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'")),
     ];
     Router::new()
-        .route(
-            "/openapi.json",
-            get(move || std::future::ready((as_json, text).into_response())),
-        )
-        .route(
-            "/docs",
-            get(move || std::future::ready((as_page, page).into_response())),
-        )
+        .route("/openapi.json", get(move || std::future::ready((as_json, text).into_response())))
+        .route("/docs", get(move || std::future::ready((as_page, page).into_response())))
 }
 
 fn page(document: &Value) -> String {
@@ -78,32 +66,18 @@ fn write_page(html: &mut String, document: &Value) -> std::fmt::Result {
     );
     for code in Code::ALL {
         let (name, status) = (code.name(), code.status().as_u16());
-        write!(
-            html,
-            "<tr id={name}><td><code>{name}</code><td>{status}<td>{}",
-            escape(code.title())
-        )?;
+        write!(html, "<tr id={name}><td><code>{name}</code><td>{status}<td>{}", escape(code.title()))?;
     }
     html.push_str("</table><h2 id=types>Types</h2>");
     for (name, schema) in object(document.pointer("/components/schemas")) {
-        write!(
-            html,
-            "<h3 id=type-{0}>{0}</h3><p>{1}</p>",
-            escape(name),
-            text(schema.get("description"))
-        )?;
+        write!(html, "<h3 id=type-{0}>{0}</h3><p>{1}</p>", escape(name), text(schema.get("description")))?;
         write_fields(html, schema)?;
     }
     html.push_str("</html>");
     Ok(())
 }
 
-fn write_operation(
-    html: &mut String,
-    method: &str,
-    path: &str,
-    operation: &Value,
-) -> std::fmt::Result {
+fn write_operation(html: &mut String, method: &str, path: &str, operation: &Value) -> std::fmt::Result {
     let id = text(operation.get("operationId"));
     write!(
         html,
@@ -113,49 +87,23 @@ fn write_operation(
         text(operation.get("summary")).trim_end_matches('.'),
         text(operation.get("description"))
     )?;
-    let scopes = operation
-        .pointer("/security/0/api_key")
-        .and_then(Value::as_array);
+    let scopes = operation.pointer("/security/0/api_key").and_then(Value::as_array);
     for scope in scopes.into_iter().flatten().filter_map(Value::as_str) {
-        write!(
-            html,
-            "<p class=note>Needs the scope <code>{}</code>.</p>",
-            escape(scope)
-        )?;
+        write!(html, "<p class=note>Needs the scope <code>{}</code>.</p>", escape(scope))?;
     }
     html.push_str("<table>");
-    for parameter in operation
-        .get("parameters")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-    {
+    for parameter in operation.get("parameters").and_then(Value::as_array).into_iter().flatten() {
         let place = text(parameter.get("in"));
         let name = text(parameter.get("name"));
-        write!(
-            html,
-            "<tr><td>{place} <code>{name}</code><td>{}",
-            text(parameter.get("description"))
-        )?;
+        write!(html, "<tr><td>{place} <code>{name}</code><td>{}", text(parameter.get("description")))?;
     }
     if let Some(body) = operation.get("requestBody") {
-        write!(
-            html,
-            "<tr><td>body<td>{}",
-            kind(body.pointer("/content/application~1json/schema"))
-        )?;
+        write!(html, "<tr><td>body<td>{}", kind(body.pointer("/content/application~1json/schema")))?;
     }
     for (status, response) in object(operation.get("responses")) {
-        let content = object(response.get("content"))
-            .next()
-            .map(|(_, content)| kind(content.get("schema")));
+        let content = object(response.get("content")).next().map(|(_, content)| kind(content.get("schema")));
         let description = text(response.get("description"));
-        write!(
-            html,
-            "<tr><td>answers {}<td>{description} {}",
-            escape(status),
-            content.unwrap_or_default()
-        )?;
+        write!(html, "<tr><td>answers {}<td>{description} {}", escape(status), content.unwrap_or_default())?;
     }
     html.push_str("</table>");
     Ok(())
@@ -164,34 +112,17 @@ fn write_operation(
 /// The fields of a type, those of its parts included.
 fn write_fields(html: &mut String, schema: &Value) -> std::fmt::Result {
     html.push_str("<table>");
-    let parts = schema
-        .get("allOf")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
+    let parts = schema.get("allOf").and_then(Value::as_array).into_iter().flatten();
     for part in std::iter::once(schema).chain(parts) {
         if part.get("$ref").is_some() {
             write!(html, "<tr><td>all of<td>{}", kind(Some(part)))?;
         }
-        let required: Vec<&str> = part
-            .get("required")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .collect();
+        let required: Vec<&str> =
+            part.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
         for (name, field) in object(part.get("properties")) {
-            let note = if required.contains(&name.as_str()) {
-                ""
-            } else {
-                " <span class=note>optional</span>"
-            };
+            let note = if required.contains(&name.as_str()) { "" } else { " <span class=note>optional</span>" };
             let (shape, meaning) = (kind(Some(field)), text(field.get("description")));
-            write!(
-                html,
-                "<tr><td><code>{}</code>{note}<td>{shape}<td>{meaning}",
-                escape(name)
-            )?;
+            write!(html, "<tr><td><code>{}</code>{note}<td>{shape}<td>{meaning}", escape(name))?;
         }
     }
     html.push_str("</table>");
@@ -203,27 +134,16 @@ fn kind(schema: Option<&Value>) -> String {
     let Some(schema) = schema else {
         return String::new();
     };
-    if let Some(name) = schema
-        .get("$ref")
-        .and_then(Value::as_str)
-        .and_then(|path| path.rsplit('/').next())
-    {
+    if let Some(name) = schema.get("$ref").and_then(Value::as_str).and_then(|path| path.rsplit('/').next()) {
         return format!("<a href=#type-{0}>{0}</a>", escape(name));
     }
     for choice in ["oneOf", "anyOf"] {
         if let Some(choices) = schema.get(choice).and_then(Value::as_array) {
-            return choices
-                .iter()
-                .map(|choice| kind(Some(choice)))
-                .collect::<Vec<_>>()
-                .join(" or ");
+            return choices.iter().map(|choice| kind(Some(choice))).collect::<Vec<_>>().join(" or ");
         }
     }
     if let Some(words) = schema.get("enum").and_then(Value::as_array) {
-        let words = words
-            .iter()
-            .filter_map(Value::as_str)
-            .map(|word| format!("<code>{}</code>", escape(word)));
+        let words = words.iter().filter_map(Value::as_str).map(|word| format!("<code>{}</code>", escape(word)));
         return words.collect::<Vec<_>>().join(" ");
     }
     if let Some(items) = schema.get("items") {
@@ -231,11 +151,7 @@ fn kind(schema: Option<&Value>) -> String {
     }
     let types = match schema.get("type") {
         Some(Value::String(name)) => name.clone(),
-        Some(Value::Array(names)) => names
-            .iter()
-            .filter_map(Value::as_str)
-            .collect::<Vec<_>>()
-            .join(" or "),
+        Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" or "),
         _ => "anything".to_owned(),
     };
     match schema.get("format").and_then(Value::as_str) {
@@ -253,10 +169,7 @@ fn text(value: Option<&Value>) -> String {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]
@@ -268,17 +181,12 @@ mod tests {
         let document = serde_json::to_value(crate::api::document()).unwrap_or_default();
         let page = page(&document);
         for (method, path) in crate::api::routes() {
-            assert!(
-                page.contains(&format!("{method}</span> <code>{path}</code>")),
-                "{method} {path}"
-            );
+            assert!(page.contains(&format!("{method}</span> <code>{path}</code>")), "{method} {path}");
         }
         for code in Code::ALL {
             assert!(page.contains(&format!("<tr id={}>", code.name())));
         }
-        assert!(
-            !page.contains("<script") && !page.contains("http://") && !page.contains("https://")
-        );
+        assert!(!page.contains("<script") && !page.contains("http://") && !page.contains("https://"));
     }
 
     #[test]

@@ -3,9 +3,7 @@
 //! Must not know: what the values mean. A refusal never repeats a value: bodies carry credentials.
 
 use super::problem::{Answer, Code, Problem};
-use crate::model::{
-    AccountId, ConnectionId, DeliveryId, EndpointId, Secret, SyncId, TransactionId,
-};
+use crate::model::{AccountId, ConnectionId, DeliveryId, EndpointId, Secret, SyncId, TransactionId};
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request};
@@ -39,11 +37,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for MaybeBody
     async fn from_request(request: Request, state: &S) -> Answer<Self> {
         let headers = request.headers().clone();
         let bytes = read(request, state).await?;
-        if bytes.is_empty() {
-            Ok(Self(T::default()))
-        } else {
-            parse(&headers, &bytes).map(Self)
-        }
+        if bytes.is_empty() { Ok(Self(T::default())) } else { parse(&headers, &bytes).map(Self) }
     }
 }
 
@@ -54,29 +48,20 @@ pub async fn read<S: Send + Sync>(request: Request, state: &S) -> Answer<Bytes> 
         Ok(Err(rejection)) => Err(unreadable(&rejection)),
         Err(_) => Err(Problem::new(
             Code::SlowRequest,
-            format!(
-                "The body did not arrive within {} seconds. Send it again.",
-                BODY_TIME_MAX.as_secs()
-            ),
+            format!("The body did not arrive within {} seconds. Send it again.", BODY_TIME_MAX.as_secs()),
         )),
     }
 }
 
 fn unreadable(rejection: &BytesRejection) -> Problem {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        return Problem::new(
-            Code::BodyTooLarge,
-            "Send less: no request of this API needs so many bytes.",
-        );
+        return Problem::new(Code::BodyTooLarge, "Send less: no request of this API needs so many bytes.");
     }
     Problem::new(Code::InvalidBody, "The body broke off. Send it again.")
 }
 
 fn parse<T: DeserializeOwned>(headers: &HeaderMap, bytes: &[u8]) -> Answer<T> {
-    let declared = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
+    let declared = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = declared.split(';').next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case("application/json") {
         return Err(Problem::new(
@@ -84,8 +69,7 @@ fn parse<T: DeserializeOwned>(headers: &HeaderMap, bytes: &[u8]) -> Answer<T> {
             "Send JSON with the header `Content-Type: application/json`.",
         ));
     }
-    serde_json::from_slice(bytes)
-        .map_err(|error| Problem::new(Code::InvalidBody, without_values(&error)))
+    serde_json::from_slice(bytes).map_err(|error| Problem::new(Code::InvalidBody, without_values(&error)))
 }
 
 /// serde repeats what it found ("invalid type: string \"hunter2\", expected …"): only what it
@@ -94,23 +78,12 @@ fn without_values(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
     let text = text.strip_suffix(&place).unwrap_or(&text);
-    let found = [
-        "invalid type",
-        "invalid value",
-        "invalid length",
-        "unknown variant",
-    ];
+    let found = ["invalid type", "invalid value", "invalid length", "unknown variant"];
     let said = match text.rfind("expected ") {
-        Some(at) if found.iter().any(|start| text.starts_with(start)) => {
-            text.get(at..).unwrap_or("another value")
-        }
+        Some(at) if found.iter().any(|start| text.starts_with(start)) => text.get(at..).unwrap_or("another value"),
         _ => text,
     };
-    format!(
-        "Line {}, column {}: {said}. /docs shows the body of this request.",
-        error.line(),
-        error.column()
-    )
+    format!("Line {}, column {}: {said}. /docs shows the body of this request.", error.line(), error.column())
 }
 
 /// The query. Unknown fields are refused by the types themselves.
@@ -119,20 +92,11 @@ pub struct Ask<T>(pub T);
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Ask<T> {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Answer<Self> {
-        Query::<T>::from_request_parts(parts, state)
-            .await
-            .map(|Query(ask)| Self(ask))
-            .map_err(|rejection| {
-                let text = rejection.body_text();
-                let said = text
-                    .strip_prefix("Failed to deserialize query string: ")
-                    .unwrap_or(&text)
-                    .to_owned();
-                Problem::new(
-                    Code::InvalidQuery,
-                    format!("{said}. /docs shows what this request takes."),
-                )
-            })
+        Query::<T>::from_request_parts(parts, state).await.map(|Query(ask)| Self(ask)).map_err(|rejection| {
+            let text = rejection.body_text();
+            let said = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text).to_owned();
+            Problem::new(Code::InvalidQuery, format!("{said}. /docs shows what this request takes."))
+        })
     }
 }
 
@@ -176,9 +140,7 @@ pub struct Id<T>(pub T);
 impl<S: Send + Sync, T: PathId> FromRequestParts<S> for Id<T> {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Answer<Self> {
-        let parameters = RawPathParams::from_request_parts(parts, state)
-            .await
-            .map_err(|_| T::unknown())?;
+        let parameters = RawPathParams::from_request_parts(parts, state).await.map_err(|_| T::unknown())?;
         parameters
             .iter()
             .find(|(name, _)| *name == T::PARAMETER)
@@ -217,27 +179,16 @@ mod tests {
 
     fn refused(body: &str) -> String {
         let mut headers = HeaderMap::new();
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("application/json; charset=utf-8"),
-        );
-        parse::<Example>(&headers, body.as_bytes())
-            .unwrap_err()
-            .json()
-            .to_string()
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+        parse::<Example>(&headers, body.as_bytes()).unwrap_err().json().to_string()
     }
 
     #[test]
     fn a_refused_body_names_line_and_column_and_never_a_value() {
         let said = refused("{\n  \"secret\": 1234567890123}");
-        assert!(
-            said.contains("Line 2, column") && said.contains("expected a string"),
-            "{said}"
-        );
+        assert!(said.contains("Line 2, column") && said.contains("expected a string"), "{said}");
         assert!(!said.contains("1234567890123"), "{said}");
-        assert!(
-            !refused(r#"{"secret": "a", "number": "hunter2, expected b"}"#).contains("hunter2")
-        );
+        assert!(!refused(r#"{"secret": "a", "number": "hunter2, expected b"}"#).contains("hunter2"));
         assert!(!refused(r#"{"secret": "a", "many": "hunter2"}"#).contains("hunter2"));
         assert!(refused(r#"{"secret": "a""#).contains("EOF"));
         assert!(refused(r#"{"secret": "a", "other": 1}"#).contains("unknown field `other`"));

@@ -34,10 +34,7 @@ impl Limiter {
     pub fn new(per_second: u32, burst: u32) -> Self {
         let at_least_one = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
         let quota = Quota::per_second(at_least_one(per_second)).allow_burst(at_least_one(burst));
-        Self {
-            buckets: RateLimiter::keyed(quota),
-            clock: DefaultClock::default(),
-        }
+        Self { buckets: RateLimiter::keyed(quota), clock: DefaultClock::default() }
     }
 
     fn check(&self, key: ApiKeyId) -> Answer<()> {
@@ -53,11 +50,7 @@ impl Limiter {
 }
 
 /// Lets a request through whose key works, is within its rate, and has the scope.
-pub async fn gate(
-    State((api, scope)): State<(Api, Scope)>,
-    mut request: Request,
-    next: Next,
-) -> Answer<Response> {
+pub async fn gate(State((api, scope)): State<(Api, Scope)>, mut request: Request, next: Next) -> Answer<Response> {
     let key = authenticate(&api, request.headers()).await?;
     api.limiter.check(key.id)?;
     if !key.scopes.contains(&scope) {
@@ -65,15 +58,13 @@ pub async fn gate(
             Code::MissingScope,
             format!(
                 "This request needs the scope \"{0}\", which the API key lacks. Make a key that has it: tidegate \
-                 api-key create --business {1} --scope {0}",
+                 api-key create {1} --scopes {0}",
                 scope.name(),
                 key.business
             ),
         ));
     }
-    request.extensions_mut().insert(Caller {
-        business: key.business,
-    });
+    request.extensions_mut().insert(Caller { business: key.business });
     Ok(next.run(request).await)
 }
 
@@ -102,9 +93,11 @@ async fn authenticate(api: &Api, headers: &HeaderMap) -> Answer<ApiKey> {
 impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Answer<Self> {
-        parts.extensions.get().copied().ok_or_else(|| {
-            Problem::internal(&"a route that needs a caller does not stand behind the gate")
-        })
+        parts
+            .extensions
+            .get()
+            .copied()
+            .ok_or_else(|| Problem::internal(&"a route that needs a caller does not stand behind the gate"))
     }
 }
 
@@ -119,10 +112,7 @@ mod tests {
         let (busy, quiet) = (ApiKeyId::new(), ApiKeyId::new());
         assert!(limiter.check(busy).is_ok());
         assert!(limiter.check(busy).is_ok());
-        assert_eq!(
-            limiter.check(busy).unwrap_err().code(),
-            Code::TooManyRequests
-        );
+        assert_eq!(limiter.check(busy).unwrap_err().code(), Code::TooManyRequests);
         assert!(limiter.check(quiet).is_ok());
     }
 }

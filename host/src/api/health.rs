@@ -29,10 +29,7 @@ pub async fn healthz() -> Json<Health> {
 pub async fn readyz(State(api): State<Api>) -> Answer<Json<Health>> {
     api.app.store.ready().await.map_err(|error| {
         tracing::warn!(%error, "not ready");
-        Problem::new(
-            Code::NotReady,
-            "The database cannot be used; the log has the reason.",
-        )
+        Problem::new(Code::NotReady, "The database cannot be used; the log has the reason.")
     })?;
     Ok(Json(Health { status: "ok" }))
 }

@@ -26,12 +26,7 @@ const KEY_CHARS_MAX: usize = 255;
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
 /// Answers a POST with an `Idempotency-Key` once. Stands behind the gate.
-pub async fn once(
-    State(api): State<Api>,
-    caller: Caller,
-    request: Request,
-    next: Next,
-) -> Answer<Response> {
+pub async fn once(State(api): State<Api>, caller: Caller, request: Request, next: Next) -> Answer<Response> {
     if request.method() != Method::POST {
         return Ok(next.run(request).await);
     }
@@ -43,29 +38,17 @@ pub async fn once(
         .ok()
         .filter(|name| (1..=KEY_CHARS_MAX).contains(&name.len()))
         .ok_or_else(|| {
-            Problem::invalid(format!("Idempotency-Key must be 1 to {KEY_CHARS_MAX} visible ASCII characters, e.g. a UUID."))
+            Problem::invalid(format!(
+                "Idempotency-Key must be 1 to {KEY_CHARS_MAX} visible ASCII characters, e.g. a UUID."
+            ))
         })?
         .to_owned();
 
     let (parts, body) = request.into_parts();
-    let path = parts
-        .uri
-        .path_and_query()
-        .map_or_else(String::new, ToString::to_string);
+    let path = parts.uri.path_and_query().map_or_else(String::new, ToString::to_string);
     let bytes = extract::read(Request::from_parts(parts.clone(), body), &api).await?;
-    let hash = key::sha256(&[
-        parts.method.as_str().as_bytes(),
-        b"\n",
-        path.as_bytes(),
-        b"\n",
-        &bytes,
-    ]);
-    match api
-        .app
-        .store
-        .idempotency_begin(caller.business, &name, &hash, api.app.clock.now())
-        .await?
-    {
+    let hash = key::sha256(&[parts.method.as_str().as_bytes(), b"\n", path.as_bytes(), b"\n", &bytes]);
+    match api.app.store.idempotency_begin(caller.business, &name, &hash, api.app.clock.now()).await? {
         Idempotent::New => {}
         Idempotent::Answered { status, body } => return Ok(replay(parts.uri.path(), status, body)),
         Idempotent::InFlight => {
@@ -91,8 +74,7 @@ pub async fn once(
         }
         .in_current_span(),
     );
-    work.await
-        .unwrap_or_else(|error| Err(Problem::internal(&error)))
+    work.await.unwrap_or_else(|error| Err(Problem::internal(&error)))
 }
 
 /// Keeps a good answer; frees the key otherwise, also after a panic.
@@ -115,15 +97,10 @@ async fn keep(
         }
     };
     let (parts, body) = answer.into_parts();
-    let bytes = to_bytes(body, ANSWER_BYTES_MAX)
-        .await
-        .map_err(|error| Problem::internal(&error))?;
+    let bytes = to_bytes(body, ANSWER_BYTES_MAX).await.map_err(|error| Problem::internal(&error))?;
     let text = std::str::from_utf8(&bytes).map_err(|error| Problem::internal(&error))?;
     // The work is done: an answer that could not be kept is still an answer.
-    if let Err(error) = store
-        .idempotency_finish(caller.business, name, parts.status.as_u16(), text)
-        .await
-    {
+    if let Err(error) = store.idempotency_finish(caller.business, name, parts.status.as_u16(), text).await {
         tracing::error!(%error, "an answer could not be kept for its Idempotency-Key");
     }
     Ok(Response::from_parts(parts, Body::from(bytes)))
@@ -134,9 +111,7 @@ fn replay(path: &str, status: u16, body: String) -> Response {
     let created = (status == StatusCode::CREATED)
         .then(|| serde_json::from_str::<serde_json::Value>(&body).ok())
         .flatten()
-        .and_then(|body| {
-            HeaderValue::from_str(&format!("{path}/{}", body.get("id")?.as_str()?)).ok()
-        });
+        .and_then(|body| HeaderValue::from_str(&format!("{path}/{}", body.get("id")?.as_str()?)).ok());
     let is_json = !body.is_empty();
     let mut response = (status, body).into_response();
     let headers = response.headers_mut();

@@ -38,11 +38,7 @@ pub fn mint() -> Result<Minted, NoRandomness> {
     let id = ApiKeyId::new();
     let letters = id.to_string();
     let letters = letters.strip_prefix("key_").unwrap_or(&letters);
-    Ok(Minted {
-        id,
-        hash: hash(secret.reveal()),
-        text: Secret::new(format!("{PREFIX}{letters}_{}", secret.reveal())),
-    })
+    Ok(Minted { id, hash: hash(secret.reveal()), text: Secret::new(format!("{PREFIX}{letters}_{}", secret.reveal())) })
 }
 
 /// Reads a key: its id and the hash of its secret. None if it has not the form of a key.
@@ -69,16 +65,6 @@ pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     let mut out = [0; 32];
     out.copy_from_slice(context.finish().as_ref());
     out
-}
-
-/// A new signing secret for a webhook endpoint: `whsec_` and base64 of 32 random bytes (Standard
-/// Webhooks 1.0.0).
-pub fn mint_webhook_secret() -> Result<Secret, NoRandomness> {
-    let mut bytes = zeroize::Zeroizing::new([0_u8; SECRET_BYTES]);
-    rand::fill(bytes.as_mut_slice()).map_err(|_| NoRandomness)?;
-    let text =
-        zeroize::Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(bytes.as_slice()));
-    Ok(Secret::new(format!("whsec_{}", text.as_str())))
 }
 
 fn hash(secret: &str) -> [u8; 32] {
@@ -119,16 +105,9 @@ mod tests {
         let text = key.text.reveal();
         let longer = format!("{text}x");
         let id = key.id.to_string();
-        for wrong in [
-            "",
-            "tg_",
-            "tg__",
-            "Bearer x",
-            id.as_str(),
-            &longer,
-            text.get(1..).unwrap(),
-            text.get(..70).unwrap(),
-        ] {
+        for wrong in
+            ["", "tg_", "tg__", "Bearer x", id.as_str(), &longer, text.get(1..).unwrap(), text.get(..70).unwrap()]
+        {
             assert!(parse(wrong).is_none(), "{wrong}");
         }
     }
@@ -137,18 +116,5 @@ mod tests {
     fn a_minted_key_does_not_show_itself_in_debug() {
         let key = mint().unwrap();
         assert!(!format!("{key:?}").contains(key.text.reveal()));
-    }
-
-    #[test]
-    fn a_webhook_secret_has_the_form_of_the_standard() {
-        let secret = mint_webhook_secret().unwrap();
-        let text = secret.reveal().strip_prefix("whsec_").unwrap();
-        assert_eq!(
-            base64::engine::general_purpose::STANDARD
-                .decode(text)
-                .unwrap()
-                .len(),
-            32
-        );
     }
 }

@@ -44,9 +44,7 @@ type Routes = OpenApiRouter<Api>;
 
 /// Open to everybody.
 fn open() -> Routes {
-    new()
-        .routes(routes!(health::healthz))
-        .routes(routes!(health::readyz))
+    new().routes(routes!(health::healthz)).routes(routes!(health::readyz))
 }
 
 /// By the scope they need.
@@ -75,26 +73,15 @@ fn guarded() -> [(Scope, Routes); 4] {
         .routes(routes!(connections::reauthorise));
     let webhooks = new()
         .routes(routes!(webhook_endpoints::create))
-        .routes(routes!(
-            webhook_endpoints::change,
-            webhook_endpoints::delete
-        ))
+        .routes(routes!(webhook_endpoints::change, webhook_endpoints::delete))
         .routes(routes!(webhook_endpoints::rotate_secret))
         .routes(routes!(deliveries::replay));
-    [
-        (Scope::Read, read),
-        (Scope::Sync, sync),
-        (Scope::Connections, connections),
-        (Scope::Webhooks, webhooks),
-    ]
+    [(Scope::Read, read), (Scope::Sync, sync), (Scope::Connections, connections), (Scope::Webhooks, webhooks)]
 }
 
 /// The whole API.
 pub fn router(app: Arc<App>) -> Router {
-    let limiter = Arc::new(gate::Limiter::new(
-        app.config.api_rate_per_s,
-        app.config.api_burst,
-    ));
+    let limiter = Arc::new(gate::Limiter::new(app.config.api_rate_per_s, app.config.api_burst));
     let body_max = app.config.api_body_max;
     let api = Api { app, limiter };
     let mut all = open();
@@ -141,16 +128,14 @@ pub async fn serve(
     app: Arc<App>,
     listener: tokio::net::TcpListener,
     shutdown: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
+) -> anyhow::Result<()> {
     // Answers are small and complete: waiting to fill a packet only delays them.
     let listener = listener.tap_io(|stream| {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
     });
-    axum::serve(listener, router(app))
-        .with_graceful_shutdown(shutdown)
-        .await
+    Ok(axum::serve(listener, router(app)).with_graceful_shutdown(shutdown).await?)
 }
 
 /// The OpenAPI document.
@@ -178,10 +163,7 @@ async fn unknown_path() -> Problem {
 async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
     Problem::new(
         Code::MethodNotAllowed,
-        format!(
-            "{} does not take {method}; the header Allow says what it takes.",
-            uri.path()
-        ),
+        format!("{} does not take {method}; the header Allow says what it takes.", uri.path()),
     )
 }
 
@@ -195,43 +177,24 @@ mod tests {
         let document = document();
         let mut ids = BTreeSet::new();
         for (path, item) in &document.paths.paths {
-            for operation in [&item.get, &item.post, &item.patch, &item.delete]
-                .into_iter()
-                .flatten()
-            {
+            for operation in [&item.get, &item.post, &item.patch, &item.delete].into_iter().flatten() {
                 let id = operation.operation_id.clone().unwrap_or_default();
                 assert!(ids.insert(id.clone()), "{id} twice");
                 assert!(operation.summary.is_some(), "{path}");
-                assert_eq!(
-                    operation.security.is_some(),
-                    path.starts_with("/v1/"),
-                    "{path}"
-                );
-                assert!(
-                    operation.responses.responses.contains_key("default"),
-                    "{path}"
-                );
+                assert_eq!(operation.security.is_some(), path.starts_with("/v1/"), "{path}");
+                assert!(operation.responses.responses.contains_key("default"), "{path}");
             }
         }
         assert_eq!(ids.len(), routes().len());
-        assert!(routes().contains(&(
-            "POST".to_owned(),
-            "/v1/accounts/{account_id}/sync".to_owned()
-        )));
+        assert!(routes().contains(&("POST".to_owned(), "/v1/accounts/{account_id}/sync".to_owned())));
     }
 
     #[test]
     fn every_reference_of_the_document_leads_somewhere() {
         let text = serde_json::to_string(&document()).unwrap_or_default();
-        let known = document()
-            .components
-            .map(|components| components.schemas)
-            .unwrap_or_default();
-        let wanted: BTreeSet<&str> = text
-            .split("#/components/schemas/")
-            .skip(1)
-            .filter_map(|rest| rest.split('"').next())
-            .collect();
+        let known = document().components.map(|components| components.schemas).unwrap_or_default();
+        let wanted: BTreeSet<&str> =
+            text.split("#/components/schemas/").skip(1).filter_map(|rest| rest.split('"').next()).collect();
         assert!(wanted.len() > 10, "{wanted:?}");
         for name in wanted {
             assert!(known.contains_key(name), "{name}");

@@ -103,105 +103,39 @@ impl Code {
         use StatusCode as S;
         match self {
             Self::InvalidBody => (S::BAD_REQUEST, "invalid-body", "The body could not be read"),
-            Self::InvalidQuery => (
-                S::BAD_REQUEST,
-                "invalid-query",
-                "The query could not be read",
-            ),
-            Self::BadCursor => (
-                S::BAD_REQUEST,
-                "bad-cursor",
-                "The cursor was not made by this list",
-            ),
+            Self::InvalidQuery => (S::BAD_REQUEST, "invalid-query", "The query could not be read"),
+            Self::BadCursor => (S::BAD_REQUEST, "bad-cursor", "The cursor was not made by this list"),
             Self::Unauthenticated => (S::UNAUTHORIZED, "unauthenticated", "An API key is needed"),
             Self::MissingScope => (S::FORBIDDEN, "missing-scope", "The API key may not do this"),
             Self::UnknownId => (S::NOT_FOUND, "unknown-id", "There is nothing with this id"),
             Self::UnknownPath => (S::NOT_FOUND, "unknown-path", "There is no such address"),
-            Self::MethodNotAllowed => (
-                S::METHOD_NOT_ALLOWED,
-                "method-not-allowed",
-                "This address does not take this method",
-            ),
-            Self::SlowRequest => (
-                S::REQUEST_TIMEOUT,
-                "slow-request",
-                "The body took too long to arrive",
-            ),
-            Self::InstitutionUnavailable => (
-                S::CONFLICT,
-                "institution-unavailable",
-                "The institution cannot be asked at the moment",
-            ),
-            Self::ReauthorisationRequired => (
-                S::CONFLICT,
-                "reauthorisation-required",
-                "The customer must act before anything is asked of the bank",
-            ),
-            Self::AccountClosed => (
-                S::CONFLICT,
-                "account-closed",
-                "The bank no longer lists the account",
-            ),
-            Self::TooManyEndpoints => (
-                S::CONFLICT,
-                "too-many-endpoints",
-                "There are too many webhook endpoints",
-            ),
-            Self::RequestInFlight => (
-                S::CONFLICT,
-                "request-in-flight",
-                "The same request is being answered",
-            ),
-            Self::CursorExpired => (
-                S::GONE,
-                "cursor-expired",
-                "The account's history was rebuilt since",
-            ),
-            Self::BodyTooLarge => (
-                S::PAYLOAD_TOO_LARGE,
-                "body-too-large",
-                "The body is too large",
-            ),
-            Self::UnsupportedMediaType => (
-                S::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported-media-type",
-                "The body is not declared as JSON",
-            ),
-            Self::InvalidValue => (
-                S::UNPROCESSABLE_ENTITY,
-                "invalid-value",
-                "A value is against a rule",
-            ),
-            Self::IdempotencyKeyReused => (
-                S::UNPROCESSABLE_ENTITY,
-                "idempotency-key-reused",
-                "The idempotency key belongs to another request",
-            ),
-            Self::TooEarly => (
-                S::TOO_MANY_REQUESTS,
-                "too-early",
-                "The bank allows no reading yet",
-            ),
-            Self::TooManyRequests => (
-                S::TOO_MANY_REQUESTS,
-                "too-many-requests",
-                "The API key asks too often",
-            ),
-            Self::Internal => (
-                S::INTERNAL_SERVER_ERROR,
-                "internal",
-                "Something went wrong on our side",
-            ),
-            Self::NotReady => (
-                S::SERVICE_UNAVAILABLE,
-                "not-ready",
-                "The service is not ready",
-            ),
-            Self::TimedOut => (
-                S::SERVICE_UNAVAILABLE,
-                "timed-out",
-                "The request took too long on our side",
-            ),
+            Self::MethodNotAllowed => {
+                (S::METHOD_NOT_ALLOWED, "method-not-allowed", "This address does not take this method")
+            }
+            Self::SlowRequest => (S::REQUEST_TIMEOUT, "slow-request", "The body took too long to arrive"),
+            Self::InstitutionUnavailable => {
+                (S::CONFLICT, "institution-unavailable", "The institution cannot be asked at the moment")
+            }
+            Self::ReauthorisationRequired => {
+                (S::CONFLICT, "reauthorisation-required", "The customer must act before anything is asked of the bank")
+            }
+            Self::AccountClosed => (S::CONFLICT, "account-closed", "The bank no longer lists the account"),
+            Self::TooManyEndpoints => (S::CONFLICT, "too-many-endpoints", "There are too many webhook endpoints"),
+            Self::RequestInFlight => (S::CONFLICT, "request-in-flight", "The same request is being answered"),
+            Self::CursorExpired => (S::GONE, "cursor-expired", "The account's history was rebuilt since"),
+            Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large"),
+            Self::UnsupportedMediaType => {
+                (S::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body is not declared as JSON")
+            }
+            Self::InvalidValue => (S::UNPROCESSABLE_ENTITY, "invalid-value", "A value is against a rule"),
+            Self::IdempotencyKeyReused => {
+                (S::UNPROCESSABLE_ENTITY, "idempotency-key-reused", "The idempotency key belongs to another request")
+            }
+            Self::TooEarly => (S::TOO_MANY_REQUESTS, "too-early", "The bank allows no reading yet"),
+            Self::TooManyRequests => (S::TOO_MANY_REQUESTS, "too-many-requests", "The API key asks too often"),
+            Self::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "Something went wrong on our side"),
+            Self::NotReady => (S::SERVICE_UNAVAILABLE, "not-ready", "The service is not ready"),
+            Self::TimedOut => (S::SERVICE_UNAVAILABLE, "timed-out", "The request took too long on our side"),
         }
     }
     /// HTTP status.
@@ -262,20 +196,12 @@ pub struct ProblemSchema {
 impl Problem {
     /// A problem; `detail` says what happened and what to do.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self(Box::new(Inner {
-            code,
-            detail: detail.into(),
-            retry_after: None,
-            more: Map::new(),
-        }))
+        Self(Box::new(Inner { code, detail: detail.into(), retry_after: None, more: Map::new() }))
     }
     /// The business has no such thing: one body for ids that are unknown, malformed, or another's.
     /// `what` is e.g. `account`, `list` the request that shows the valid ones.
     pub fn unknown(what: &'static str, list: &'static str) -> Self {
-        Self::new(
-            Code::UnknownId,
-            format!("You have no {what} with this id. {list} shows yours."),
-        )
+        Self::new(Code::UnknownId, format!("You have no {what} with this id. {list} shows yours."))
     }
     /// A value is against a rule.
     pub fn invalid(detail: impl Into<Cow<'static, str>>) -> Self {
@@ -298,10 +224,7 @@ impl Problem {
     /// An extension member.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl serde::Serialize) -> Self {
-        self.0.more.insert(
-            name.to_owned(),
-            serde_json::to_value(value).unwrap_or(Value::Null),
-        );
+        self.0.more.insert(name.to_owned(), serde_json::to_value(value).unwrap_or(Value::Null));
         self
     }
     /// What went wrong.
@@ -327,10 +250,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = (self.0.code.status(), self.json().to_string()).into_response();
         let headers = response.headers_mut();
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(wait) = self.0.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
         }
@@ -352,11 +272,8 @@ impl From<StoreError> for Problem {
             StoreError::Erased => Self::unknown("connection", "GET /v1/connections"),
             StoreError::Database(_) | StoreError::Migration(_) => {
                 tracing::error!(%error, "the database did not answer");
-                Self::new(
-                    Code::NotReady,
-                    "The database did not answer. Try again in a moment.",
-                )
-                .retry_after(DATABASE_RETRY)
+                Self::new(Code::NotReady, "The database did not answer. Try again in a moment.")
+                    .retry_after(DATABASE_RETRY)
             }
             _ => Self::internal(&error),
         }
@@ -395,17 +312,12 @@ mod tests {
         assert_eq!(json.get("next_allowed_at").unwrap(), "then");
         let response = problem.into_response();
         assert_eq!(response.headers().get(RETRY_AFTER).unwrap(), "2");
-        assert_eq!(
-            response.headers().get(CONTENT_TYPE).unwrap(),
-            "application/problem+json"
-        );
+        assert_eq!(response.headers().get(CONTENT_TYPE).unwrap(), "application/problem+json");
     }
 
     #[test]
     fn a_fault_of_ours_tells_the_caller_nothing_of_its_reason() {
-        let problem = Problem::from(StoreError::Database(
-            "password authentication failed".into(),
-        ));
+        let problem = Problem::from(StoreError::Database("password authentication failed".into()));
         assert!(!problem.json().to_string().contains("password"));
         assert_eq!(problem.code(), Code::NotReady);
     }

@@ -25,17 +25,9 @@ pub struct Page<T> {
 
 impl<T> Page<T> {
     /// A page whose cursor is made of its last row.
-    pub fn of<R>(
-        page: crate::store::PageOf<R>,
-        cursor: impl Fn(&R) -> String,
-        item: impl Fn(R) -> T,
-    ) -> Self {
+    pub fn of<R>(page: crate::store::PageOf<R>, cursor: impl Fn(&R) -> String, item: impl Fn(R) -> T) -> Self {
         let next_cursor = page.items.last().filter(|_| page.has_more).map(cursor);
-        Self {
-            has_more: page.has_more,
-            next_cursor,
-            items: page.items.into_iter().map(item).collect(),
-        }
+        Self { has_more: page.has_more, next_cursor, items: page.items.into_iter().map(item).collect() }
     }
 }
 
@@ -47,29 +39,17 @@ pub struct All<T> {
 }
 
 fn words(names: &[&str]) -> Object {
-    ObjectBuilder::new()
-        .schema_type(Type::String)
-        .enum_values(Some(names.iter().copied()))
-        .build()
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names.iter().copied())).build()
 }
 
 fn serialised<T: Serialize>(values: &[T]) -> Object {
-    let values = values
-        .iter()
-        .filter_map(|value| serde_json::to_value(value).ok());
-    ObjectBuilder::new()
-        .schema_type(Type::String)
-        .enum_values(Some(values))
-        .build()
+    let values = values.iter().filter_map(|value| serde_json::to_value(value).ok());
+    ObjectBuilder::new().schema_type(Type::String).enum_values(Some(values)).build()
 }
 
 /// Schema of a connection's state.
 pub fn connection_state() -> Object {
-    serialised(&[
-        ConnectionState::Active,
-        ConnectionState::ReauthorisationRequired,
-        ConnectionState::Deleted,
-    ])
+    serialised(&[ConnectionState::Active, ConnectionState::ReauthorisationRequired, ConnectionState::Deleted])
 }
 /// Schema of an account's state.
 pub fn account_state() -> Object {
@@ -134,20 +114,13 @@ pub fn complete(document: &mut OpenApi) {
             HttpBuilder::new()
                 .scheme(HttpAuthScheme::Bearer)
                 .bearer_format("tg_<id>_<secret>")
-                .description(Some(
-                    "An API key of the business, made by `tidegate api-key create`.",
-                ))
+                .description(Some("An API key of the business, made by `tidegate api-key create`."))
                 .build(),
         ),
     );
-    components
-        .schemas
-        .insert("Problem".to_owned(), ProblemSchema::schema());
+    components.schemas.insert("Problem".to_owned(), ProblemSchema::schema());
     for operation in operations(document) {
-        operation.responses.responses.insert(
-            "default".to_owned(),
-            RefOr::T(problem("Any other problem.")),
-        );
+        operation.responses.responses.insert("default".to_owned(), RefOr::T(problem("Any other problem.")));
     }
 }
 
@@ -155,17 +128,9 @@ pub fn complete(document: &mut OpenApi) {
 pub fn guarded(document: &mut OpenApi, scope: Scope) {
     for operation in operations(document) {
         operation.security = Some(vec![SecurityRequirement::new(SCHEME, [scope.name()])]);
-        for code in [
-            Code::Unauthenticated,
-            Code::MissingScope,
-            Code::TooManyRequests,
-        ] {
+        for code in [Code::Unauthenticated, Code::MissingScope, Code::TooManyRequests] {
             let status = code.status().as_str().to_owned();
-            operation
-                .responses
-                .responses
-                .entry(status)
-                .or_insert_with(|| RefOr::T(problem(code.title())));
+            operation.responses.responses.entry(status).or_insert_with(|| RefOr::T(problem(code.title())));
         }
     }
 }
@@ -175,23 +140,13 @@ fn problem(description: &str) -> Response {
         .description(description)
         .content(
             "application/problem+json",
-            ContentBuilder::new()
-                .schema(Some(Ref::from_schema_name("Problem")))
-                .build(),
+            ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build(),
         )
         .build()
 }
 
 fn operations(document: &mut OpenApi) -> impl Iterator<Item = &mut Operation> {
     document.paths.paths.values_mut().flat_map(|item| {
-        [
-            &mut item.get,
-            &mut item.put,
-            &mut item.post,
-            &mut item.patch,
-            &mut item.delete,
-        ]
-        .into_iter()
-        .flatten()
+        [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete].into_iter().flatten()
     })
 }

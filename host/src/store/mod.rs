@@ -337,8 +337,9 @@ impl Store {
     pub async fn update_endpoint(&self, _endpoint: &Endpoint) -> Result<bool> { todo!() }
     /// Removes it; its pending deliveries are cancelled. False if unknown.
     pub async fn delete_endpoint(&self, _business: BusinessId, _id: EndpointId) -> Result<bool> { todo!() }
-    /// Claims deliveries that are due, at most `per_endpoint` of each endpoint and `limit` in all, oldest due first.
-    pub async fn claim_deliveries(&self, _now: Timestamp, _until: Timestamp, _per_endpoint: u32, _limit: u32) -> Result<Vec<ClaimedDelivery>> { todo!() }
+    /// Claims deliveries that are due, at most `per_endpoint` of each endpoint and `limit` in all, oldest due first:
+    /// of endpoints that fail (`failing_since` is set) or of the others, and never of those in `busy`.
+    pub async fn claim_deliveries(&self, _now: Timestamp, _until: Timestamp, _per_endpoint: u32, _limit: u32, _failing: bool, _busy: &[EndpointId]) -> Result<Vec<ClaimedDelivery>> { todo!() }
     /// When the next delivery is due.
     pub async fn next_delivery(&self) -> Result<Option<Timestamp>> { todo!() }
     /// Records an attempt and what becomes of the delivery and endpoint (`failing_since`, disabling cancels its

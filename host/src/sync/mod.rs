@@ -1,1 +1,139 @@
-//! The story of one sync.
+//! The story of one sync: open the session, ask, check, reconcile, commit, be due again.
+//!
+//! [`run`] is the one function that has the order of things. Must not know: wasm, SQL, HTTP, routes
+//! of the API. No database transaction is open while a bank is asked.
+
+mod account;
+mod exchange;
+mod health;
+mod outcome;
+mod read;
+pub mod schedule;
+mod session;
+mod worker;
+
+pub use health::Health;
+pub use worker::work;
+
+use crate::app::{App, Bank};
+use crate::clock::Deadline;
+use crate::egress::CookieJar;
+use crate::model::*;
+use crate::sandbox::Connector;
+use crate::store::StoreError;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Why a run goes no further.
+#[derive(Debug)]
+pub(crate) enum Halt {
+    /// The bank, the connector or the configuration: the story has an end for each of them.
+    Failure(Failure),
+    /// The database: nothing is recorded, the lease runs out, and the connection is due again.
+    Store(StoreError),
+}
+
+impl From<Failure> for Halt {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+impl From<StoreError> for Halt {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// Everything one run knows, opened once.
+pub(crate) struct Run<'a> {
+    app: &'a App,
+    lease: &'a Lease,
+    /// After it nothing may be sent: another process may hold the connection.
+    deadline: Deadline,
+    started_at: Timestamp,
+    connection: Connection,
+    bank: Arc<Bank>,
+    connector: Arc<Connector>,
+    registration: Option<Registration>,
+    consent: Option<Consent>,
+    credentials: BTreeMap<String, Credential>,
+    /// What requests may name: credentials, registration values, the customer's address.
+    values: BTreeMap<String, Secret>,
+    jar: CookieJar,
+    present: Option<CustomerPresent>,
+    steps: u32,
+    waited_ms: u32,
+    /// When the first request of the account being read left, and when its last answer was read.
+    asked_at: Option<Timestamp>,
+    answered_at: Option<Timestamp>,
+}
+
+/// Brings one connection's due accounts up to date, and leaves behind what the business must be told.
+///
+/// An error means that nothing more could be written: the lease runs out and the connection is
+/// claimed again.
+pub(crate) async fn run(app: &App, lease: &Lease) -> Result<(), StoreError> {
+    let opened = open(app, lease).await;
+    let mut run = match opened {
+        Ok(run) => run,
+        Err((connection, Halt::Failure(failure))) => return outcome::without_connector(app, lease, &connection, failure).await,
+        Err((_, Halt::Store(error))) => return Err(error),
+    };
+    let prepared = match session::ensure_open(&mut run).await {
+        Ok(()) => account::list_if_needed(&mut run).await,
+        Err(halt) => Err(halt),
+    };
+    match prepared {
+        Ok(()) => {}
+        Err(Halt::Failure(failure)) => return outcome::all_accounts(&mut run, failure).await,
+        Err(Halt::Store(error)) => return Err(error),
+    }
+    for (account, head) in account::due(&run).await? {
+        match account::sync(&mut run, &account, head).await {
+            Ok(()) => {}
+            // One account's failure does not block its sisters, unless it ends the connection's session.
+            Err(Halt::Failure(failure)) => {
+                if outcome::account_failed(&mut run, &account, failure).await? == outcome::Next::Stop {
+                    return Ok(());
+                }
+            }
+            Err(Halt::Store(error)) => return Err(error),
+        }
+    }
+    outcome::complete(&run).await
+}
+
+/// Gathers what a run needs. Without a connector there is no run, but there is a connection to answer for.
+async fn open<'a>(app: &'a App, lease: &'a Lease) -> Result<Run<'a>, (Option<Connection>, Halt)> {
+    let deadline = app.clock.deadline(app.config.lease);
+    let store = |error: StoreError| (None, Halt::Store(error));
+    let connection = app.store.leased_connection(lease).await.map_err(store)?;
+    let (bank, connector) = match app.bank(&connection.institution) {
+        Ok(ready) => ready,
+        Err(sentence) => return Err((Some(connection), Failure::NotConfigured(sentence).into())),
+    };
+    let registration =
+        app.store.registration(connection.business, &connection.institution).await.map_err(store)?;
+    let consent = app.store.consent(connection.id).await.map_err(store)?;
+    let mut run = Run {
+        app,
+        lease,
+        deadline,
+        started_at: app.clock.now(),
+        connection,
+        bank,
+        connector,
+        registration,
+        consent,
+        credentials: BTreeMap::new(),
+        values: BTreeMap::new(),
+        jar: CookieJar::default(),
+        present: None,
+        steps: 0,
+        waited_ms: 0,
+        asked_at: None,
+        answered_at: None,
+    };
+    run.load_values().await.map_err(store)?;
+    Ok(run)
+}

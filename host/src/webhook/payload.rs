@@ -4,9 +4,7 @@
 //! Every payload has well under a kilobyte (Standard Webhooks asks for less than 20 kB). Pure: time
 //! comes as an argument.
 
-use crate::model::{
-    AccountId, BusinessId, ConnectionId, EventId, EventType, NewEvent, Sync, Timestamp,
-};
+use crate::model::{AccountId, BusinessId, ConnectionId, EventId, EventType, NewEvent, Sync, Timestamp};
 use serde_json::{Value, json};
 
 /// An account's transactions or balances changed. `sync` is the finished run, as stored.
@@ -22,14 +20,7 @@ pub fn account_updated(business: BusinessId, sync: &Sync, balances_changed: bool
         "balances_changed": balances_changed,
         "proof": sync.proof,
     });
-    event(
-        business,
-        EventType::AccountUpdated,
-        sync.connection,
-        Some(sync.account),
-        &data,
-        sync.finished_at,
-    )
+    event(business, EventType::AccountUpdated, sync.connection, Some(sync.account), &data, sync.finished_at)
 }
 
 /// The customer must act before the connection is synced again. `reason` is a code such as `consent-expired`.
@@ -40,16 +31,8 @@ pub fn reauthorisation_required(
     reason: &str,
     at: Timestamp,
 ) -> NewEvent {
-    let data =
-        json!({ "connection_id": connection, "institution_id": institution, "reason": reason });
-    event(
-        business,
-        EventType::ReauthorisationRequired,
-        connection,
-        None,
-        &data,
-        at,
-    )
+    let data = json!({ "connection_id": connection, "institution_id": institution, "reason": reason });
+    event(business, EventType::ReauthorisationRequired, connection, None, &data, at)
 }
 
 /// The connection ended and its data is erased.
@@ -60,14 +43,7 @@ pub fn connection_deleted(
     at: Timestamp,
 ) -> NewEvent {
     let data = json!({ "connection_id": connection, "institution_id": institution });
-    event(
-        business,
-        EventType::ConnectionDeleted,
-        connection,
-        None,
-        &data,
-        at,
-    )
+    event(business, EventType::ConnectionDeleted, connection, None, &data, at)
 }
 
 /// An account's sync began to fail. `sync` is the finished run, as stored.
@@ -80,14 +56,7 @@ pub fn sync_failed(business: BusinessId, sync: &Sync) -> NewEvent {
         "reason": sync.reason,
         "next_at": sync.next_at,
     });
-    event(
-        business,
-        EventType::SyncFailed,
-        sync.connection,
-        Some(sync.account),
-        &data,
-        sync.finished_at,
-    )
+    event(business, EventType::SyncFailed, sync.connection, Some(sync.account), &data, sync.finished_at)
 }
 
 fn event(
@@ -159,50 +128,25 @@ mod tests {
     fn each_event_says_ids_counts_and_codes_and_no_text() {
         let (business, sync) = (BusinessId::new(), sync());
         let at = sync.finished_at;
-        let data = check(
-            &account_updated(business, &sync, true),
-            EventType::AccountUpdated,
-        );
+        let data = check(&account_updated(business, &sync, true), EventType::AccountUpdated);
         assert_eq!(data["to_seq"], 17);
         assert_eq!(
-            (
-                data["added"].as_i64(),
-                data["modified"].as_i64(),
-                data["removed"].as_i64()
-            ),
+            (data["added"].as_i64(), data["modified"].as_i64(), data["removed"].as_i64()),
             (Some(3), Some(2), Some(1))
         );
         assert_eq!(data["account_id"], sync.account.to_string());
-        assert_eq!(
-            (&data["proof"], &data["balances_changed"]),
-            (&json!("proved"), &json!(true))
-        );
+        assert_eq!((&data["proof"], &data["balances_changed"]), (&json!("proved"), &json!(true)));
 
         let data = check(&sync_failed(business, &sync), EventType::SyncFailed);
-        assert_eq!(
-            (&data["code"], &data["reason"]),
-            (&json!("SYNC_ERROR"), &json!("rate-limited"))
-        );
+        assert_eq!((&data["code"], &data["reason"]), (&json!("SYNC_ERROR"), &json!("rate-limited")));
         assert_eq!(data["next_at"], "2023-11-14T22:14:20.000000Z");
 
-        let event = reauthorisation_required(
-            business,
-            sync.connection,
-            "demo-bank",
-            "consent-expired",
-            at,
-        );
+        let event = reauthorisation_required(business, sync.connection, "demo-bank", "consent-expired", at);
         let data = check(&event, EventType::ReauthorisationRequired);
-        assert_eq!(
-            (&data["institution_id"], &data["reason"]),
-            (&json!("demo-bank"), &json!("consent-expired"))
-        );
+        assert_eq!((&data["institution_id"], &data["reason"]), (&json!("demo-bank"), &json!("consent-expired")));
         assert_eq!(event.account, None);
 
-        let data = check(
-            &connection_deleted(business, sync.connection, "demo-bank", at),
-            EventType::ConnectionDeleted,
-        );
+        let data = check(&connection_deleted(business, sync.connection, "demo-bank", at), EventType::ConnectionDeleted);
         assert_eq!(data["connection_id"], sync.connection.to_string());
     }
 }

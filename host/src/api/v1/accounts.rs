@@ -10,9 +10,7 @@ use crate::api::extract::{Ask, Id, PathId};
 use crate::api::gate::Caller;
 use crate::api::problem::{Answer, Problem};
 use crate::api::schema::{self, Page};
-use crate::model::{
-    self, AccountHead, AccountId, AccountState, BalanceKind, ConnectionId, SyncId, Timestamp,
-};
+use crate::model::{self, AccountHead, AccountId, AccountState, BalanceKind, ConnectionId, SyncId, Timestamp};
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -115,31 +113,16 @@ pub struct Filter {
 /// Oldest first.
 #[utoipa::path(get, path = "/v1/accounts", operation_id = "list_accounts", tag = "accounts", params(Filter),
     responses((status = 200, description = "A page.", body = Page<Account>)))]
-pub async fn list(
-    State(api): State<Api>,
-    caller: Caller,
-    Ask(ask): Ask<Filter>,
-) -> Answer<Json<Page<Account>>> {
+pub async fn list(State(api): State<Api>, caller: Caller, Ask(ask): Ask<Filter>) -> Answer<Json<Page<Account>>> {
     let after = ask.cursor.as_deref().map(AccountId::decode).transpose()?;
     let connection = match ask.connection_id {
         None => None,
         Some(text) => {
             let id = text.parse().map_err(|_| ConnectionId::unknown())?;
-            Some(
-                api.app
-                    .store
-                    .connection(caller.business, id)
-                    .await?
-                    .ok_or_else(ConnectionId::unknown)?
-                    .id,
-            )
+            Some(api.app.store.connection(caller.business, id).await?.ok_or_else(ConnectionId::unknown)?.id)
         }
     };
-    let page = api
-        .app
-        .store
-        .accounts(caller.business, connection, after, super::limit(ask.limit))
-        .await?;
+    let page = api.app.store.accounts(caller.business, connection, after, super::limit(ask.limit)).await?;
     Ok(Json(Page::of(page, |last| last.id.encode(), Account::of)))
 }
 
@@ -147,11 +130,7 @@ pub async fn list(
 #[utoipa::path(get, path = "/v1/accounts/{account_id}", operation_id = "show_account", tag = "accounts",
     params(("account_id" = String, Path, description = "The account's id.")),
     responses((status = 200, description = "The account.", body = AccountStatus)))]
-pub async fn show(
-    State(api): State<Api>,
-    caller: Caller,
-    Id(id): Id<AccountId>,
-) -> Answer<Json<AccountStatus>> {
+pub async fn show(State(api): State<Api>, caller: Caller, Id(id): Id<AccountId>) -> Answer<Json<AccountStatus>> {
     let account = find(&api, caller, id).await?;
     let head = head(&api, id).await?;
     Ok(Json(AccountStatus {
@@ -171,26 +150,15 @@ pub async fn show(
 #[utoipa::path(get, path = "/v1/accounts/{account_id}/balances", operation_id = "show_balances", tag = "accounts",
     params(("account_id" = String, Path, description = "The account's id.")),
     responses((status = 200, description = "The balances.", body = Balances)))]
-pub async fn balances(
-    State(api): State<Api>,
-    caller: Caller,
-    Id(id): Id<AccountId>,
-) -> Answer<Json<Balances>> {
+pub async fn balances(State(api): State<Api>, caller: Caller, Id(id): Id<AccountId>) -> Answer<Json<Balances>> {
     find(&api, caller, id).await?;
     let head = head(&api, id).await?;
-    Ok(Json(Balances {
-        fresh_at: head.fresh_at,
-        items: head.balances.into_iter().map(Balance::of).collect(),
-    }))
+    Ok(Json(Balances { fresh_at: head.fresh_at, items: head.balances.into_iter().map(Balance::of).collect() }))
 }
 
 /// One of the caller's accounts.
 pub(super) async fn find(api: &Api, caller: Caller, id: AccountId) -> Answer<model::Account> {
-    api.app
-        .store
-        .account(caller.business, id)
-        .await?
-        .ok_or_else(AccountId::unknown)
+    api.app.store.account(caller.business, id).await?.ok_or_else(AccountId::unknown)
 }
 
 /// Where an account that was just found stands; it may have been erased since.

@@ -1,16 +1,15 @@
 //! `/v1/connections`: customers' links to their banks.
 
+use crate::api::Api;
 use crate::api::cursor::Cursor;
 use crate::api::extract::{Ask, Body, Id, PathId, SecretText};
 use crate::api::gate::Caller;
 use crate::api::problem::{Answer, Code, Problem};
 use crate::api::schema::{self, Page};
-use crate::api::{Api, key};
 use crate::app::Bank;
-use crate::model::{
-    self, ConnectionId, ConnectionState, NewConsent, NewCredential, Timestamp, ValueKind,
-};
+use crate::model::{self, ConnectionId, ConnectionState, NewConsent, NewCredential, Timestamp, ValueKind};
 use crate::store;
+use crate::sync::schedule;
 use crate::webhook::payload;
 use axum::Json;
 use axum::extract::State;
@@ -179,11 +178,7 @@ pub struct Filter {
             body = crate::api::problem::ProblemSchema, content_type = "application/problem+json"),
         (status = 422, description = "A value is against a rule; the detail names it.",
             body = crate::api::problem::ProblemSchema, content_type = "application/problem+json")))]
-pub async fn create(
-    State(api): State<Api>,
-    caller: Caller,
-    Body(asked): Body<ConnectionRequest>,
-) -> Answer<Response> {
+pub async fn create(State(api): State<Api>, caller: Caller, Body(asked): Body<ConnectionRequest>) -> Answer<Response> {
     let now = api.app.clock.now();
     let bank = available(&api, &asked.institution_id)?;
     check_text("customer_ref", asked.customer_ref.as_deref().unwrap_or("-"))?;
@@ -197,19 +192,14 @@ pub async fn create(
         customer_ref: asked.customer_ref,
         credentials,
         consent: Some(consent),
-        phase: phase(id),
+        phase: schedule::phase(id),
         slot_at: now,
         due_at: now,
     };
     let connection = api.app.store.create_connection(&new, now).await?;
     api.app.nudge.schedule.notify_one();
     let location = format!("/v1/connections/{id}");
-    Ok((
-        StatusCode::CREATED,
-        [(LOCATION, location)],
-        with_consent(&api, connection).await?,
-    )
-        .into_response())
+    Ok((StatusCode::CREATED, [(LOCATION, location)], with_consent(&api, connection).await?).into_response())
 }
 
 /// List connections
@@ -217,32 +207,12 @@ pub async fn create(
 /// Oldest first.
 #[utoipa::path(get, path = "/v1/connections", operation_id = "list_connections", tag = "connections", params(Filter),
     responses((status = 200, description = "A page.", body = Page<Connection>)))]
-pub async fn list(
-    State(api): State<Api>,
-    caller: Caller,
-    Ask(ask): Ask<Filter>,
-) -> Answer<Json<Page<Connection>>> {
-    let after = ask
-        .cursor
-        .as_deref()
-        .map(ConnectionId::decode)
-        .transpose()?;
+pub async fn list(State(api): State<Api>, caller: Caller, Ask(ask): Ask<Filter>) -> Answer<Json<Page<Connection>>> {
+    let after = ask.cursor.as_deref().map(ConnectionId::decode).transpose()?;
     let (customer, institution) = (ask.customer_ref.as_deref(), ask.institution_id.as_deref());
     let store = &api.app.store;
-    let page = store
-        .connections(
-            caller.business,
-            customer,
-            institution,
-            after,
-            super::limit(ask.limit),
-        )
-        .await?;
-    Ok(Json(Page::of(
-        page,
-        |last| last.id.encode(),
-        Connection::of,
-    )))
+    let page = store.connections(caller.business, customer, institution, after, super::limit(ask.limit)).await?;
+    Ok(Json(Page::of(page, |last| last.id.encode(), Connection::of)))
 }
 
 /// Show a connection
@@ -264,20 +234,11 @@ pub async fn show(
 #[utoipa::path(delete, path = "/v1/connections/{connection_id}", operation_id = "delete_connection", tag = "connections",
     params(("connection_id" = String, Path, description = "The link's id.")),
     responses((status = 204, description = "It has ended.")))]
-pub async fn delete(
-    State(api): State<Api>,
-    caller: Caller,
-    Id(id): Id<ConnectionId>,
-) -> Answer<StatusCode> {
+pub async fn delete(State(api): State<Api>, caller: Caller, Id(id): Id<ConnectionId>) -> Answer<StatusCode> {
     let now = api.app.clock.now();
     let connection = find(&api, caller, id).await?;
     let event = payload::connection_deleted(caller.business, id, &connection.institution, now);
-    if !api
-        .app
-        .store
-        .delete_connection(caller.business, id, &event, now)
-        .await?
-    {
+    if !api.app.store.delete_connection(caller.business, id, &event, now).await? {
         return Err(ConnectionId::unknown());
     }
     api.app.nudge.webhooks.notify_one();
@@ -307,10 +268,7 @@ pub async fn reauthorise(
     let connection = find(&api, caller, id).await?;
     let bank = available(&api, &connection.institution)?;
     let credentials = check_credentials(bank, asked.credentials, &asked.credential_expiry, now)?;
-    let consent = asked
-        .consent
-        .map(|given| check_consent(given, now))
-        .transpose()?;
+    let consent = asked.consent.map(|given| check_consent(given, now)).transpose()?;
     if consent.is_none() && !consent_in_force(&api, id, now).await? {
         return Err(Problem::invalid(
             "consent: the old one is not in force any more; say what the customer agreed to now.",
@@ -343,43 +301,24 @@ async fn consent_in_force(api: &Api, id: ConnectionId, now: Timestamp) -> Answer
     }))
 }
 
-async fn with_consent(
-    api: &Api,
-    connection: model::Connection,
-) -> Answer<Json<ConnectionWithConsent>> {
-    let consent = api
-        .app
-        .store
-        .consent(connection.id)
-        .await?
-        .map(|consent| ConsentShown {
-            granted_at: consent.granted_at,
-            expires_at: consent.expires_at,
-            scopes: consent.scopes,
-            how: consent.how,
-            reference: consent.reference,
-            ended_at: consent.ended_at,
-            end_reason: consent.end_reason,
-        });
-    Ok(Json(ConnectionWithConsent {
-        connection: Connection::of(connection),
-        consent,
-    }))
-}
-
-/// Where in the interval the connection's syncs lie: its id, hashed, so that they spread evenly.
-fn phase(id: ConnectionId) -> i64 {
-    let [a, b, c, d, ..] = key::sha256(&[id.as_bytes()]);
-    i64::from(u32::from_be_bytes([a, b, c, d]))
+async fn with_consent(api: &Api, connection: model::Connection) -> Answer<Json<ConnectionWithConsent>> {
+    let consent = api.app.store.consent(connection.id).await?.map(|consent| ConsentShown {
+        granted_at: consent.granted_at,
+        expires_at: consent.expires_at,
+        scopes: consent.scopes,
+        how: consent.how,
+        reference: consent.reference,
+        ended_at: consent.ended_at,
+        end_reason: consent.end_reason,
+    });
+    Ok(Json(ConnectionWithConsent { connection: Connection::of(connection), consent }))
 }
 
 fn available<'a>(api: &'a Api, institution: &str) -> Answer<&'a Bank> {
     let bank = api.app.institutions.get(institution).ok_or_else(|| {
-        Problem::invalid(
-            "institution_id: there is no such institution. GET /v1/institutions shows all.",
-        )
+        Problem::invalid("institution_id: there is no such institution. GET /v1/institutions shows all.")
     })?;
-    match &bank.unavailable {
+    match bank.unavailable() {
         None => Ok(bank),
         Some(reason) => Err(Problem::new(Code::InstitutionUnavailable, reason.clone())),
     }
@@ -392,31 +331,20 @@ fn check_credentials(
     now: Timestamp,
 ) -> Answer<Vec<NewCredential>> {
     let declared: BTreeMap<&str, bool> = bank
-        .manifest
-        .iter()
+        .manifest()
+        .into_iter()
         .flat_map(|manifest| &manifest.values)
         .filter(|value| value.kind == ValueKind::Credential)
         .map(|value| (value.name.as_str(), value.optional))
         .collect();
     let names = || declared.keys().copied().collect::<Vec<_>>().join(", ");
     if given.len() > CREDENTIALS_MAX {
-        return Err(Problem::invalid(format!(
-            "credentials: at most {CREDENTIALS_MAX}."
-        )));
+        return Err(Problem::invalid(format!("credentials: at most {CREDENTIALS_MAX}.")));
     }
-    if given
-        .keys()
-        .any(|name| !declared.contains_key(name.as_str()))
-    {
-        return Err(Problem::invalid(format!(
-            "credentials: this institution takes only {}.",
-            names()
-        )));
+    if given.keys().any(|name| !declared.contains_key(name.as_str())) {
+        return Err(Problem::invalid(format!("credentials: this institution takes only {}.", names())));
     }
-    if let Some((name, _)) = declared
-        .iter()
-        .find(|(name, optional)| !**optional && !given.contains_key(**name))
-    {
+    if let Some((name, _)) = declared.iter().find(|(name, optional)| !**optional && !given.contains_key(**name)) {
         return Err(Problem::invalid(format!(
             "credentials: \"{name}\" is missing; this institution takes {}.",
             names()
@@ -430,22 +358,14 @@ fn check_credentials(
         }
     }
     if expiry.keys().any(|name| !given.contains_key(name)) {
-        return Err(Problem::invalid(
-            "credential_expiry: names a credential that is not in `credentials`.",
-        ));
+        return Err(Problem::invalid("credential_expiry: names a credential that is not in `credentials`."));
     }
     if let Some((name, _)) = expiry.iter().find(|(_, expires_at)| **expires_at <= now) {
-        return Err(Problem::invalid(format!(
-            "credential_expiry: \"{name}\" has already run out."
-        )));
+        return Err(Problem::invalid(format!("credential_expiry: \"{name}\" has already run out.")));
     }
     let with_expiry = |(name, value): (String, SecretText)| {
         let expires_at = expiry.get(&name).copied();
-        NewCredential {
-            name,
-            value: value.0,
-            expires_at,
-        }
+        NewCredential { name, value: value.0, expires_at }
     };
     Ok(given.into_iter().map(with_expiry).collect())
 }
@@ -454,27 +374,17 @@ fn check_consent(given: ConsentGiven, now: Timestamp) -> Answer<NewConsent> {
     if given.granted_at > now.plus(CLOCK_SKEW_MAX) {
         return Err(Problem::invalid("consent.granted_at: lies in the future."));
     }
-    if given
-        .expires_at
-        .is_some_and(|expires_at| expires_at <= now || expires_at <= given.granted_at)
-    {
-        return Err(Problem::invalid(
-            "consent.expires_at: must lie in the future and after granted_at.",
-        ));
+    if given.expires_at.is_some_and(|expires_at| expires_at <= now || expires_at <= given.granted_at) {
+        return Err(Problem::invalid("consent.expires_at: must lie in the future and after granted_at."));
     }
     if given.scopes.len() > SCOPES_MAX {
-        return Err(Problem::invalid(format!(
-            "consent.scopes: at most {SCOPES_MAX}."
-        )));
+        return Err(Problem::invalid(format!("consent.scopes: at most {SCOPES_MAX}.")));
     }
     for scope in &given.scopes {
         check_text("consent.scopes", scope)?;
     }
     check_text("consent.how", &given.how)?;
-    check_text(
-        "consent.reference",
-        given.reference.as_deref().unwrap_or("-"),
-    )?;
+    check_text("consent.reference", given.reference.as_deref().unwrap_or("-"))?;
     Ok(NewConsent {
         granted_at: given.granted_at,
         expires_at: given.expires_at,
@@ -488,18 +398,14 @@ fn check_text(field: &str, text: &str) -> Answer<()> {
     if (1..=TEXT_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control) {
         return Ok(());
     }
-    Err(Problem::invalid(format!(
-        "{field}: must have 1 to {TEXT_BYTES_MAX} bytes and no control characters."
-    )))
+    Err(Problem::invalid(format!("{field}: must have 1 to {TEXT_BYTES_MAX} bytes and no control characters.")))
 }
 
 impl Connection {
     fn of(stored: model::Connection) -> Self {
         Self {
             next_step: match stored.state {
-                ConnectionState::Active if stored.accounts_listed => {
-                    "Nothing: its accounts are kept up to date."
-                }
+                ConnectionState::Active if stored.accounts_listed => "Nothing: its accounts are kept up to date.",
                 ConnectionState::Active => {
                     "Nothing: GET /v1/accounts?connection_id=… lists its accounts once the bank was asked."
                 }
@@ -517,19 +423,5 @@ impl Connection {
             accounts_listed: stored.accounts_listed,
             created_at: stored.created_at,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn phases_spread_over_the_whole_interval_and_stay_the_same() {
-        let id = ConnectionId::new();
-        assert_eq!(phase(id), phase(id));
-        let quarters: std::collections::BTreeSet<_> =
-            (0..64).map(|_| phase(ConnectionId::new()) >> 30).collect();
-        assert_eq!(quarters.into_iter().collect::<Vec<_>>(), [0, 1, 2, 3]);
     }
 }

@@ -50,27 +50,21 @@ pub struct CredentialNeeded {
 impl Institution {
     fn of(bank: &Bank) -> Self {
         let profile = &bank.institution;
-        let values = bank.manifest.iter().flat_map(|manifest| &manifest.values);
+        let reason = bank.unavailable();
+        let values = bank.manifest().into_iter().flat_map(|manifest| &manifest.values);
         Self {
             id: profile.id.clone(),
             name: profile.name.clone(),
             country: profile.country.clone(),
             connector: profile.connector.clone(),
-            available: bank.unavailable.is_none(),
-            reason: bank.unavailable.clone(),
-            interval_minutes: profile
-                .schedule
-                .cron
-                .is_none()
-                .then_some(profile.schedule.interval_minutes),
+            available: reason.is_none(),
+            reason,
+            interval_minutes: profile.schedule.cron.is_none().then_some(profile.schedule.interval_minutes),
             cron: profile.schedule.cron.clone(),
             min_interval_s: profile.limits.min_interval_s,
             credentials: values
                 .filter(|value| value.kind == ValueKind::Credential)
-                .map(|value| CredentialNeeded {
-                    name: value.name.clone(),
-                    optional: value.optional,
-                })
+                .map(|value| CredentialNeeded { name: value.name.clone(), optional: value.optional })
                 .collect(),
         }
     }
@@ -82,14 +76,7 @@ impl Institution {
 #[utoipa::path(get, path = "/v1/institutions", operation_id = "list_institutions", tag = "institutions",
     responses((status = 200, description = "The banks.", body = All<Institution>)))]
 pub async fn list(State(api): State<Api>) -> Json<All<Institution>> {
-    Json(All {
-        items: api
-            .app
-            .institutions
-            .values()
-            .map(|bank| Institution::of(bank))
-            .collect(),
-    })
+    Json(All { items: api.app.institutions.values().map(|bank| Institution::of(bank)).collect() })
 }
 
 /// Show a bank
@@ -97,10 +84,6 @@ pub async fn list(State(api): State<Api>) -> Json<All<Institution>> {
     params(("institution_id" = String, Path, description = "The bank's id.")),
     responses((status = 200, description = "The bank.", body = Institution)))]
 pub async fn show(State(api): State<Api>, Path(id): Path<String>) -> Answer<Json<Institution>> {
-    let bank = api
-        .app
-        .institutions
-        .get(&id)
-        .ok_or_else(|| Problem::unknown("institution", "GET /v1/institutions"))?;
+    let bank = api.app.institutions.get(&id).ok_or_else(|| Problem::unknown("institution", "GET /v1/institutions"))?;
     Ok(Json(Institution::of(bank)))
 }

@@ -87,14 +87,7 @@ impl Sync {
             finished_at: Some(stored.finished_at),
             next_allowed_at: stored.next_allowed_at,
             next_at: stored.next_at,
-            cursor: Some(
-                ChangesCursor {
-                    account: stored.account,
-                    epoch: stored.epoch,
-                    seq: stored.seq,
-                }
-                .encode(),
-            ),
+            cursor: Some(ChangesCursor { account: stored.account, epoch: stored.epoch, seq: stored.seq }.encode()),
         }
     }
 
@@ -127,18 +120,8 @@ impl Sync {
 #[utoipa::path(get, path = "/v1/syncs/{sync_id}", operation_id = "show_sync", tag = "syncs",
     params(("sync_id" = String, Path, description = "The sync's id.")),
     responses((status = 200, description = "The sync.", body = Sync)))]
-pub async fn show(
-    State(api): State<Api>,
-    caller: Caller,
-    Id(id): Id<SyncId>,
-) -> Answer<Json<Sync>> {
-    match api
-        .app
-        .store
-        .sync(caller.business, id)
-        .await?
-        .ok_or_else(SyncId::unknown)?
-    {
+pub async fn show(State(api): State<Api>, caller: Caller, Id(id): Id<SyncId>) -> Answer<Json<Sync>> {
+    match api.app.store.sync(caller.business, id).await?.ok_or_else(SyncId::unknown)? {
         FoundSync::Finished(done) => Ok(Json(Sync::finished(*done))),
         FoundSync::Running { account } => Ok(Json(Sync::running(id, account))),
     }

@@ -2,12 +2,13 @@
 
 pub mod deliveries;
 
+use crate::api::Api;
 use crate::api::extract::{Body, Id, PathId};
 use crate::api::gate::Caller;
 use crate::api::problem::{Answer, Code, Problem};
 use crate::api::schema::{self, All};
-use crate::api::{Api, key};
 use crate::model::{self, EndpointId, EndpointSecret, EndpointState, EventType, Timestamp};
+use crate::webhook::sign;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -103,11 +104,7 @@ pub struct EndpointChange {
             headers(("Location" = String, description = "Its address."))),
         (status = 422, description = "The URL cannot be used; the detail says why.",
             body = crate::api::problem::ProblemSchema, content_type = "application/problem+json")))]
-pub async fn create(
-    State(api): State<Api>,
-    caller: Caller,
-    Body(asked): Body<EndpointRequest>,
-) -> Answer<Response> {
+pub async fn create(State(api): State<Api>, caller: Caller, Body(asked): Body<EndpointRequest>) -> Answer<Response> {
     check_url(&api, &asked.url)?;
     if api.app.store.endpoints(caller.business).await?.len() >= ENDPOINTS_MAX {
         return Err(Problem::new(
@@ -115,7 +112,7 @@ pub async fn create(
             format!("Delete one first: a business has at most {ENDPOINTS_MAX}."),
         ));
     }
-    let secret = key::mint_webhook_secret().map_err(|error| Problem::internal(&error))?;
+    let secret = sign::new_secret().map_err(|error| Problem::internal(&error))?;
     let endpoint = model::Endpoint {
         id: EndpointId::new(),
         business: caller.business,
@@ -124,18 +121,12 @@ pub async fn create(
         state: EndpointState::Active,
         disabled_reason: None,
         failing_since: None,
-        secrets: vec![EndpointSecret {
-            secret: secret.clone(),
-            expires_at: None,
-        }],
+        secrets: vec![EndpointSecret { secret: secret.clone(), expires_at: None }],
         created_at: api.app.clock.now(),
     };
     api.app.store.create_endpoint(&endpoint).await?;
     let location = format!("/v1/webhook-endpoints/{}", endpoint.id);
-    let shown = EndpointWithSecret {
-        endpoint: Endpoint::of(endpoint),
-        secret: secret.reveal().to_owned(),
-    };
+    let shown = EndpointWithSecret { endpoint: Endpoint::of(endpoint), secret: secret.reveal().to_owned() };
     Ok((StatusCode::CREATED, [(LOCATION, location)], Json(shown)).into_response())
 }
 
@@ -146,20 +137,14 @@ pub async fn create(
     responses((status = 200, description = "All of them.", body = All<Endpoint>)))]
 pub async fn list(State(api): State<Api>, caller: Caller) -> Answer<Json<All<Endpoint>>> {
     let endpoints = api.app.store.endpoints(caller.business).await?;
-    Ok(Json(All {
-        items: endpoints.into_iter().map(Endpoint::of).collect(),
-    }))
+    Ok(Json(All { items: endpoints.into_iter().map(Endpoint::of).collect() }))
 }
 
 /// Show a webhook endpoint
 #[utoipa::path(get, path = "/v1/webhook-endpoints/{endpoint_id}", operation_id = "show_webhook_endpoint", tag = "webhooks",
     params(("endpoint_id" = String, Path, description = "The endpoint's id.")),
     responses((status = 200, description = "The endpoint.", body = Endpoint)))]
-pub async fn show(
-    State(api): State<Api>,
-    caller: Caller,
-    Id(id): Id<EndpointId>,
-) -> Answer<Json<Endpoint>> {
+pub async fn show(State(api): State<Api>, caller: Caller, Id(id): Id<EndpointId>) -> Answer<Json<Endpoint>> {
     Ok(Json(Endpoint::of(find(&api, caller, id).await?)))
 }
 
@@ -206,11 +191,7 @@ pub async fn change(
     tag = "webhooks",
     params(("endpoint_id" = String, Path, description = "The endpoint's id.")),
     responses((status = 204, description = "It is gone.")))]
-pub async fn delete(
-    State(api): State<Api>,
-    caller: Caller,
-    Id(id): Id<EndpointId>,
-) -> Answer<StatusCode> {
+pub async fn delete(State(api): State<Api>, caller: Caller, Id(id): Id<EndpointId>) -> Answer<StatusCode> {
     if !api.app.store.delete_endpoint(caller.business, id).await? {
         return Err(EndpointId::unknown());
     }
@@ -233,20 +214,10 @@ pub async fn rotate_secret(
 ) -> Answer<Json<EndpointWithSecret>> {
     let now = api.app.clock.now();
     let mut endpoint = find(&api, caller, id).await?;
-    let secret = key::mint_webhook_secret().map_err(|error| Problem::internal(&error))?;
-    endpoint.secrets = rotated(
-        endpoint.secrets,
-        EndpointSecret {
-            secret: secret.clone(),
-            expires_at: None,
-        },
-        now,
-    );
+    let secret = sign::new_secret().map_err(|error| Problem::internal(&error))?;
+    endpoint.secrets = rotated(endpoint.secrets, EndpointSecret { secret: secret.clone(), expires_at: None }, now);
     save(&api, &endpoint).await?;
-    Ok(Json(EndpointWithSecret {
-        endpoint: Endpoint::of(endpoint),
-        secret: secret.reveal().to_owned(),
-    }))
+    Ok(Json(EndpointWithSecret { endpoint: Endpoint::of(endpoint), secret: secret.reveal().to_owned() }))
 }
 
 /// The new secret first; the current one for a day more; older ones until they run out.
@@ -254,21 +225,14 @@ fn rotated(old: Vec<EndpointSecret>, new: EndpointSecret, now: Timestamp) -> Vec
     let until = now.plus(SECRET_GRACE);
     let old = old
         .into_iter()
-        .map(|old| EndpointSecret {
-            expires_at: Some(old.expires_at.unwrap_or(until)),
-            ..old
-        })
+        .map(|old| EndpointSecret { expires_at: Some(old.expires_at.unwrap_or(until)), ..old })
         .filter(|old| old.expires_at > Some(now));
     std::iter::once(new).chain(old).take(SECRETS_MAX).collect()
 }
 
 /// One of the caller's endpoints.
 async fn find(api: &Api, caller: Caller, id: EndpointId) -> Answer<model::Endpoint> {
-    api.app
-        .store
-        .endpoint(caller.business, id)
-        .await?
-        .ok_or_else(EndpointId::unknown)
+    api.app.store.endpoint(caller.business, id).await?.ok_or_else(EndpointId::unknown)
 }
 
 async fn save(api: &Api, endpoint: &model::Endpoint) -> Answer<()> {
@@ -280,9 +244,7 @@ async fn save(api: &Api, endpoint: &model::Endpoint) -> Answer<()> {
 
 fn check_url(api: &Api, url: &str) -> Answer<()> {
     if url.len() > URL_BYTES_MAX {
-        return Err(Problem::invalid(format!(
-            "url: at most {URL_BYTES_MAX} bytes."
-        )));
+        return Err(Problem::invalid(format!("url: at most {URL_BYTES_MAX} bytes.")));
     }
     Ok(api.app.egress.check_webhook_url(url)?)
 }
@@ -315,24 +277,16 @@ mod tests {
     #[test]
     fn a_rotated_secret_signs_a_day_longer_and_expired_ones_are_dropped() {
         let now = Timestamp(1_000_000);
-        let secret = |text: &str, expires_at| EndpointSecret {
-            secret: Secret::new(text),
-            expires_at,
-        };
-        let old = vec![
-            secret("current", None),
-            secret("older", Some(Timestamp(now.0 + 5))),
-            secret("expired", Some(now)),
-        ];
+        let secret = |text: &str, expires_at| EndpointSecret { secret: Secret::new(text), expires_at };
+        let old =
+            vec![secret("current", None), secret("older", Some(Timestamp(now.0 + 5))), secret("expired", Some(now))];
         let expected = [
             secret("new", None),
             secret("current", Some(now.plus(Duration::from_secs(86_400)))),
             secret("older", Some(Timestamp(now.0 + 5))),
         ];
         assert_eq!(rotated(old, secret("new", None), now), expected);
-        let many = (0..9)
-            .map(|at| secret("old", Some(Timestamp(now.0 + 1 + at))))
-            .collect();
+        let many = (0..9).map(|at| secret("old", Some(Timestamp(now.0 + 1 + at)))).collect();
         assert_eq!(rotated(many, secret("new", None), now).len(), SECRETS_MAX);
     }
 }

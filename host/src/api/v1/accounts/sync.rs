@@ -89,10 +89,7 @@ pub async fn request(
     let account = find(&api, caller, id).await?;
     let wait = ask.wait.unwrap_or(WAIT_DEFAULT_S);
     if wait > WAIT_MAX_S {
-        return Err(Problem::new(
-            Code::InvalidQuery,
-            format!("wait: 0 to {WAIT_MAX_S} seconds."),
-        ));
+        return Err(Problem::new(Code::InvalidQuery, format!("wait: 0 to {WAIT_MAX_S} seconds.")));
     }
     let present = asked.customer_present.map(at_screen).transpose()?;
     if account.state == AccountState::Closed {
@@ -104,17 +101,9 @@ pub async fn request(
 
     let finished = api.app.nudge.finished();
     let now = api.app.clock.now();
-    let sync = match api
-        .app
-        .store
-        .request_sync(&account, present.as_ref(), now)
-        .await?
-    {
+    let sync = match api.app.store.request_sync(&account, present.as_ref(), now).await? {
         Requested::Sync(sync) => sync,
-        Requested::TooEarly {
-            next_allowed_at,
-            last,
-        } => {
+        Requested::TooEarly { next_allowed_at, last } => {
             return Err(Problem::new(
                 Code::TooEarly,
                 "Wait for the seconds in Retry-After; until then `last_sync` stands.",
@@ -126,24 +115,11 @@ pub async fn request(
         Requested::Stopped(last) => return stopped(&account, last.map(|last| *last)),
     };
     api.app.nudge.schedule.notify_one();
-    match wait_for(
-        &api,
-        caller,
-        sync,
-        finished,
-        Duration::from_secs(u64::from(wait)),
-    )
-    .await?
-    {
+    match wait_for(&api, caller, sync, finished, Duration::from_secs(u64::from(wait))).await? {
         Some(done) => Ok(Json(Sync::finished(done)).into_response()),
         None => {
             let location = format!("/v1/syncs/{sync}");
-            Ok((
-                StatusCode::ACCEPTED,
-                [(LOCATION, location)],
-                Json(Sync::running(sync, id)),
-            )
-                .into_response())
+            Ok((StatusCode::ACCEPTED, [(LOCATION, location)], Json(Sync::running(sync, id))).into_response())
         }
     }
 }
@@ -162,16 +138,8 @@ pub async fn list(
 ) -> Answer<Json<Page<Sync>>> {
     find(&api, caller, id).await?;
     let before = ask.cursor.as_deref().map(SyncId::decode).transpose()?;
-    let page = api
-        .app
-        .store
-        .syncs(id, before, crate::api::v1::limit(ask.limit))
-        .await?;
-    Ok(Json(Page::of(
-        page,
-        |last| last.id.encode(),
-        Sync::finished,
-    )))
+    let page = api.app.store.syncs(id, before, crate::api::v1::limit(ask.limit)).await?;
+    Ok(Json(Page::of(page, |last| last.id.encode(), Sync::finished)))
 }
 
 /// Which page.
@@ -186,25 +154,19 @@ pub struct Paging {
 }
 
 fn at_screen(given: CustomerAtScreen) -> Answer<CustomerPresent> {
-    let fits =
-        |text: &String| text.len() <= USER_AGENT_BYTES_MAX && !text.chars().any(char::is_control);
+    let fits = |text: &String| text.len() <= USER_AGENT_BYTES_MAX && !text.chars().any(char::is_control);
     if given.user_agent.as_ref().is_some_and(|text| !fits(text)) {
         return Err(Problem::invalid(format!(
             "customer_present.user_agent: at most {USER_AGENT_BYTES_MAX} bytes and no control characters."
         )));
     }
-    Ok(CustomerPresent {
-        ip: given.ip,
-        user_agent: given.user_agent,
-    })
+    Ok(CustomerPresent { ip: given.ip, user_agent: given.user_agent })
 }
 
 /// Nothing will be asked of the bank: the last sync says why, else a problem does.
 fn stopped(account: &model::Account, last: Option<model::Sync>) -> Answer<Response> {
     match last {
-        Some(last) if last.code == SyncCode::ReauthorisationRequired => {
-            Ok(Json(Sync::finished(last)).into_response())
-        }
+        Some(last) if last.code == SyncCode::ReauthorisationRequired => Ok(Json(Sync::finished(last)).into_response()),
         last => Err(Problem::new(
             Code::ReauthorisationRequired,
             format!(

@@ -8,8 +8,7 @@ use crate::api::gate::Caller;
 use crate::api::problem::{Answer, Code, Problem};
 use crate::api::schema::{self, Page};
 use crate::model::{
-    self, AccountId, Currency, IdStability, Money, StoredTransaction, Timestamp, TransactionId,
-    TransactionStatus,
+    self, AccountId, Currency, IdStability, Money, StoredTransaction, Timestamp, TransactionId, TransactionStatus,
 };
 use crate::store::TransactionFilter;
 use axum::Json;
@@ -112,11 +111,7 @@ pub async fn list(
     Ask(ask): Ask<Filter>,
 ) -> Answer<Json<Page<Transaction>>> {
     let account = find(&api, caller, id).await?;
-    let after = ask
-        .cursor
-        .as_deref()
-        .map(TransactionsCursor::decode)
-        .transpose()?;
+    let after = ask.cursor.as_deref().map(TransactionsCursor::decode).transpose()?;
     if after.is_some_and(|after| after.account != id) {
         return Err(cursor::bad());
     }
@@ -133,19 +128,8 @@ pub async fn list(
         after: after.map(|after| after.number),
     };
     let limit = crate::api::v1::limit(ask.limit);
-    let page = api
-        .app
-        .store
-        .transactions(id, &filter, limit)
-        .await
-        .map_err(super::erased)?;
-    let cursor = |last: &StoredTransaction| {
-        TransactionsCursor {
-            account: id,
-            number: last.id.number,
-        }
-        .encode()
-    };
+    let page = api.app.store.transactions(id, &filter, limit).await.map_err(super::erased)?;
+    let cursor = |last: &StoredTransaction| TransactionsCursor { account: id, number: last.id.number }.encode();
     Ok(Json(Page::of(page, cursor, Transaction::of)))
 }
 
@@ -167,21 +151,14 @@ pub async fn show(
         return Err(TransactionId::unknown());
     }
     let found = api.app.store.transaction(id).await.map_err(super::erased)?;
-    found
-        .map(|found| Json(Transaction::of(found)))
-        .ok_or_else(TransactionId::unknown)
+    found.map(|found| Json(Transaction::of(found))).ok_or_else(TransactionId::unknown)
 }
 
 fn minor(field: &str, text: Option<&str>, currency: Currency) -> Answer<Option<i64>> {
     text.map(|text| Money::parse(text, currency.code()))
         .transpose()
         .map(|money| money.map(|money| money.minor))
-        .map_err(|error| {
-            Problem::new(
-                Code::InvalidQuery,
-                format!("{field}: {error} ({currency})."),
-            )
-        })
+        .map_err(|error| Problem::new(Code::InvalidQuery, format!("{field}: {error} ({currency}).")))
 }
 
 impl Transaction {
@@ -209,13 +186,10 @@ impl TransactionContent {
             currency: currency.code(),
             text: stored.text,
             counterparty: stored.counterparty,
-            balance_after: stored
-                .balance_after
-                .map(|minor| Money { minor, currency }.amount()),
+            balance_after: stored.balance_after.map(|minor| Money { minor, currency }.amount()),
             bank_id: stored.bank_id,
             id_stability: stored.stability,
-            details: serde_json::from_str(&stored.details)
-                .unwrap_or_else(|_| serde_json::json!({})),
+            details: serde_json::from_str(&stored.details).unwrap_or_else(|_| serde_json::json!({})),
         }
     }
 }

@@ -7,9 +7,7 @@ use crate::api::extract::{Ask, Id, PathId};
 use crate::api::gate::Caller;
 use crate::api::problem::Answer;
 use crate::api::schema::{self, All, Page};
-use crate::model::{
-    AttemptId, DeliveryId, DeliveryState, EndpointId, EventId, EventType, Timestamp,
-};
+use crate::model::{AttemptId, DeliveryId, DeliveryState, EndpointId, EventId, EventType, Timestamp};
 use crate::store;
 use axum::Json;
 use axum::extract::State;
@@ -87,11 +85,7 @@ pub async fn list(
 ) -> Answer<Json<Page<Delivery>>> {
     find(&api, caller, endpoint).await?;
     let before = ask.cursor.as_deref().map(DeliveryId::decode).transpose()?;
-    let page = api
-        .app
-        .store
-        .deliveries(endpoint, before, crate::api::v1::limit(ask.limit))
-        .await?;
+    let page = api.app.store.deliveries(endpoint, before, crate::api::v1::limit(ask.limit)).await?;
     Ok(Json(Page::of(page, |last| last.id.encode(), Delivery::of)))
 }
 
@@ -112,9 +106,7 @@ pub async fn attempts(
 ) -> Answer<Json<All<Attempt>>> {
     find(&api, caller, endpoint).await?;
     let attempts = api.app.store.attempts(endpoint, delivery).await?;
-    Ok(Json(All {
-        items: attempts.into_iter().map(Attempt::of).collect(),
-    }))
+    Ok(Json(All { items: attempts.into_iter().map(Attempt::of).collect() }))
 }
 
 /// Deliver again
@@ -133,12 +125,7 @@ pub async fn replay(
     Id(delivery): Id<DeliveryId>,
 ) -> Answer<StatusCode> {
     find(&api, caller, endpoint).await?;
-    if !api
-        .app
-        .store
-        .replay_delivery(endpoint, delivery, api.app.clock.now())
-        .await?
-    {
+    if !api.app.store.replay_delivery(endpoint, delivery, api.app.clock.now()).await? {
         return Err(DeliveryId::unknown());
     }
     api.app.nudge.webhooks.notify_one();

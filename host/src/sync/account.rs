@@ -1,0 +1,176 @@
+//! One account of a run: listed, read, reconciled, committed.
+
+use super::{Halt, Run, outcome, read, schedule};
+use crate::ledger::{self, Incomplete, Observed, Verdict};
+use crate::model::*;
+use crate::store::StoreError;
+use crate::webhook::payload;
+use chrono::{Days, NaiveDate};
+
+/// Rows this many days before the window are compared too: a correction may move a row into it.
+const KNOWN_BEFORE_WINDOW_DAYS: u64 = 7;
+
+/// Asks which accounts there are, once per credential that was handed in.
+pub(super) async fn list_if_needed(run: &mut Run<'_>) -> Result<(), Halt> {
+    if run.connection.accounts_listed {
+        return Ok(());
+    }
+    let (mut memory, mut replies) = (String::new(), Vec::new());
+    let listed = loop {
+        run.count_step()?;
+        let ask = run.context()?;
+        let step = match run.connector.accounts(&ask, memory, replies).await {
+            Ok(step) => step,
+            Err(fault) => return Err(run.fault(fault).await),
+        };
+        match step {
+            AccountsStep::Send(send) => (memory, replies) = run.exchange(send, &[Purpose::Read]).await?,
+            AccountsStep::Done(listed) => break listed,
+            AccountsStep::Fail(failure) => return Err(failure.into()),
+        }
+    };
+    run.app.store.record_accounts(run.lease, &listed, run.app.clock.now()).await?;
+    Ok(())
+}
+
+/// The accounts that are due or requested, and that the bank allows to be read now.
+pub(super) async fn due(run: &Run<'_>) -> Result<Vec<(Account, AccountHead)>, StoreError> {
+    let now = run.app.clock.now();
+    let mut accounts = run.app.store.accounts_with_heads(run.connection.id).await?;
+    accounts.retain(|(account, head)| {
+        account.state == AccountState::Active
+            && (head.due_at <= now || head.requested_at.is_some())
+            && head.next_allowed_at.is_none_or(|allowed| allowed <= now)
+    });
+    Ok(accounts)
+}
+
+/// Brings one account up to date. From the first line on, a `/sync` call waits for the next run.
+pub(super) async fn sync(run: &mut Run<'_>, account: &Account, head: AccountHead) -> Result<(), Halt> {
+    let (sync_id, trigger, present) = run.app.store.begin_asking(run.lease, account.id).await?;
+    run.customer(present);
+    (run.asked_at, run.answered_at) = (None, None);
+    let read = observe(run, account, &head).await;
+    let (verdict, reading) = match read {
+        Ok(read) => read,
+        Err(Halt::Failure(failure)) => return outcome::record_failure(run, account, &head, (sync_id, trigger), failure).await,
+        Err(halt) => return Err(halt),
+    };
+    let now = run.app.clock.now();
+    let next_at = schedule::next_slot(&run.bank.institution, run.lease.phase, now);
+    let count = |wanted: fn(&NewChange) -> bool| {
+        i32::try_from(verdict.changes.iter().filter(|change| wanted(change)).count()).unwrap_or(i32::MAX)
+    };
+    let min_interval = std::time::Duration::from_secs(u64::from(run.bank.institution.limits.min_interval_s));
+    let sync = Sync {
+        id: sync_id,
+        connection: run.connection.id,
+        account: account.id,
+        trigger,
+        customer_present: run.present.is_some(),
+        started_at: run.started_at,
+        finished_at: now,
+        bank_asked_at: run.asked_at,
+        bank_answered_at: run.answered_at,
+        code: SyncCode::SyncSuccessful,
+        reason: None,
+        message: None,
+        has_new_data: false,
+        added: count(|change| matches!(change, NewChange::Added(_))),
+        modified: count(|change| matches!(change, NewChange::Modified { .. })),
+        removed: count(|change| matches!(change, NewChange::Removed { .. })),
+        proof: verdict.proof,
+        seq: head.seq,
+        epoch: head.epoch,
+        next_allowed_at: run.asked_at.filter(|_| !min_interval.is_zero()).map(|asked| asked.plus(min_interval)),
+        next_at: Some(next_at),
+        connector: run.connector.label(),
+    };
+    let balances = if reading.observed.balances.is_empty() { head.balances.clone() } else { reading.observed.balances };
+    let balances_changed = balances != head.balances;
+    let commit = SyncCommit {
+        sync,
+        changes: verdict.changes,
+        missed: verdict.missed,
+        balances,
+        state: reading.state.or(head.state),
+        due_at: next_at,
+    };
+    let business = run.connection.business;
+    let event = |sync: &Sync| sync.has_new_data.then(|| payload::account_updated(business, sync, balances_changed));
+    let stored = run.app.store.commit_sync(run.lease, &commit, &event).await?;
+    outcome::told(run, &stored);
+    acknowledge(run, reading.after_commit).await
+}
+
+/// Reads and reconciles. Rows first, balance after; before a balance contradicts, it is read once
+/// more; before a statement counts as incomplete, all of it is.
+async fn observe(run: &mut Run<'_>, account: &Account, head: &AccountHead) -> Result<(Verdict, read::Reading), Halt> {
+    let window = window(run, head);
+    let want = Want {
+        account: account.bank.bank_id.clone(),
+        transactions: Some(window),
+        balances: true,
+        state: head.state.clone(),
+    };
+    let mut reading = read::read(run, want.clone()).await?;
+    let mut verdict = compare(run, account, head, window, &reading.observed).await?;
+    if verdict.is_err() {
+        reading = read::read(run, want.clone()).await?;
+        verdict = compare(run, account, head, window, &reading.observed).await?;
+    }
+    if verdict.as_ref().is_ok_and(|verdict| verdict.proof == Proof::Contradicted) {
+        let again = read::read(run, Want { transactions: None, ..want }).await?;
+        if !again.observed.balances.is_empty() {
+            reading.observed.balances = again.observed.balances;
+            verdict = compare(run, account, head, window, &reading.observed).await?;
+        }
+    }
+    match verdict {
+        Ok(verdict) => Ok((verdict, reading)),
+        Err(incomplete) => Err(Failure::IncompleteStatement(incomplete.to_string()).into()),
+    }
+}
+
+async fn compare(
+    run: &Run<'_>,
+    account: &Account,
+    head: &AccountHead,
+    window: Window,
+    observed: &Observed,
+) -> Result<Result<Verdict, Incomplete>, Halt> {
+    // A bank may give more than was asked for: those rows are compared too, not added again.
+    let oldest = observed.transactions.iter().filter_map(|row| row.booked_on).min().unwrap_or(window.since);
+    let since = oldest.min(window.since);
+    let since = since.checked_sub_days(Days::new(KNOWN_BEFORE_WINDOW_DAYS)).unwrap_or(since);
+    let known = run.app.store.known(account.id, since).await?;
+    Ok(ledger::reconcile(&known, &head.balances, observed))
+}
+
+/// The days to read: all the history the bank gives at first, then what may have changed since.
+fn window(run: &Run<'_>, head: &AccountHead) -> Window {
+    let limits = &run.bank.institution.limits;
+    let until = run.bank.today(run.app.clock.now());
+    let back = |from: NaiveDate, days: u32| from.checked_sub_days(Days::new(u64::from(days))).unwrap_or(from);
+    let history = back(until, limits.history_days);
+    let since = match head.fresh_at {
+        Some(fresh_at) => back(run.bank.today(fresh_at), limits.overlap_days).max(history),
+        None => history,
+    };
+    Window { since, until }
+}
+
+/// Tells the bank that what it gave is stored. It is: a failure here is only logged.
+async fn acknowledge(run: &mut Run<'_>, requests: Vec<Request>) -> Result<(), Halt> {
+    if requests.is_empty() {
+        return Ok(());
+    }
+    let send = Send { requests, memory: String::new() };
+    match run.exchange(send, &[Purpose::Acknowledge]).await {
+        Err(Halt::Failure(failure)) => {
+            tracing::warn!(connection = %run.connection.id, reason = failure.reason(), "an acknowledgement was not sent");
+            Ok(())
+        }
+        done => done.map(drop),
+    }
+}

@@ -1,0 +1,184 @@
+//! Between two steps: what the connector asked for is sent, what came back is kept.
+
+use super::{Halt, Run};
+use crate::egress::{Call, CookieJar, Egress, EgressError};
+use crate::model::*;
+use crate::sandbox::Fault;
+use crate::store::StoreError;
+use aws_lc_rs::rand;
+use std::time::Duration;
+
+/// Waiting that a connector may ask for, in milliseconds per sync: one minute, as the contract says.
+const WAIT_MS_MAX: u32 = 60_000;
+/// The name under which the cookie jar is kept; no connector can declare it.
+const COOKIES: &str = "@cookies";
+
+impl Run<'_> {
+    /// Reads the connection's values from the vault.
+    pub(super) async fn load_values(&mut self) -> Result<(), StoreError> {
+        for credential in self.app.store.credentials(self.connection.id).await? {
+            if credential.name == COOKIES {
+                self.jar = serde_json::from_str::<CookieJar>(credential.value.reveal()).unwrap_or_default();
+            } else {
+                self.values.insert(credential.name.clone(), credential.value.clone());
+            }
+            self.credentials.insert(credential.name.clone(), credential);
+        }
+        for (name, value) in self.registration.iter().flat_map(|registration| &registration.values) {
+            self.values.insert(name.clone(), value.clone());
+        }
+        Ok(())
+    }
+
+    /// The customer is at a screen (or not any more): their address may be passed on.
+    pub(super) fn customer(&mut self, present: Option<CustomerPresent>) {
+        for name in ["customer-ip", "customer-user-agent"] {
+            self.values.remove(name);
+        }
+        if let Some(present) = &present {
+            self.values.insert("customer-ip".into(), Secret::new(present.ip.to_string()));
+            if let Some(agent) = &present.user_agent {
+                self.values.insert("customer-user-agent".into(), Secret::new(agent.clone()));
+            }
+        }
+        self.present = present;
+    }
+
+    /// What the connector is told with the next call.
+    pub(super) fn context(&self) -> Result<Context, Halt> {
+        let mut seed = [0; 32];
+        rand::fill(&mut seed).map_err(|_| Failure::NotConfigured("the system gives no random bytes".into()))?;
+        let manifest = self.connector.manifest();
+        let credentials = self
+            .values
+            .iter()
+            .filter(|(name, _)| manifest.value(name).is_some())
+            .map(|(name, value)| CredentialInfo {
+                name: name.clone(),
+                bytes: u32::try_from(value.reveal().len()).unwrap_or(u32::MAX),
+                expires_at: self.credentials.get(name).and_then(|known| known.expires_at),
+            })
+            .collect();
+        Ok(Context {
+            now: self.app.clock.now(),
+            seed,
+            profile: self.bank.institution.for_connector(),
+            credentials,
+            consent: self
+                .consent
+                .as_ref()
+                .map(|consent| (consent.granted_at, consent.expires_at, consent.scopes.clone())),
+            customer_present: self.present.is_some(),
+            state: self.connection.session_state.clone(),
+        })
+    }
+
+    /// Counts a step; a connector that asks for ever is stopped here.
+    pub(super) fn count_step(&mut self) -> Result<(), Halt> {
+        self.steps += 1;
+        let max = self.connector.limits().steps_per_sync;
+        if self.steps > max {
+            return Err(self.broken(format!("more than {max} steps in one sync")));
+        }
+        Ok(())
+    }
+
+    /// A rule of the contract was broken.
+    pub(super) fn broken(&self, rule: String) -> Halt {
+        Failure::ConnectorFault(format!("connector {}: {rule}", self.connector.label())).into()
+    }
+
+    /// A step gave no usable answer; a version that does so too often is no longer run.
+    pub(super) async fn fault(&self, fault: Fault) -> Halt {
+        if fault.quarantine {
+            self.app.quarantine(&self.connector, &fault.rule).await;
+        }
+        Failure::ConnectorFault(fault.to_string()).into()
+    }
+
+    /// Sends the requests of a step in their order; the memory to come back with, and the replies.
+    pub(super) async fn exchange(&mut self, send: Send, purposes: &[Purpose]) -> Result<(String, Vec<Reply>), Halt> {
+        self.no_secret_in(&send.memory)?;
+        let mut replies = Vec::with_capacity(send.requests.len());
+        for request in &send.requests {
+            self.wait(request.after_ms).await?;
+            self.asked_at.get_or_insert(self.app.clock.now());
+            let call = Call {
+                institution: &self.connection.institution,
+                registration: self.registration.as_ref(),
+                manifest: self.connector.manifest(),
+                routes: &self.bank.routes,
+                purposes,
+                values: &self.values,
+                deadline: &self.deadline,
+            };
+            let before = serde_json::to_string(&self.jar).unwrap_or_default();
+            let sent = self.app.egress.send(&call, request, &mut self.jar).await;
+            self.answered_at = Some(self.app.clock.now());
+            let exchange = sent.map_err(|error| self.not_sent(error))?;
+            let mut captured = exchange.captured;
+            let after = serde_json::to_string(&self.jar).unwrap_or_default();
+            if after != before {
+                captured.push((COOKIES.to_owned(), Secret::new(after)));
+            }
+            self.keep(captured).await?;
+            replies.push(exchange.reply);
+        }
+        Ok((send.memory, replies))
+    }
+
+    /// Text that a connector hands out must hold no secret.
+    pub(super) fn no_secret_in(&self, text: &str) -> Result<(), Halt> {
+        match Egress::find_secret(&self.values, self.connector.manifest(), text.as_bytes()) {
+            Some(_) => Err(Failure::SecretEchoed.into()),
+            None => Ok(()),
+        }
+    }
+
+    async fn wait(&mut self, after_ms: u32) -> Result<(), Halt> {
+        if after_ms == 0 {
+            return Ok(());
+        }
+        self.waited_ms = self.waited_ms.saturating_add(after_ms);
+        if self.waited_ms > WAIT_MS_MAX {
+            return Err(self.broken(format!("requests ask to wait longer than {WAIT_MS_MAX} ms in one sync")));
+        }
+        self.app.clock.sleep(Duration::from_millis(u64::from(after_ms))).await;
+        Ok(())
+    }
+
+    /// Commits what a reply gave before any other request of this connection leaves.
+    async fn keep(&mut self, captured: Vec<(String, Secret)>) -> Result<(), Halt> {
+        if captured.is_empty() {
+            return Ok(());
+        }
+        let captures: Vec<_> = captured
+            .into_iter()
+            .map(|(name, value)| {
+                let version = self.credentials.get(&name).map_or(0, |known| known.version);
+                (NewCredential { name, value, expires_at: None }, version)
+            })
+            .collect();
+        let versions = self.app.store.save_captures(self.lease, &captures, self.app.clock.now()).await?;
+        for ((new, _), version) in captures.into_iter().zip(versions) {
+            let NewCredential { name, value, expires_at } = new;
+            if name != COOKIES {
+                self.values.insert(name.clone(), value.clone());
+            }
+            self.credentials.insert(name.clone(), Credential { name, version, value, expires_at });
+        }
+        Ok(())
+    }
+
+    /// Whose fault it is that a request did not leave, or that its reply cannot be used.
+    fn not_sent(&self, error: EgressError) -> Halt {
+        match error {
+            EgressError::Refused(rule) | EgressError::BlockedAddress(rule) => self.broken(rule),
+            EgressError::SecretEchoed(_) => Failure::SecretEchoed.into(),
+            EgressError::ReplyTooLarge(_) => Failure::Unreadable { row: None, field: "reply-too-large".into() }.into(),
+            EgressError::BadReply(_) => Failure::Unreadable { row: None, field: "reply".into() }.into(),
+            EgressError::Unreachable { code, .. } => Failure::Unreachable(code.to_owned()).into(),
+            EgressError::DeadlinePassed => StoreError::LeaseLost.into(),
+        }
+    }
+}

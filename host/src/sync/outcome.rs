@@ -1,0 +1,318 @@
+//! What becomes of a failure: each kind has one action.
+
+use super::{Halt, Run, schedule};
+use crate::app::App;
+use crate::model::*;
+use crate::store::StoreError;
+use crate::webhook::payload;
+use std::time::Duration;
+
+/// Refused credentials are tried once more after this time: banks refuse by mistake, and three
+/// refusals may lock a customer out.
+const CONFIRM_REJECTION_AFTER: Duration = Duration::from_secs(3600);
+/// So many connections of one institution refused within ten minutes are the bank's fault.
+const REJECTIONS_ARE_THE_BANKS: i64 = 3;
+/// The longest pause that a bank's Retry-After may ask for: a day, else a typing error at the bank
+/// would end the service.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// Does the run go on with the next account?
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    Account,
+    Stop,
+}
+
+/// Nothing could be asked of this institution: every due account says why, and waits for its slot.
+pub(super) async fn without_connector(
+    app: &App,
+    lease: &Lease,
+    connection: &Option<Connection>,
+    failure: Failure,
+) -> Result<(), StoreError> {
+    let Some(connection) = connection else { return Ok(()) };
+    let now = app.clock.now();
+    let next_at = match app.institutions.get(&connection.institution) {
+        Some(bank) => schedule::next_slot(&bank.institution, lease.phase, now),
+        None => now.plus(CONFIRM_REJECTION_AFTER),
+    };
+    tracing::error!(connection = %connection.id, institution = connection.institution, %failure, "not synced");
+    for (account, head) in app.store.accounts_with_heads(connection.id).await? {
+        if account.state != AccountState::Active || (head.due_at > now && head.requested_at.is_none()) {
+            continue;
+        }
+        let (id, trigger, present) = app.store.begin_asking(lease, account.id).await?;
+        let sync = Sync {
+            customer_present: present.is_some(),
+            ..failed_sync(&account, &head, (id, trigger), now, &failure, Some(next_at), String::new())
+        };
+        store_failure(app, lease, connection, sync, next_at).await?;
+    }
+    app.store.complete(lease, next_at, next_at, lease.failures.saturating_add(1), now).await
+}
+
+/// The session or the list of accounts failed: that is every due account's failure.
+pub(super) async fn all_accounts(run: &mut Run<'_>, failure: Failure) -> Result<(), StoreError> {
+    let due = super::account::due(run).await?;
+    let settled = settle(run, &failure).await?;
+    for (account, head) in &due {
+        let (id, trigger, present) = run.app.store.begin_asking(run.lease, account.id).await?;
+        run.customer(present);
+        write(run, account, head, (id, trigger), &settled).await?;
+    }
+    finish(run, &settled).await
+}
+
+/// An account's reading failed after it began: recorded, and the run goes on unless the failure is
+/// the whole connection's.
+pub(super) async fn record_failure(
+    run: &mut Run<'_>,
+    account: &Account,
+    head: &AccountHead,
+    sync: (SyncId, Trigger),
+    failure: Failure,
+) -> Result<(), Halt> {
+    let settled = settle(run, &failure).await?;
+    write(run, account, head, sync, &settled).await?;
+    if settled.whole_connection { Err(failure.into()) } else { Ok(()) }
+}
+
+/// What `record_failure` passed on: the connection's other accounts share it.
+pub(super) async fn account_failed(run: &mut Run<'_>, account: &Account, failure: Failure) -> Result<Next, StoreError> {
+    let settled = settled_again(run, &failure);
+    for (other, head) in super::account::due(run).await? {
+        if other.id != account.id && !settled.stopped {
+            let (id, trigger, present) = run.app.store.begin_asking(run.lease, other.id).await?;
+            run.customer(present);
+            (run.asked_at, run.answered_at) = (None, None);
+            write(run, &other, &head, (id, trigger), &settled).await?;
+        }
+    }
+    finish(run, &settled).await?;
+    Ok(Next::Stop)
+}
+
+/// A failure and what was decided about it.
+struct Settled {
+    failure: Failure,
+    /// The whole connection waits, not only the account.
+    whole_connection: bool,
+    /// Polling ended: the customer must act.
+    stopped: bool,
+    /// Nothing may be asked before.
+    not_before: Option<Timestamp>,
+}
+
+impl Settled {
+    fn new(failure: &Failure) -> Self {
+        Self { failure: failure.clone(), whole_connection: false, stopped: false, not_before: None }
+    }
+}
+
+/// The decision again, for the sister accounts, without acting twice.
+fn settled_again(run: &Run<'_>, failure: &Failure) -> Settled {
+    let mut settled = Settled::new(failure);
+    settled.whole_connection = true;
+    settled.stopped = run.connection.state == ConnectionState::ReauthorisationRequired;
+    settled.not_before = match failure {
+        Failure::RateLimited { retry_after_s, .. } => retry_at(run, *retry_after_s),
+        Failure::CredentialsRejected => Some(run.app.clock.now().plus(CONFIRM_REJECTION_AFTER)),
+        _ => None,
+    };
+    settled
+}
+
+fn retry_at(run: &Run<'_>, retry_after_s: Option<u32>) -> Option<Timestamp> {
+    retry_after_s.map(|seconds| run.app.clock.now().plus(Duration::from_secs(u64::from(seconds)).min(RETRY_AFTER_MAX)))
+}
+
+/// Acts on a failure: each kind has its one action.
+async fn settle(run: &mut Run<'_>, failure: &Failure) -> Result<Settled, StoreError> {
+    let mut settled = Settled::new(failure);
+    match failure {
+        Failure::ConsentExpired | Failure::CustomerNeeded => stop(run, &mut settled).await?,
+        Failure::CredentialsRejected => {
+            let now = run.app.clock.now();
+            let rejection = run.app.store.note_rejection(run.lease, now).await?;
+            settled.whole_connection = true;
+            settled.not_before = Some(now.plus(CONFIRM_REJECTION_AFTER));
+            if rejection.recent_at_institution >= REJECTIONS_ARE_THE_BANKS {
+                settled.failure = Failure::BankUnavailable { retry_after_s: None };
+            } else if rejection.first_at.is_some() {
+                stop(run, &mut settled).await?;
+            }
+        }
+        Failure::SessionExpired => {
+            settled.whole_connection = true;
+            run.app.store.close_session(run.lease).await?;
+        }
+        Failure::RateLimited { retry_after_s, scope } => {
+            settled.not_before = retry_at(run, *retry_after_s);
+            settled.whole_connection = *scope != LimitScope::Account;
+            if let (LimitScope::Institution, Some(until)) = (scope, settled.not_before) {
+                run.app.store.pause_institution(&run.connection.institution, until, failure.reason()).await?;
+            }
+        }
+        Failure::BankUnavailable { retry_after_s } => settled.not_before = retry_at(run, *retry_after_s),
+        Failure::Unreadable { .. } => {
+            if run.app.health.unreadable(run.connector.digest(), run.connection.id, run.app.clock.now()) {
+                let why = "too many connections have replies that it cannot read";
+                run.app.quarantine(&run.connector, why).await;
+            }
+        }
+        Failure::SecretEchoed => {
+            tracing::error!(connection = %run.connection.id, connector = run.connector.label(), "a secret came back in a reply; it was withheld");
+        }
+        _ => {}
+    }
+    Ok(settled)
+}
+
+/// Ends polling until the customer acted, and tells once.
+async fn stop(run: &mut Run<'_>, settled: &mut Settled) -> Result<(), StoreError> {
+    let now = run.app.clock.now();
+    let reason = settled.failure.reason();
+    let connection = &run.connection;
+    let event =
+        payload::reauthorisation_required(connection.business, connection.id, &connection.institution, reason, now);
+    run.app.store.require_reauthorisation(run.lease, reason, &event, now).await?;
+    run.app.nudge.webhooks.notify_one();
+    run.connection.state = ConnectionState::ReauthorisationRequired;
+    settled.stopped = true;
+    settled.whole_connection = true;
+    Ok(())
+}
+
+/// Writes one account's failed sync.
+async fn write(
+    run: &Run<'_>,
+    account: &Account,
+    head: &AccountHead,
+    sync: (SyncId, Trigger),
+    settled: &Settled,
+) -> Result<(), StoreError> {
+    let now = run.app.clock.now();
+    let institution = &run.bank.institution;
+    let back_off = now.plus(schedule::back_off(institution, account.id.as_bytes(), head.failures));
+    let next_at = settled.not_before.map_or(back_off, |moment| moment.max(now));
+    let mut failed = failed_sync(
+        account,
+        head,
+        sync,
+        run.started_at,
+        &settled.failure,
+        (!settled.stopped).then_some(next_at),
+        run.connector.label(),
+    );
+    failed.finished_at = now;
+    failed.customer_present = run.present.is_some();
+    failed.bank_asked_at = run.asked_at;
+    failed.bank_answered_at = run.answered_at;
+    failed.next_allowed_at = settled.not_before;
+    if settled.stopped {
+        failed.code = SyncCode::ReauthorisationRequired;
+    }
+    store_failure(run.app, run.lease, &run.connection, failed, next_at).await
+}
+
+async fn store_failure(
+    app: &App,
+    lease: &Lease,
+    connection: &Connection,
+    sync: Sync,
+    due_at: Timestamp,
+) -> Result<(), StoreError> {
+    let business = connection.business;
+    // A stopped connection has told its one event already.
+    let stopped = sync.code == SyncCode::ReauthorisationRequired;
+    let event = |sync: &Sync| (!stopped).then(|| payload::sync_failed(business, sync));
+    let stored = app.store.fail_sync(lease, &SyncFailure { sync, due_at }, &event).await?;
+    log(&stored);
+    app.nudge.sync_finished(stored.id);
+    app.nudge.webhooks.notify_one();
+    Ok(())
+}
+
+fn failed_sync(
+    account: &Account,
+    head: &AccountHead,
+    (id, trigger): (SyncId, Trigger),
+    started_at: Timestamp,
+    failure: &Failure,
+    next_at: Option<Timestamp>,
+    connector: String,
+) -> Sync {
+    Sync {
+        id,
+        connection: account.connection,
+        account: account.id,
+        trigger,
+        customer_present: false,
+        started_at,
+        finished_at: started_at,
+        bank_asked_at: None,
+        bank_answered_at: None,
+        code: failure.code(),
+        reason: Some(failure.reason().to_owned()),
+        message: Some(failure.to_string()),
+        has_new_data: false,
+        added: 0,
+        modified: 0,
+        removed: 0,
+        proof: Proof::Unproved,
+        seq: head.seq,
+        epoch: head.epoch,
+        next_allowed_at: None,
+        next_at,
+        connector,
+    }
+}
+
+/// A finished sync: those who wait for it, and those who send webhooks, may look.
+pub(super) fn told(run: &Run<'_>, sync: &Sync) {
+    log(sync);
+    run.app.health.readable(run.connector.digest(), run.connection.id, run.app.clock.now());
+    run.app.nudge.sync_finished(sync.id);
+    if sync.has_new_data {
+        run.app.nudge.webhooks.notify_one();
+    }
+}
+
+fn log(sync: &Sync) {
+    tracing::info!(
+        sync = %sync.id,
+        account = %sync.account,
+        connection = %sync.connection,
+        code = sync.code.name(),
+        reason = sync.reason,
+        added = sync.added,
+        modified = sync.modified,
+        removed = sync.removed,
+        proof = ?sync.proof,
+        connector = sync.connector,
+        took_ms = i64::try_from(sync.finished_at.since(sync.started_at).as_millis()).unwrap_or(i64::MAX),
+        "synced"
+    );
+}
+
+/// After a failure of the whole connection.
+async fn finish(run: &Run<'_>, settled: &Settled) -> Result<(), StoreError> {
+    if settled.stopped {
+        return Ok(()); // polling ended; the token moved on with it
+    }
+    complete(run).await
+}
+
+/// The run is over: the connection is due when its first account is.
+pub(super) async fn complete(run: &Run<'_>) -> Result<(), StoreError> {
+    let now = run.app.clock.now();
+    let slot = schedule::next_slot(&run.bank.institution, run.lease.phase, now);
+    let accounts = run.app.store.accounts_with_heads(run.connection.id).await?;
+    let active = accounts.iter().filter(|(account, _)| account.state == AccountState::Active);
+    let failures = active.clone().map(|(_, head)| head.failures).max();
+    // No account yet: the list itself failed or is empty, and is asked for again after a while.
+    let due_at = active.map(|(_, head)| head.due_at.max(head.next_allowed_at.unwrap_or(head.due_at))).min();
+    let retry = now.plus(schedule::back_off(&run.bank.institution, run.connection.id.as_bytes(), run.lease.failures));
+    let failures = failures.unwrap_or(run.lease.failures.saturating_add(1));
+    run.app.store.complete(run.lease, slot, due_at.unwrap_or(retry.min(slot)), failures, now).await
+}

@@ -1,0 +1,92 @@
+//! Reading one account: the connector's steps and the requests between them, in turn.
+
+use super::{Halt, Run, session};
+use crate::ledger::Observed;
+use crate::model::*;
+
+/// How often a reading starts again because the list changed while it was paged.
+const RESTARTS_MAX: u32 = 2;
+/// Rows of one account in one sync: a hundred pages of a busy business account.
+const ROWS_MAX: usize = 100_000;
+const PURPOSES: &[Purpose] = &[Purpose::Read];
+
+/// What one reading gave.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    pub(super) observed: Observed,
+    /// The connector's own state for the next reading.
+    pub(super) state: Option<String>,
+    /// Acknowledgements to send after the commit.
+    pub(super) after_commit: Vec<Request>,
+}
+
+/// Reads what is wanted. A session that ended early is renewed once; a list that moved is read
+/// again; a window that the bank does not give is shortened once.
+pub(super) async fn read(run: &mut Run<'_>, mut want: Want) -> Result<Reading, Halt> {
+    let (mut renewed, mut shortened, mut restarts) = (false, false, 0);
+    loop {
+        match pages(run, &want).await {
+            Err(Halt::Failure(Failure::SessionExpired)) if !renewed => {
+                renewed = true;
+                session::renew(run).await?;
+            }
+            Err(Halt::Failure(Failure::PagesChanged)) if restarts < RESTARTS_MAX => restarts += 1,
+            Err(Halt::Failure(Failure::WindowNotAvailable { earliest })) if !shortened => {
+                shortened = true;
+                want.transactions = want.transactions.map(|window| shorter(window, earliest));
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Begins where the bank said, else in the middle.
+fn shorter(window: Window, earliest: Option<chrono::NaiveDate>) -> Window {
+    let middle = window.until - chrono::Days::new(u64::try_from((window.until - window.since).num_days() / 2).unwrap_or(0));
+    let since = earliest.filter(|day| window.contains(*day)).unwrap_or(middle);
+    Window { since, ..window }
+}
+
+async fn pages(run: &mut Run<'_>, want: &Want) -> Result<Reading, Halt> {
+    let wants = std::slice::from_ref(want);
+    let mut reading = Reading::default();
+    let (mut memory, mut replies) = (String::new(), Vec::new());
+    loop {
+        run.count_step()?;
+        let ask = run.context()?;
+        let step = match run.connector.read(&ask, wants, memory, replies).await {
+            Ok(step) => step,
+            Err(fault) => return Err(run.fault(fault).await),
+        };
+        let next = match step {
+            ReadStep::Send(send) => send,
+            ReadStep::Fail(failure) => return Err(failure.into()),
+            ReadStep::Pages { pages, next, after_commit } => {
+                reading.after_commit.extend(after_commit);
+                for page in pages {
+                    let content = page.content?;
+                    run.no_secret_in(content.state.as_deref().unwrap_or(""))?;
+                    reading.add(content);
+                    if reading.observed.transactions.len() > ROWS_MAX {
+                        return Err(run.broken(format!("more than {ROWS_MAX} rows of one account in one sync")));
+                    }
+                }
+                match next {
+                    Some(send) => send,
+                    None => return Ok(reading),
+                }
+            }
+        };
+        (memory, replies) = run.exchange(next, PURPOSES).await?;
+    }
+}
+
+impl Reading {
+    fn add(&mut self, page: PageContent) {
+        self.observed.transactions.extend(page.transactions);
+        self.observed.removed.extend(page.removed);
+        self.observed.balances.extend(page.balances);
+        self.observed.coverage = page.coverage.or(self.observed.coverage.take());
+        self.state = page.state.or(self.state.take());
+    }
+}

@@ -1,0 +1,145 @@
+//! When is a connection due next? Pure arithmetic over the profile, a hashed phase and the time.
+//!
+//! Must not know: the database, how a sync is done.
+
+use crate::model::{ConnectionId, Institution, Timestamp};
+use aws_lc_rs::digest;
+use std::time::Duration;
+
+/// A phase is a fraction of the interval, in 2⁻³² of it.
+const PHASE_BITS: u32 = 32;
+/// The first back-off of an account: a bank that stumbled is often up again within minutes.
+const BACK_OFF_BASE: Duration = Duration::from_secs(60);
+/// After so many doublings only the cap counts.
+const BACK_OFF_DOUBLINGS_MAX: u32 = 12;
+/// Jitter of a back-off, in percent of it.
+const BACK_OFF_JITTER_PERCENT: u64 = 20;
+
+/// Where a connection's slot lies in the interval: a hash, so that an institution sees a flat line
+/// of syncs however connections were created.
+pub fn phase(connection: ConnectionId) -> i64 {
+    i64::from(hash(&[connection.as_bytes()]))
+}
+
+/// The first slot after `now`. Missed slots are skipped: there is no catching up.
+pub fn next_slot(institution: &Institution, phase: i64, now: Timestamp) -> Timestamp {
+    let schedule = &institution.schedule;
+    if let Some(slot) = schedule.cron.as_deref().and_then(|cron| next_in_window(institution, cron, phase, now)) {
+        return slot;
+    }
+    let interval = i64::from(schedule.interval_minutes) * 60_000_000;
+    let offset = part_of(interval, phase);
+    let rounds = (now.0 - offset).div_euclid(interval) + 1;
+    Timestamp(rounds * interval + offset)
+}
+
+/// The first slot after `now` within the windows that a cron expression opens in the bank's time zone.
+fn next_in_window(institution: &Institution, cron: &str, phase: i64, now: Timestamp) -> Option<Timestamp> {
+    let cron: cron::Schedule = cron.parse().ok()?;
+    let zone: chrono_tz::Tz = institution.time_zone.parse().ok()?;
+    let window = i64::from(institution.schedule.window_minutes) * 60_000_000;
+    let offset = part_of(window, phase);
+    // A window that opened before now may still hold our slot.
+    let from = Timestamp(now.0 - offset).utc().with_timezone(&zone);
+    let opened = cron.after(&from).next()?;
+    Some(Timestamp(opened.timestamp_micros() + offset))
+}
+
+fn part_of(span: i64, phase: i64) -> i64 {
+    ((i128::from(span) * i128::from(phase)) >> PHASE_BITS) as i64
+}
+
+/// How long to leave an account alone after so many failures in a row: doubling with jitter, never
+/// longer than the interval. The jitter is a hash, so that runs can be repeated.
+pub fn back_off(institution: &Institution, seed: &[u8], failures: i32) -> Duration {
+    let cap = Duration::from_secs(u64::from(institution.schedule.interval_minutes) * 60);
+    let doublings = u32::try_from(failures).unwrap_or(0).min(BACK_OFF_DOUBLINGS_MAX);
+    let whole = BACK_OFF_BASE.saturating_mul(1 << doublings).min(cap);
+    let range = whole * u32::try_from(BACK_OFF_JITTER_PERCENT).unwrap_or(0) / 100;
+    let part = u128::from(hash(&[seed, &failures.to_be_bytes()]));
+    let jitter = (range.as_micros() * part) >> PHASE_BITS;
+    whole - Duration::from_micros(u64::try_from(jitter).unwrap_or(0))
+}
+
+fn hash(parts: &[&[u8]]) -> u32 {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in parts {
+        context.update(part);
+    }
+    let sum = context.finish();
+    sum.as_ref().iter().take(4).fold(0, |bits, byte| (bits << 8) | u32::from(*byte))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    const HOUR: i64 = 3_600_000_000;
+
+    fn institution(extra: &str) -> Institution {
+        let text = format!(
+            "name = \"Bank\"\ncountry = \"GB\"\nconnector = \"c\"\ntime-zone = \"Europe/London\"\n[origins]\n[schedule]\n{extra}\n"
+        );
+        Institution::parse("bank", &text).unwrap()
+    }
+
+    fn at(text: &str) -> Timestamp {
+        Timestamp::from(text.parse::<chrono::DateTime<chrono::Utc>>().unwrap())
+    }
+
+    #[test]
+    fn slots_keep_their_phase_and_missed_ones_are_skipped() {
+        let hourly = institution("");
+        for phase in [0, 1 << 30, (1 << 32) - 1] {
+            let now = at("2026-03-01T10:17:00Z");
+            let slot = next_slot(&hourly, phase, now);
+            assert!(slot > now && slot.0 - now.0 <= HOUR);
+            assert_eq!(slot.0.rem_euclid(HOUR), part_of(HOUR, phase));
+            assert_eq!(next_slot(&hourly, phase, slot).0 - slot.0, HOUR);
+            let after_a_week = Timestamp(slot.0 + 7 * 24 * HOUR + 5);
+            assert!(next_slot(&hourly, phase, after_a_week).0 - after_a_week.0 <= HOUR);
+        }
+    }
+
+    #[test]
+    fn an_institutions_syncs_are_spread_over_the_hour() {
+        let hourly = institution("");
+        let now = at("2026-03-01T10:00:00Z");
+        let mut per_minute = [0_u32; 60];
+        for _ in 0..6_000 {
+            let slot = next_slot(&hourly, phase(ConnectionId::new()), now);
+            let minute = usize::try_from((slot.0 - now.0 - 1) / 60_000_000).unwrap();
+            *per_minute.get_mut(minute).unwrap() += 1;
+        }
+        // 100 a minute on average; six standard deviations either side.
+        assert!(per_minute.iter().all(|count| (40..160).contains(count)), "{per_minute:?}");
+    }
+
+    #[test]
+    fn a_cron_window_opens_in_the_banks_time_zone_and_is_spread() {
+        let nightly = institution("cron = \"0 0 6 * * *\"\nwindow-minutes = 120");
+        // Winter: London is UTC.
+        let now = at("2026-01-10T12:00:00Z");
+        assert_eq!(next_slot(&nightly, 0, now), at("2026-01-11T06:00:00Z"));
+        assert_eq!(next_slot(&nightly, 1 << 31, now), at("2026-01-11T07:00:00Z"));
+        // Summer: an hour earlier in UTC.
+        assert_eq!(next_slot(&nightly, 0, at("2026-07-10T12:00:00Z")), at("2026-07-11T05:00:00Z"));
+        // A window that is open still holds the slots that are to come, and only these.
+        assert_eq!(next_slot(&nightly, 1 << 31, at("2026-01-11T06:30:00Z")), at("2026-01-11T07:00:00Z"));
+        assert_eq!(next_slot(&nightly, 1 << 31, at("2026-01-11T07:00:00Z")), at("2026-01-12T07:00:00Z"));
+    }
+
+    #[test]
+    fn back_off_doubles_with_jitter_up_to_the_interval() {
+        let hourly = institution("");
+        let mut last = Duration::ZERO;
+        for failures in 0..40 {
+            let span = back_off(&hourly, b"account", failures);
+            assert!(span <= Duration::from_secs(3600) && span >= Duration::from_secs(48), "{failures}: {span:?}");
+            assert!(failures > 5 || span > last);
+            last = span;
+        }
+        assert_ne!(back_off(&hourly, b"a", 3), back_off(&hourly, b"b", 3));
+    }
+}

@@ -1,0 +1,66 @@
+//! Opening and renewing the session, under the connection's lease.
+
+use super::{Halt, Run};
+use crate::model::*;
+use std::time::Duration;
+
+/// A session is renewed so long before its end: longer than a run may take.
+const RENEW_BEFORE_END: Duration = Duration::from_secs(120);
+/// Login replies are read in `session` only.
+const PURPOSES: &[Purpose] = &[Purpose::Login, Purpose::Read];
+
+/// Opens the session if none is open, renews it if it is near its end.
+pub(super) async fn ensure_open(run: &mut Run<'_>) -> Result<(), Halt> {
+    if !run.connection.session_open {
+        return open(run, Goal::Open).await;
+    }
+    let near_end = run.app.clock.now().plus(RENEW_BEFORE_END);
+    match run.connection.session_valid_until {
+        Some(end) if end <= near_end => open(run, Goal::Renew).await,
+        _ => Ok(()),
+    }
+}
+
+/// The bank said that the session is over.
+pub(super) async fn renew(run: &mut Run<'_>) -> Result<(), Halt> {
+    run.app.store.close_session(run.lease).await?;
+    open(run, Goal::Renew).await
+}
+
+/// Asks the connector until the session is ready. A renewal whose answer was lost is tried once
+/// more with what we hold: if the bank had already taken it, its refusal says so.
+async fn open(run: &mut Run<'_>, goal: Goal) -> Result<(), Halt> {
+    let asked_at = run.asked_at;
+    let opened = match steps(run, goal).await {
+        Err(Halt::Failure(Failure::Unreachable(_))) => steps(run, goal).await,
+        done => done,
+    };
+    run.asked_at = asked_at; // a session is not yet a question about an account
+    opened
+}
+
+async fn steps(run: &mut Run<'_>, goal: Goal) -> Result<(), Halt> {
+    let (mut memory, mut replies) = (String::new(), Vec::new());
+    loop {
+        run.count_step()?;
+        let ask = run.context()?;
+        let step = match run.connector.session(&ask, goal, memory, replies).await {
+            Ok(step) => step,
+            Err(fault) => return Err(run.fault(fault).await),
+        };
+        match step {
+            SessionStep::Send(send) => (memory, replies) = run.exchange(send, PURPOSES).await?,
+            SessionStep::Ready { valid_until, state } => {
+                run.no_secret_in(state.as_deref().unwrap_or(""))?;
+                run.app.store.save_session(run.lease, valid_until, state.as_deref()).await?;
+                run.connection.session_open = true;
+                run.connection.session_valid_until = valid_until;
+                run.connection.session_state = state;
+                return Ok(());
+            }
+            SessionStep::AskCustomer(_) => return Err(Failure::CustomerNeeded.into()),
+            SessionStep::Fail(Failure::SessionExpired) => return Err(Failure::ConsentExpired.into()),
+            SessionStep::Fail(failure) => return Err(failure.into()),
+        }
+    }
+}
