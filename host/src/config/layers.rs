@@ -19,7 +19,10 @@ pub(super) const VARIABLES: [(&str, Option<(&str, &str)>); 11] = [
     ("TIDEGATE_LISTEN", Some(("server", "listen"))),
     ("TIDEGATE_DATABASE_URL", Some(("database", "url"))),
     ("TIDEGATE_MASTER_KEY", None),
-    ("TIDEGATE_MASTER_KEY_FILE", Some(("vault", "master-key-file"))),
+    (
+        "TIDEGATE_MASTER_KEY_FILE",
+        Some(("vault", "master-key-file")),
+    ),
     ("TIDEGATE_CONNECTORS_DIR", Some(("connectors", "dir"))),
     ("TIDEGATE_CACHE_DIR", Some(("connectors", "cache-dir"))),
     ("TIDEGATE_INSTITUTIONS_DIR", Some(("institutions", "dir"))),
@@ -61,61 +64,95 @@ pub(super) fn merge(
     variables: &BTreeMap<String, String>,
 ) -> Result<Typed, ConfigError> {
     let syntax = |source_name: String| {
-        move |error: toml::de::Error| ConfigError::Syntax { source_name, problem: error.to_string() }
+        move |error: toml::de::Error| ConfigError::Syntax {
+            source_name,
+            problem: error.to_string(),
+        }
     };
-    let mut merged: Table = DEFAULTS.parse().map_err(syntax("config.default.toml".to_owned()))?;
+    let mut merged: Table = DEFAULTS
+        .parse()
+        .map_err(syntax("config.default.toml".to_owned()))?;
     if let Some((name, text)) = file {
-        lay(&mut merged, text.parse().map_err(syntax(name.clone()))?, &name)?;
+        lay(
+            &mut merged,
+            text.parse().map_err(syntax(name.clone()))?,
+            &name,
+        )?;
     }
-    for (name, value) in variables.iter().filter(|(name, _)| !name.starts_with(FOR_TESTS)) {
+    for (name, value) in variables
+        .iter()
+        .filter(|(name, _)| !name.starts_with(FOR_TESTS))
+    {
         let Some((_, place)) = VARIABLES.iter().find(|(known, _)| known == name) else {
             return Err(ConfigError::UnknownKey {
                 source_name: "the environment".to_owned(),
                 key: format!("variable {name}"),
-                hint: hint(name, VARIABLES.iter().map(|(known, _)| *known), "", "the variables are"),
+                hint: hint(
+                    name,
+                    &VARIABLES.map(|(known, _)| known.to_owned()),
+                    "",
+                    "the variables are",
+                ),
             });
         };
-        let Some((section, key)) = place else { continue };
-        let known = merged.get_mut(*section).and_then(|section| section.get_mut(*key));
+        let Some((section, key)) = place else {
+            continue;
+        };
+        let known = merged
+            .get_mut(*section)
+            .and_then(|section| section.get_mut(*key));
         match known {
             Some(Value::Array(list)) => {
-                let parts = value.split(',').map(str::trim).filter(|part| !part.is_empty());
+                let parts = value
+                    .split(',')
+                    .map(str::trim)
+                    .filter(|part| !part.is_empty());
                 *list = parts.map(|part| Value::String(part.to_owned())).collect();
             }
             Some(text) => *text = Value::String(value.clone()),
             None => {}
         }
     }
-    Value::Table(merged).try_into().map_err(syntax("config.default.toml".to_owned()))
+    Value::Table(merged)
+        .try_into()
+        .map_err(syntax("config.default.toml".to_owned()))
 }
 
 fn lay(merged: &mut Table, file: Table, source_name: &str) -> Result<(), ConfigError> {
     let unknown = |key: String, hint: String| {
-        Err(ConfigError::UnknownKey { source_name: source_name.to_owned(), key, hint })
+        Err(ConfigError::UnknownKey {
+            source_name: source_name.to_owned(),
+            key,
+            hint,
+        })
     };
     let wrong_type = |key: String, expected: String| {
-        Err(ConfigError::Type { source_name: source_name.to_owned(), key, expected })
+        Err(ConfigError::Type {
+            source_name: source_name.to_owned(),
+            key,
+            expected,
+        })
     };
     for (section, typed) in file {
         let sections: Vec<_> = merged.keys().map(|name| format!("[{name}]")).collect();
-        let sections = || sections.iter().map(String::as_str);
         let known = merged.get_mut(&section).and_then(Value::as_table_mut);
         let (known, typed) = match (known, typed) {
             (Some(known), Value::Table(typed)) => (known, typed),
             (Some(_), _) => return wrong_type(section.clone(), format!("a section: [{section}]")),
             (None, Value::Table(_)) => {
                 let key = format!("[{section}]");
-                let hint = hint(&key, sections(), "", "the sections are");
+                let hint = hint(&key, &sections, "", "the sections are");
                 return unknown(format!("section {key}"), hint);
             }
             (None, _) => {
-                let hint = hint("", sections(), "", "the sections are");
+                let hint = hint("", &sections, "", "the sections are");
                 return unknown(format!("key \"{section}\" outside a section"), hint);
             }
         };
+        let keys: Vec<_> = known.keys().cloned().collect();
         for (key, value) in typed {
             let Some(default) = known.get_mut(&key) else {
-                let hint = hint(&key, known.keys().map(String::as_str), &format!("{section}."), "its keys are");
+                let hint = hint(&key, &keys, &format!("{section}."), "its keys are");
                 return unknown(format!("key {section}.{key}"), hint);
             };
             if !same_type(default, &value) {
@@ -128,7 +165,11 @@ fn lay(merged: &mut Table, file: Table, source_name: &str) -> Result<(), ConfigE
 }
 
 fn same_type(default: &Value, value: &Value) -> bool {
-    let texts = |value: &Value| value.as_array().is_none_or(|list| list.iter().all(Value::is_str));
+    let texts = |value: &Value| {
+        value
+            .as_array()
+            .is_none_or(|list| list.iter().all(Value::is_str))
+    };
     default.same_type(value) && texts(value)
 }
 
@@ -142,11 +183,11 @@ fn expected(default: &Value) -> String {
 }
 
 /// The known name that was probably meant, or all of them.
-fn hint<'a>(typed: &str, known: impl Iterator<Item = &'a str> + Clone, prefix: &str, list: &str) -> String {
-    let nearest = known.clone().map(|name| (distance(typed, name), name)).min();
+fn hint(typed: &str, known: &[String], prefix: &str, list: &str) -> String {
+    let nearest = known.iter().map(|name| (distance(typed, name), name)).min();
     match nearest.filter(|(typos, _)| *typos <= TYPOS_MAX) {
         Some((_, name)) => format!("did you mean {prefix}{name}?"),
-        None => format!("{list}: {}", known.collect::<Vec<_>>().join(", ")),
+        None => format!("{list}: {}", known.join(", ")),
     }
 }
 
@@ -175,9 +216,14 @@ mod tests {
 
     #[test]
     fn the_distance_counts_letters_added_dropped_or_replaced() {
-        for (one, other, expected) in
-            [("", "", 0), ("", "abc", 3), ("abc", "", 3), ("lease", "leas", 1), ("kitten", "sitting", 3), ("sever", "server", 1)]
-        {
+        for (one, other, expected) in [
+            ("", "", 0),
+            ("", "abc", 3),
+            ("abc", "", 3),
+            ("lease", "leas", 1),
+            ("kitten", "sitting", 3),
+            ("sever", "server", 1),
+        ] {
             assert_eq!(distance(one, other), expected, "{one} {other}");
         }
     }

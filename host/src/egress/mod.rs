@@ -1,7 +1,30 @@
 //! The one way out of the process: banks and webhook receivers are reached through here.
 //!
 //! Checks routes and addresses, computes derived values, fills in credentials last, caps replies,
-//! takes captures out. Must not know: the database, what a reply means.
+//! takes captures out. Must not know: the database, what a reply means. Logs nothing.
+//!
+//! Read `send` first: it has the order of things. Then `route` (where to), `value` (with what),
+//! `address` and `client` (over which connection), `reply` (what comes back), `webhook`.
+
+mod address;
+mod capture;
+mod client;
+mod cookie;
+mod crypto;
+mod encoding;
+mod header;
+mod json;
+mod limits;
+mod reply;
+mod route;
+mod secret;
+mod send;
+mod transport;
+mod value;
+mod webhook;
+
+pub use cookie::CookieJar;
+pub use limits::*;
 
 use crate::clock::{Clock, Deadline};
 use crate::model::{Manifest, Purpose, Registration, Reply, Request, Route, Secret};
@@ -10,7 +33,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 /// What the operator allows; see `[egress]` in `config.default.toml`.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct EgressConfig {
     /// Exact addresses that are allowed although private, each as `IP:PORT`; over plain http too.
     pub allow: Vec<SocketAddr>,
@@ -20,8 +43,19 @@ pub struct EgressConfig {
     pub webhook_timeout: Duration,
 }
 
+impl Default for EgressConfig {
+    fn default() -> Self {
+        Self { allow: Vec::new(), bank_timeout: BANK_TIMEOUT, webhook_timeout: WEBHOOK_TIMEOUT }
+    }
+}
+
 /// The way out.
-pub struct Egress {}
+pub struct Egress {
+    config: EgressConfig,
+    limits: Limits,
+    clock: Clock,
+    clients: client::Clients,
+}
 
 /// On whose behalf and under which rules a request leaves.
 pub struct Call<'a> {
@@ -50,10 +84,6 @@ pub struct Exchange {
     pub captured: Vec<(String, Secret)>,
 }
 
-/// Cookies of one connection; serialised as JSON and kept sealed by the caller.
-#[derive(Debug, Clone, Default)]
-pub struct CookieJar {}
-
 /// Why a request did not leave or its reply cannot be used. Sentences name routes, hosts and value
 /// names, never values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -76,7 +106,8 @@ pub enum EgressError {
     /// Refused, reset, timed out, TLS: a code and the host.
     #[error("{code}: {host}")]
     Unreachable {
-        /// `connect`, `timeout`, `tls`, `dns`, `reset`.
+        /// `connect`, `timeout`, `tls`, `dns`, `reset`; `client-certificate`, `roots` if the registration's
+        /// PEM cannot be used.
         code: &'static str,
         /// Which host.
         host: String,
@@ -96,30 +127,37 @@ pub struct PostAnswer {
 }
 
 impl Egress {
-    /// Builds the clients.
-    pub fn new(_config: EgressConfig, _clock: Clock) -> Self {
-        todo!()
+    /// Ready to send; clients are built when they are first needed.
+    pub fn new(config: EgressConfig, clock: Clock) -> Self {
+        Self::with_limits(config, clock, Limits::default())
+    }
+
+    /// The same with other limits: for showing that they matter.
+    pub fn with_limits(config: EgressConfig, clock: Clock, limits: Limits) -> Self {
+        let clients = client::Clients::new(&config.allow);
+        Self { config, limits, clock, clients }
     }
 
     /// Checks, fills in and sends one request of a connector.
     ///
     /// GETs are retried twice on transport errors. Never follows a redirect.
-    pub async fn send(&self, _call: &Call<'_>, _request: &Request, _jar: &mut CookieJar) -> Result<Exchange, EgressError> {
-        todo!()
+    pub async fn send(&self, call: &Call<'_>, request: &Request, jar: &mut CookieJar) -> Result<Exchange, EgressError> {
+        send::send(self, call, request, jar).await
     }
 
-    /// Searches text that a connector hands out (memory, state, rows) for secrets of at least 16 bytes.
-    pub fn find_secret(_values: &BTreeMap<String, Secret>, _manifest: &Manifest, _text: &[u8]) -> Option<String> {
-        todo!()
+    /// Searches text that a connector hands out (memory, state, rows) for secrets of at least 16
+    /// bytes, raw and encoded; the name of one that stands there.
+    pub fn find_secret(values: &BTreeMap<String, Secret>, manifest: &Manifest, text: &[u8]) -> Option<String> {
+        secret::find_secret(values, manifest, text)
     }
 
     /// POSTs a webhook. Reads at most 64 KiB of the answer. Never follows a redirect.
-    pub async fn post(&self, _url: &str, _headers: &[(&'static str, String)], _body: Vec<u8>) -> Result<PostAnswer, EgressError> {
-        todo!()
+    pub async fn post(&self, url: &str, headers: &[(&'static str, String)], body: Vec<u8>) -> Result<PostAnswer, EgressError> {
+        webhook::post(self, url, headers, body).await
     }
 
     /// Would `post` accept this URL (scheme, port, literal addresses)? For checking at creation.
-    pub fn check_webhook_url(&self, _url: &str) -> Result<(), EgressError> {
-        todo!()
+    pub fn check_webhook_url(&self, url: &str) -> Result<(), EgressError> {
+        webhook::check(self, url).map(drop)
     }
 }

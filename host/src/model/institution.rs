@@ -127,3 +127,51 @@ impl Institution {
         serde_json::json!({ "origins": self.origins, "settings": self.settings }).to_string()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_profiles_that_are_shipped_can_be_read() {
+        let demo = Institution::parse(
+            "demo-bank",
+            include_str!("../../../institutions/demo-bank.toml"),
+        )
+        .unwrap();
+        let society = Institution::parse(
+            "example-building-society",
+            include_str!("../../../institutions/example-building-society.toml"),
+        )
+        .unwrap();
+        assert_eq!(demo.connector, society.connector);
+        assert!(society.schedule.cron.is_some());
+        assert_eq!(demo.schedule.interval_minutes, 60);
+    }
+
+    #[test]
+    fn the_routes_of_the_connector_resolve_at_every_shipped_profile() {
+        let toml = include_bytes!("../../../connectors/open-banking-uk/connector.toml");
+        let manifest = crate::model::Manifest::parse(toml).unwrap();
+        let text = include_str!("../../../institutions/example-building-society.toml");
+        let society = Institution::parse("example-building-society", text).unwrap();
+        let routes = crate::model::resolve_routes(&manifest, &society).unwrap();
+        let lines: Vec<_> = routes.iter().map(crate::model::Route::line).collect();
+        assert_eq!(
+            lines.first().unwrap(),
+            "POST https://auth.building-society.example:443/oauth2/token (login)"
+        );
+        let demo = Institution::parse(
+            "demo-bank",
+            include_str!("../../../institutions/demo-bank.toml"),
+        )
+        .unwrap();
+        assert_eq!(
+            crate::model::resolve_routes(&manifest, &demo)
+                .unwrap()
+                .len(),
+            routes.len()
+        );
+    }
+}

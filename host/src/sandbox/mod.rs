@@ -186,14 +186,55 @@ impl Connector {
         let _share = self.share.acquire().await.map_err(|_| self.fault("the sandbox is closing".into()))?;
         let connector = self.clone();
         let answered = self.pool.run(move || {
-            let mut store = fresh_store(&connector.engine, &connector.limits);
-            let bank = connector.pre.instantiate(&mut store);
-            match bank.and_then(|bank| call(&mut store, &bank)) {
-                Ok(given) => check(given, &connector.limits).map_err(|rule| connector.fault(rule)),
-                Err(error) => Err(connector.trapped(&error, store.data().hit)),
-            }
+            let given = connector.step_here(call)?;
+            check(given, &connector.limits).map_err(|rule| connector.fault(rule))
         });
         answered.await.unwrap_or_else(|| Err(self.fault("the step was dropped by the host".into())))
+    }
+
+    /// One call in a fresh instance on this thread.
+    fn step_here<Given>(
+        &self,
+        call: impl FnOnce(&mut Store<Meter>, &Bank) -> wasmtime::Result<Given>,
+    ) -> Result<Given, Fault> {
+        let mut store = fresh_store(&self.engine, &self.limits);
+        let bank = self.pre.instantiate(&mut store);
+        bank.and_then(|bank| call(&mut store, &bank)).map_err(|error| self.trapped(&error, store.data().hit))
+    }
+
+    /// For benchmarks: a fresh instance on this thread, and nothing else.
+    pub fn instantiate_here(&self) -> Result<(), Fault> {
+        self.step_here(|_, _| Ok(()))
+    }
+
+    /// For benchmarks: one step of reading on this thread. How many rows were lifted, and how long
+    /// the memory is; the answer is checked only if `checked`.
+    pub fn read_here(
+        &self,
+        ask: &Context,
+        wants: &[Want],
+        memory: &str,
+        replies: Vec<Reply>,
+        checked: bool,
+    ) -> Result<(usize, String), Fault> {
+        let (ask, replies, asked) = (guest::context(ask), guest::replies(replies), guest::wants(wants));
+        let step = self.step_here(|store, bank| {
+            bank.tidegate_connector_connector().call_read(store, &ask, &asked, memory, &replies)
+        })?;
+        if checked {
+            return match check::read(step, wants, &self.limits).map_err(|rule| self.fault(rule))? {
+                ReadStep::Pages { pages, .. } => {
+                    Ok((pages.iter().flat_map(|page| &page.content).map(|page| page.transactions.len()).sum(), String::new()))
+                }
+                ReadStep::Send(send) => Ok((0, send.memory)),
+                ReadStep::Fail(_) => Ok((0, String::new())),
+            };
+        }
+        Ok(match step {
+            guest::wit::ReadStep::Pages(more) => (more.pages.iter().map(|page| page.transactions.len()).sum(), String::new()),
+            guest::wit::ReadStep::Send(send) => (0, send.memory),
+            guest::wit::ReadStep::Fail(_) => (0, String::new()),
+        })
     }
 
     fn fault(&self, rule: String) -> Fault {

@@ -4,7 +4,7 @@
 //! Must not know: signatures, HTTP, what an event says.
 
 use super::deliver;
-use super::permits::Permits;
+use super::permits::{Permits, Wish};
 use crate::app::App;
 use crate::model::{ClaimedDelivery, EndpointId, Timestamp};
 use crate::store::StoreError;
@@ -27,7 +27,10 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fr
 /// Sends webhooks until `shutdown` turns true, then finishes what is in flight. No error ends it.
 pub async fn run(app: Arc<App>, mut shutdown: watch::Receiver<bool>) {
     let mut worker = Worker {
-        permits: Permits::new(app.config.webhook_concurrency, app.config.webhook_per_endpoint),
+        permits: Permits::new(
+            app.config.webhook_concurrency,
+            app.config.webhook_per_endpoint,
+        ),
         running: JoinSet::new(),
         blocked: HashSet::new(),
         starved: false,
@@ -98,17 +101,13 @@ impl Worker {
             let mut started = 0;
             for wish in [Permits::healthy, Permits::failing] {
                 let wish = wish(&self.permits);
-                let claim = self.app.store.claim_deliveries(
-                    now,
-                    until,
-                    wish.per_endpoint,
-                    wish.limit,
-                    wish.failing,
-                    &wish.busy,
-                );
-                let claimed = if wish.limit == 0 { Vec::new() } else { claim.await? };
-                started += claimed.len();
-                claimed.into_iter().for_each(|delivery| self.start(delivery, wish.failing));
+                if wish.limit > 0 {
+                    let claimed = self.claim_wish(&wish, now, until).await?;
+                    started += claimed.len();
+                    for delivery in claimed {
+                        self.start(delivery, wish.failing);
+                    }
+                }
                 self.blocked.extend(wish.busy);
                 self.starved = wish.limit == 0;
             }
@@ -116,6 +115,24 @@ impl Worker {
                 return Ok(None); // what is due waits for a permit, see `freed`
             }
         }
+    }
+
+    async fn claim_wish(
+        &self,
+        wish: &Wish,
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<ClaimedDelivery>, StoreError> {
+        let Wish {
+            failing,
+            limit,
+            per_endpoint,
+            ref busy,
+        } = *wish;
+        self.app
+            .store
+            .claim_deliveries(now, until, per_endpoint, limit, failing, busy)
+            .await
     }
 
     fn start(&mut self, delivery: ClaimedDelivery, failing: bool) {
@@ -135,7 +152,9 @@ impl Worker {
     /// Returns when a permit is free that something due may be waiting for.
     async fn freed(&mut self) {
         while let Some(ended) = self.running.join_next().await {
-            let Ok((endpoint, failing)) = ended else { continue };
+            let Ok((endpoint, failing)) = ended else {
+                continue;
+            };
             self.permits.end(endpoint, failing);
             if self.starved || self.blocked.contains(&endpoint) {
                 return;
@@ -158,7 +177,10 @@ impl Worker {
         #[allow(clippy::disallowed_methods)] // a stopping process waits in real time
         let done = tokio::time::timeout(DRAIN_MAX, all).await;
         if done.is_err() {
-            tracing::warn!(cut_off = self.running.len(), "stopped with webhooks in flight; they are sent again");
+            tracing::warn!(
+                cut_off = self.running.len(),
+                "stopped with webhooks in flight; they are sent again"
+            );
         }
     }
 }

@@ -288,7 +288,7 @@ fn available<'a>(api: &'a Api, institution: &str) -> Answer<&'a Bank> {
     })?;
     match bank.unavailable() {
         None => Ok(bank),
-        Some(reason) => Err(Problem::new(Code::InstitutionUnavailable, reason))),
+        Some(reason) => Err(Problem::new(Code::InstitutionUnavailable, reason)),
     }
 }
 

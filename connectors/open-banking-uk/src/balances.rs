@@ -1,0 +1,262 @@
+//! The balances of an account (OBReadBalance1), each of the contract's kinds at most once.
+
+use crate::bank::{Amount, Direction};
+use serde::Deserialize;
+use tidegate_sdk::json::{self, Text};
+use tidegate_sdk::{Balance, BalanceKind, Failure, Reply, date, decimal};
+
+/// Which of the standard's types may serve as which kind, best first.
+///
+/// `ClosingBooked` is the booked balance as of its own date where the bank has no interim one.
+/// Cleared, forward and informative balances are left out: they prove nothing and are not what the
+/// customer can spend now.
+const KINDS: [(BalanceKind, &[&str]); 5] = [
+    (BalanceKind::Booked, &["InterimBooked", "ClosingBooked"]),
+    (
+        BalanceKind::Available,
+        &["InterimAvailable", "ClosingAvailable"],
+    ),
+    (BalanceKind::Opening, &["OpeningBooked"]),
+    (
+        BalanceKind::Closing,
+        &["ClosingBooked", "PreviouslyClosedBooked"],
+    ),
+    (BalanceKind::Expected, &["Expected"]),
+];
+
+#[derive(Deserialize)]
+struct Document<'a> {
+    #[serde(rename = "Data", borrow)]
+    data: Data<'a>,
+}
+
+#[derive(Deserialize)]
+struct Data<'a> {
+    #[serde(rename = "Balance", borrow)]
+    rows: Vec<Row<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Row<'a> {
+    #[serde(borrow)]
+    account_id: Text<'a>,
+    credit_debit_indicator: Direction,
+    #[serde(borrow)]
+    r#type: Text<'a>,
+    #[serde(borrow)]
+    date_time: Text<'a>,
+    #[serde(borrow)]
+    amount: Amount<'a>,
+    #[serde(borrow, default)]
+    credit_line: Vec<CreditLine<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct CreditLine<'a> {
+    included: bool,
+    #[serde(borrow)]
+    amount: Option<Amount<'a>>,
+}
+
+/// Reads the balances of `account`.
+///
+/// Fails as `unreadable`, naming row and field, when one is not as the standard promises or is of
+/// another account.
+pub fn parse(reply: &Reply, account: &str) -> Result<Vec<Balance>, Failure> {
+    if reply.status == 204 {
+        return Ok(Vec::new());
+    }
+    let document: Document = json::rows(&reply.body, "Data.Balance")?;
+    let rows = &document.data.rows;
+    for (row, balance) in rows.iter().enumerate() {
+        if balance.account_id.as_str() != account {
+            return Err(Failure::unreadable(Some(row), "AccountId"));
+        }
+    }
+    let mut balances = Vec::new();
+    let mut used = Vec::new();
+    for (kind, types) in KINDS {
+        let find = |wanted: &&str| rows.iter().position(|row| row.r#type.as_str() == *wanted);
+        let Some(row) = types
+            .iter()
+            .filter_map(find)
+            .find(|row| !used.contains(row))
+        else {
+            continue;
+        };
+        let Some(found) = rows.get(row) else { continue };
+        used.push(row);
+        if let Some(balance) = found
+            .balance(kind)
+            .map_err(|field| Failure::unreadable(Some(row), field))?
+        {
+            balances.push(balance);
+        }
+    }
+    Ok(balances)
+}
+
+impl Row<'_> {
+    /// None when the customer's own money cannot be told from the bank's.
+    fn balance(&self, kind: BalanceKind) -> Result<Option<Balance>, &'static str> {
+        let negative = self.credit_debit_indicator == Direction::Debit;
+        let mut amount =
+            decimal::with_sign(&self.amount.amount, negative).ok_or("Amount.Amount")?;
+        // What can be spent includes an overdraft where the bank says so; every other kind is about
+        // the customer's own money.
+        if kind != BalanceKind::Available {
+            let mut included = self.credit_line.iter().filter(|line| line.included);
+            match (included.next(), included.next()) {
+                (None, _) => {}
+                (
+                    Some(CreditLine {
+                        amount: Some(line), ..
+                    }),
+                    None,
+                ) if line.currency == self.amount.currency => {
+                    amount = decimal::subtract(&amount, &line.amount)
+                        .ok_or("CreditLine.Amount.Amount")?;
+                }
+                // Of unknown size, or several that may be the same line twice.
+                _ => return Ok(None),
+            }
+        }
+        Ok(Some(Balance {
+            kind,
+            amount,
+            currency: self.amount.currency.as_ref().to_owned(),
+            as_of_ms: Some(date::unix_ms(self.date_time.as_str()).ok_or("DateTime")?),
+            includes_pending: matches!(kind, BalanceKind::Available | BalanceKind::Expected),
+        }))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::fixtures::*;
+
+    fn row(kind: &str, amount: &str, more: &str) -> String {
+        format!(
+            r#"{{"AccountId":"1","CreditDebitIndicator":"Credit","Type":"{kind}","DateTime":"2026-11-20T12:00:00Z","Amount":{{"Amount":"{amount}","Currency":"GBP"}}{more}}}"#
+        )
+    }
+    fn read(rows: &[String]) -> Result<Vec<Balance>, Failure> {
+        let body = format!(r#"{{"Data":{{"Balance":[{}]}}}}"#, rows.join(","));
+        parse(&reply(200, body.as_bytes()), "1")
+    }
+    fn check(rows: &[String], expected: &[(BalanceKind, &str)]) {
+        let got: Vec<_> = read(rows)
+            .unwrap()
+            .into_iter()
+            .map(|balance| (balance.kind, balance.amount))
+            .collect();
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(kind, amount)| (*kind, (*amount).to_owned()))
+            .collect();
+        assert_eq!(got, expected);
+    }
+
+    #[test]
+    fn the_fixture_has_each_kind_once() {
+        let balances = parse(&reply(200, BALANCES), "22289").unwrap();
+        let kinds: Vec<_> = balances.iter().map(|balance| balance.kind).collect();
+        assert_eq!(
+            kinds,
+            [
+                BalanceKind::Booked,
+                BalanceKind::Available,
+                BalanceKind::Closing,
+                BalanceKind::Expected
+            ]
+        );
+        let booked = balances.first().unwrap();
+        assert_eq!(
+            (booked.amount.as_str(), booked.includes_pending),
+            ("-122.45", false)
+        );
+        assert_eq!(booked.as_of_ms, Some(NOW));
+    }
+
+    #[test]
+    fn interim_balances_are_preferred_and_closing_ones_stand_in() {
+        check(
+            &[row("ClosingBooked", "1", ""), row("InterimBooked", "2", "")],
+            &[(BalanceKind::Booked, "2"), (BalanceKind::Closing, "1")],
+        );
+        check(
+            &[row("ClosingBooked", "1", "")],
+            &[(BalanceKind::Booked, "1")],
+        );
+        check(
+            &[
+                row("ClosingCleared", "1", ""),
+                row("Information", "2", ""),
+                row("ForwardAvailable", "3", ""),
+            ],
+            &[],
+        );
+    }
+
+    #[test]
+    fn a_credit_line_counts_as_spendable_but_never_as_own_money() {
+        let line = |included: bool| {
+            format!(
+                r#","CreditLine":[{{"Included":{included},"Type":"Pre-Agreed","Amount":{{"Amount":"500.00","Currency":"GBP"}}}}]"#
+            )
+        };
+        check(
+            &[
+                row("InterimBooked", "600.00", &line(true)),
+                row("InterimAvailable", "600.00", &line(true)),
+            ],
+            &[
+                (BalanceKind::Booked, "100.00"),
+                (BalanceKind::Available, "600.00"),
+            ],
+        );
+        check(
+            &[row("InterimBooked", "600.00", &line(false))],
+            &[(BalanceKind::Booked, "600.00")],
+        );
+        check(
+            &[row(
+                "InterimBooked",
+                "600.00",
+                r#","CreditLine":[{"Included":true}]"#,
+            )],
+            &[],
+        );
+    }
+
+    #[test]
+    fn an_unreadable_balance_is_named_by_row_and_field() {
+        let good = || row("InterimAvailable", "1", "");
+        let unreadable = |field: &str| Err(Failure::unreadable(Some(1), field));
+        assert_eq!(
+            read(&[good(), row("InterimBooked", "1e3", "")]),
+            unreadable("Amount.Amount")
+        );
+        let odd = row("InterimBooked", "1", "");
+        assert_eq!(
+            read(&[good(), odd.replace("2026-11-20T", "2026-11-31T")]),
+            unreadable("DateTime")
+        );
+        assert_eq!(
+            read(&[good(), odd.replace("\"1\",\"Credit", "\"2\",\"Credit")]),
+            unreadable("AccountId")
+        );
+        assert_eq!(
+            read(&[good(), odd.replace("\"Credit\"", "\"Up\"")]),
+            unreadable("CreditDebitIndicator")
+        );
+        assert_eq!(
+            parse(&reply(200, b"{}"), "1"),
+            Err(Failure::unreadable(None, "Data"))
+        );
+    }
+}

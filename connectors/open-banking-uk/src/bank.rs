@@ -1,0 +1,233 @@
+//! What every resource of the bank has in common: headers of a request, and what a refusal means.
+
+use serde::Deserialize;
+use std::borrow::Cow;
+use tidegate_sdk::{Context, Failure, Part, Profile, Reply, Request, date, json::Text, status};
+
+/// This connector has no settings; unknown ones are passed over.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct Settings {}
+
+/// The base URL of the account information API, e.g. `https://bank.example/open-banking/v3.1/aisp`.
+pub fn api(ask: &Context) -> Result<String, Failure> {
+    let profile: Profile<Settings> = ask.profile()?;
+    profile.origin("api").map(str::to_owned)
+}
+
+/// A GET with the headers of the standard.
+///
+/// `x-fapi-auth-date` is now while the customer is present, else when the consent was granted: the
+/// last moment we know the customer was there. `x-fapi-customer-ip-address` tells the bank that the
+/// customer is present, so it stands there only then.
+pub fn get(ask: &Context, url: &str) -> Request {
+    let mut request = Request::get(url)
+        .header("accept", "application/json")
+        .header("x-fapi-interaction-id", ask.uuid(0))
+        .bearer("access-token");
+    let seen_at = if ask.customer_present {
+        Some(ask.now_ms)
+    } else {
+        ask.consent.as_ref().map(|consent| consent.granted_at_ms)
+    };
+    if let Some(text) = seen_at.and_then(date::http_date) {
+        request = request.header("x-fapi-auth-date", text);
+    }
+    if ask.customer_present {
+        request = request.header_parts(
+            "x-fapi-customer-ip-address",
+            vec![Part::value("customer-ip")],
+        );
+        if ask.credential("customer-user-agent").is_some() {
+            request = request.header_parts(
+                "x-customer-user-agent",
+                vec![Part::value("customer-user-agent")],
+            );
+        }
+    }
+    request
+}
+
+/// `Links` of a reply.
+#[derive(Debug, Deserialize)]
+pub struct Links<'a> {
+    #[serde(rename = "Next", borrow)]
+    pub next: Option<Text<'a>>,
+}
+
+/// `Amount` and `Currency`.
+#[derive(Debug, Deserialize)]
+pub struct Amount<'a> {
+    #[serde(rename = "Amount", borrow)]
+    pub amount: Cow<'a, str>,
+    #[serde(rename = "Currency", borrow)]
+    pub currency: Cow<'a, str>,
+}
+
+/// `CreditDebitIndicator`. A zero is a credit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum Direction {
+    Credit,
+    Debit,
+}
+
+/// OBErrorResponse1, as far as it decides something.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Refusal {
+    #[serde(rename = "Errors")]
+    errors: Vec<Reason>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Reason {
+    #[serde(rename = "ErrorCode")]
+    code: String,
+    #[serde(rename = "Path")]
+    path: String,
+}
+
+/// Passes a 2xx reply on, and turns a refusal into a failure.
+///
+/// The error body decides where it says something: a consent that is over is over whatever the
+/// status (banks use 400 and 403), and a window that is refused is asked for again, shorter. A body
+/// that cannot be read leaves it to the status.
+pub fn check(ask: &Context, reply: &Reply) -> Result<(), Failure> {
+    if let 400 | 403 = reply.status {
+        let refusal: Refusal = reply.json().unwrap_or_default();
+        for reason in &refusal.errors {
+            match reason.code.as_str() {
+                "UK.OBIE.Reauthenticate"
+                | "UK.OBIE.Resource.InvalidConsentStatus"
+                | "UK.OBIE.Resource.ConsentMismatch" => return Err(Failure::ConsentExpired),
+                "UK.OBIE.Field.InvalidDate" => return Err(Failure::WindowNotAvailable(None)),
+                _ if reason.path.contains("fromBookingDateTime") => {
+                    return Err(Failure::WindowNotAvailable(None));
+                }
+                "UK.OBIE.Resource.NotFound" => return Err(Failure::NotSupported),
+                _ => {}
+            }
+        }
+    }
+    status::check(reply, ask.now_ms).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::*;
+    use tidegate_sdk::{RateLimited, Scope};
+
+    #[test]
+    fn a_request_has_the_headers_of_the_standard() {
+        let request = get(&context(), "https://api.bank.example/accounts");
+        let header = |name: &str| request.header_text(name);
+        assert_eq!(
+            header("authorization").as_deref(),
+            Some("Bearer {access-token}")
+        );
+        assert_eq!(header("accept").as_deref(), Some("application/json"));
+        assert_eq!(
+            header("x-fapi-interaction-id").as_deref(),
+            Some("07070707-0707-4707-8707-070707070707")
+        );
+        assert_eq!(
+            header("x-fapi-auth-date").as_deref(),
+            Some("Sun, 01 Nov 2026 00:00:00 GMT")
+        );
+        assert_eq!(header("x-fapi-customer-ip-address"), None);
+        assert_eq!(header("x-customer-user-agent"), None);
+    }
+
+    #[test]
+    fn the_customers_address_is_sent_only_while_the_customer_is_present() {
+        let mut ask = context();
+        ask.customer_present = true;
+        let request = get(&ask, "https://api.bank.example/accounts");
+        assert_eq!(
+            request.header_text("x-fapi-customer-ip-address").as_deref(),
+            Some("{customer-ip}")
+        );
+        assert_eq!(
+            request.header_text("x-fapi-auth-date").as_deref(),
+            Some("Fri, 20 Nov 2026 12:00:00 GMT")
+        );
+        assert_eq!(request.header_text("x-customer-user-agent"), None);
+        ask.credentials
+            .push(credential("customer-user-agent", None));
+        let request = get(&ask, "https://api.bank.example/accounts");
+        assert_eq!(
+            request.header_text("x-customer-user-agent").as_deref(),
+            Some("{customer-user-agent}")
+        );
+    }
+
+    #[test]
+    fn a_refusal_says_what_the_bank_means() {
+        let body = |code: &str, path: &str| {
+            format!(
+                r#"{{"Code":"4xx","Message":"no","Errors":[{{"ErrorCode":"{code}","Message":"no","Path":"{path}"}}]}}"#
+            )
+        };
+        let limited = RateLimited {
+            retry_after_s: None,
+            scope: Scope::Connection,
+        };
+        for (status, code, path, expected) in [
+            (403, "UK.OBIE.Reauthenticate", "", Failure::ConsentExpired),
+            (
+                400,
+                "UK.OBIE.Resource.InvalidConsentStatus",
+                "",
+                Failure::ConsentExpired,
+            ),
+            (
+                400,
+                "UK.OBIE.Field.InvalidDate",
+                "",
+                Failure::WindowNotAvailable(None),
+            ),
+            (
+                400,
+                "UK.OBIE.Field.Invalid",
+                "fromBookingDateTime",
+                Failure::WindowNotAvailable(None),
+            ),
+            (400, "UK.OBIE.Resource.NotFound", "", Failure::NotSupported),
+            (
+                400,
+                "UK.OBIE.Header.Invalid",
+                "",
+                Failure::unreadable(None, "status-400"),
+            ),
+            (403, "Anything", "", Failure::ConsentExpired),
+            (401, "UK.OBIE.Reauthenticate", "", Failure::SessionExpired),
+            (429, "Anything", "", Failure::RateLimited(limited)),
+            (
+                500,
+                "UK.OBIE.UnexpectedError",
+                "",
+                Failure::BankUnavailable(None),
+            ),
+        ] {
+            let reply = reply(status, body(code, path).as_bytes());
+            assert_eq!(
+                check(&context(), &reply),
+                Err(expected),
+                "{status} {code} {path}"
+            );
+        }
+        assert_eq!(
+            check(&context(), &reply(403, b"<html>")),
+            Err(Failure::ConsentExpired)
+        );
+        assert_eq!(
+            check(&context(), &reply(400, ERROR_WINDOW)),
+            Err(Failure::WindowNotAvailable(None))
+        );
+        assert_eq!(
+            check(&context(), &reply(403, ERROR_REAUTHENTICATE)),
+            Err(Failure::ConsentExpired)
+        );
+    }
+}

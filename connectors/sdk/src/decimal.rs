@@ -1,0 +1,117 @@
+//! Amounts as decimal text. Never floats: the host makes minor units of the text.
+
+/// Digits, and optionally a point and digits: `12`, `12.34`. No sign, no exponent.
+pub fn is_unsigned(text: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.split_once('.') {
+        Some((whole, fraction)) => digits(whole) && digits(fraction),
+        None => digits(text),
+    }
+}
+
+/// Is there a minus sign? (`-0.00` has one.)
+pub fn is_negative(text: &str) -> bool {
+    text.starts_with('-')
+}
+
+/// Without its minus sign.
+pub fn absolute(text: &str) -> &str {
+    text.strip_prefix('-').unwrap_or(text)
+}
+
+/// An unsigned amount with the sign that stands elsewhere, such as in `CreditDebitIndicator`; none
+/// if the text is not an unsigned amount.
+pub fn with_sign(unsigned: &str, negative: bool) -> Option<String> {
+    if !is_unsigned(unsigned) {
+        return None;
+    }
+    let mut text = String::with_capacity(unsigned.len() + 1);
+    if negative {
+        text.push('-');
+    }
+    text.push_str(unsigned);
+    Some(text)
+}
+
+/// `left - right`, both with or without a sign, exactly; none if one is not an amount or is longer
+/// than 30 digits. The result has as many decimals as the longer of the two.
+pub fn subtract(left: &str, right: &str) -> Option<String> {
+    let decimals = |text: &str| {
+        text.split_once('.')
+            .map_or(0, |(_, fraction)| fraction.len())
+    };
+    let places = decimals(left).max(decimals(right));
+    let units = |text: &str| -> Option<i128> {
+        let digits = absolute(text);
+        if !is_unsigned(digits) || digits.len() + places > 30 {
+            return None;
+        }
+        let zeros = "0".repeat(places - decimals(text));
+        let units: i128 = format!("{}{zeros}", digits.replace('.', "")).parse().ok()?;
+        Some(if is_negative(text) { -units } else { units })
+    };
+    let difference = units(left)? - units(right)?;
+    let sign = if difference < 0 { "-" } else { "" };
+    let digits = format!("{:0width$}", difference.unsigned_abs(), width = places + 1);
+    let (whole, fraction) = digits.split_at(digits.len() - places);
+    Some(if places == 0 {
+        format!("{sign}{whole}")
+    } else {
+        format!("{sign}{whole}.{fraction}")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_unsigned_amounts_get_a_sign() {
+        for (text, expected) in [
+            ("12.34", Some("-12.34")),
+            ("0.00", Some("-0.00")),
+            ("7", Some("-7")),
+            ("-7", None),
+            ("+7", None),
+            ("1e3", None),
+            ("1,000", None),
+            (".5", None),
+            ("5.", None),
+            ("1.2.3", None),
+            ("", None),
+            ("٣", None),
+            ("NaN", None),
+        ] {
+            assert_eq!(with_sign(text, true).as_deref(), expected, "{text}");
+        }
+        assert_eq!(with_sign("12.34", false).as_deref(), Some("12.34"));
+    }
+
+    #[test]
+    fn a_sign_is_seen_and_taken_off() {
+        assert!(is_negative("-1.00"));
+        assert!(!is_negative("1.00"));
+        assert_eq!(absolute("-1.00"), "1.00");
+        assert_eq!(absolute("1.00"), "1.00");
+    }
+
+    #[test]
+    fn subtraction_is_exact() {
+        for (left, right, expected) in [
+            ("600.10", "500", Some("100.10")),
+            ("0.10", "500.00", Some("-499.90")),
+            ("-5.5", "0.25", Some("-5.75")),
+            ("-5", "-7", Some("2")),
+            ("0.3", "0.3", Some("0.0")),
+            ("1e3", "1", None),
+            ("1", "", None),
+            ("9999999999999999999999999999999", "1", None),
+        ] {
+            assert_eq!(
+                subtract(left, right).as_deref(),
+                expected,
+                "{left} - {right}"
+            );
+        }
+    }
+}
