@@ -100,8 +100,8 @@ async fn transactions_are_filtered_by_day_status_and_amount_and_paged() {
     assert_eq!(rest, ["Lunch"]);
 
     let coffee = &page["items"][0];
-    let shown = world.get(&tenant, &format!("/v1/accounts/{account}/transactions/{}", coffee["id"].as_str().unwrap()));
-    assert_eq!(shown.await.is(200), *coffee);
+    let path = format!("/v1/accounts/{account}/transactions/{}", coffee["id"].as_str().unwrap());
+    assert_eq!(world.get(&tenant, &path).await.is(200), *coffee);
     assert_eq!((&coffee["amount"], &coffee["booked_on"]), (&json!("-3.20"), &json!("2027-01-01")));
     let balances = world.get(&tenant, &format!("/v1/accounts/{account}/balances")).await.is(200);
     assert_eq!((&balances["items"][0]["amount"], &balances["items"][0]["kind"]), (&json!("1204.50"), &json!("booked")));

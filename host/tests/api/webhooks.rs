@@ -103,7 +103,7 @@ async fn a_delivery_shows_its_attempts_and_is_sent_again_on_request() {
 async fn claim(world: &World) -> host::model::ClaimedDelivery {
     let now = world.app.clock.now();
     let until = now.plus(Duration::from_secs(60));
-    let mut claimed = world.app.store.claim_deliveries(now, until, 10, 10).await.unwrap();
+    let mut claimed = world.app.store.claim_deliveries(now, until, 10, 10, false, &[]).await.unwrap();
     assert_eq!(claimed.len(), 1);
     claimed.remove(0)
 }
