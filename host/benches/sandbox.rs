@@ -95,7 +95,13 @@ fn parse(criterion: &mut Criterion, connector: &Connector, rows: usize) {
     let name = format!("parse {rows} rows ({kib:.0} KiB)");
     let ratio = |inside: Duration| inside.as_secs_f64() / outside.as_secs_f64();
     println!("{name:<34}{:>12}{:>12}{:>8.2}×", micros(inside), micros(outside), ratio(inside));
-    println!("{:<34}{:>12}{:>12}{:>8.2}×", "  and checked by the host", micros(with_checks), "", ratio(with_checks));
+    println!(
+        "{:<34}{:>12}{:>12}{:>8.2}×",
+        "  and checked by the host",
+        micros(with_checks),
+        "",
+        ratio(with_checks)
+    );
 }
 
 fn time<T>(input: T, run: &impl Fn(T)) -> Duration {
@@ -174,7 +180,12 @@ fn wants() -> Vec<Want> {
 
 fn native_wants() -> Vec<tidegate_sdk::Want> {
     let window = tidegate_sdk::Window { since: "2026-02-01".into(), until: "2026-05-28".into() };
-    vec![tidegate_sdk::Want { account: ACCOUNT.into(), transactions: Some(window), balances: false, state: None }]
+    vec![tidegate_sdk::Want {
+        account: ACCOUNT.into(),
+        transactions: Some(window),
+        balances: false,
+        state: None,
+    }]
 }
 
 fn headers() -> Vec<(String, String)> {

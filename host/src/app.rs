@@ -90,6 +90,11 @@ impl Bank {
         self.connector.as_deref().map(Connector::manifest)
     }
 
+    /// Why it can never be asked as things are, in a sentence for the operator.
+    pub fn broken(&self) -> Option<&str> {
+        self.broken.as_deref()
+    }
+
     /// Why nothing can be asked of it, in a sentence for the operator; none if it can.
     pub fn unavailable(&self) -> Option<String> {
         self.broken.clone().or_else(|| self.barred.read().unwrap_or_else(PoisonError::into_inner).clone())
@@ -109,7 +114,9 @@ impl Bank {
         } else {
             match approvals.get(id) {
                 Some(approved) if *approved == self.fingerprint => None,
-                Some(_) => Some(format!("its routes changed since they were approved; run `tidegate institution approve {id}`")),
+                Some(_) => Some(format!(
+                    "its routes changed since they were approved; run `tidegate institution approve {id}`"
+                )),
                 None => Some(format!("its routes are not approved; run `tidegate institution approve {id}`")),
             }
         };
@@ -137,7 +144,11 @@ fn fingerprint(manifest: &Manifest, routes: &[Route]) -> String {
 /// A token that reads may also be able to pay: writing outside login needs the operator's word.
 fn unallowed_post<'a>(institution: &Institution, routes: &'a [Route]) -> Option<&'a Route> {
     routes.iter().find(|route| {
-        route.method != Method::Get && route.purpose != Purpose::Login && !institution.allow_post.contains(&route.name)
+        let harmless = match (route.method, route.purpose) {
+            (Method::Get, _) | (_, Purpose::Login) | (Method::Delete, Purpose::End) => true,
+            (Method::Post | Method::Put | Method::Delete, _) => false,
+        };
+        !harmless && !institution.allow_post.contains(&route.name)
     })
 }
 
@@ -178,8 +189,10 @@ impl App {
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> anyhow::Result<()> {
         let now = self.clock.now();
-        let _sole = self.store.sole_server()?;
-        let released = self.store.release_all(now).await?;
+        let sole = self.store.sole_server()?;
+        // What an earlier process left claimed: alone, nobody else can be at it; among many, its
+        // leases run out.
+        let released = if sole.is_some() { self.store.release_all(now).await? } else { 0 };
         let erased = self.store.finish_erasures().await?;
         tracing::info!(released, erased, "taking up work");
         let (stop, stopping) = watch::channel(false);
@@ -199,10 +212,9 @@ impl App {
 
     /// An institution that can be asked now, and its connector; else the sentence that says why not.
     pub fn bank(&self, id: &str) -> Result<(Arc<Bank>, Arc<Connector>), String> {
-        let bank = self
-            .institutions
-            .get(id)
-            .ok_or_else(|| format!("institution \"{id}\" has no profile; put {id}.toml back into the institutions folder"))?;
+        let bank = self.institutions.get(id).ok_or_else(|| {
+            format!("institution \"{id}\" has no profile; put {id}.toml back into the institutions folder")
+        })?;
         match (bank.unavailable(), &bank.connector) {
             (None, Some(connector)) => Ok((bank.clone(), connector.clone())),
             (reason, _) => Err(format!("institution \"{id}\": {}", reason.unwrap_or_default())),
@@ -248,7 +260,8 @@ async fn housekeeping(app: Arc<App>, mut stopping: watch::Receiver<bool>) {
 
 /// Files of a folder with an ending, in the order of their names.
 fn files(folder: &Path, ending: &str) -> anyhow::Result<Vec<PathBuf>> {
-    let listed = std::fs::read_dir(folder).with_context(|| format!("the folder {} could not be read", folder.display()))?;
+    let listed = std::fs::read_dir(folder)
+        .with_context(|| format!("the folder {} could not be read", folder.display()))?;
     let mut files = Vec::new();
     for entry in listed {
         let path = entry?.path();
@@ -274,7 +287,11 @@ pub(crate) async fn load_connectors(
                 let name = connector.manifest().name.clone();
                 tracing::info!(connector = connector.label(), digest = connector.digest(), "loaded");
                 let twice = connectors.contains_key(&name);
-                let entry = if twice { Err(format!("two files in {} are connector \"{name}\"; keep one", folder.display())) } else { Ok(Arc::new(connector)) };
+                let entry = if twice {
+                    Err(format!("two files in {} are connector \"{name}\"; keep one", folder.display()))
+                } else {
+                    Ok(Arc::new(connector))
+                };
                 connectors.insert(name, entry);
             }
             Err(error) => {
@@ -294,7 +311,8 @@ fn load_institutions(
 ) -> anyhow::Result<BTreeMap<String, Arc<Bank>>> {
     let mut institutions = BTreeMap::new();
     for path in files(&config.institutions_dir, "toml")? {
-        let text = std::fs::read_to_string(&path).with_context(|| format!("{} could not be read", path.display()))?;
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("{} could not be read", path.display()))?;
         let id = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
         let institution = Institution::parse(id, &text).map_err(anyhow::Error::msg)?;
         let connector = connectors.get(&institution.connector).cloned().unwrap_or_else(|| {

@@ -22,10 +22,7 @@ pub struct BadFilter {
 pub fn init(config: &Config) -> Result<(), BadFilter> {
     let filter = EnvFilter::builder()
         .parse(&config.log_filter)
-        .map_err(|error| BadFilter {
-            filter: config.log_filter.clone(),
-            problem: error.to_string(),
-        })?;
+        .map_err(|error| BadFilter { filter: config.log_filter.clone(), problem: error.to_string() })?;
     let logs = fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match config.log_format.as_str() {
         "json" => logs.json().flatten_event(true).finish().try_init(),

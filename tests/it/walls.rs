@@ -20,39 +20,16 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sandbox", &["model"]),
     ("store", &["model", "clock", "vault", "ledger"]),
     ("webhook", &["model", "clock", "egress", "store", "app"]),
-    (
-        "sync",
-        &[
-            "model", "clock", "egress", "vault", "ledger", "sandbox", "store", "webhook", "app",
-        ],
-    ),
-    (
-        "api",
-        &[
-            "model", "clock", "egress", "nudge", "store", "webhook", "app",
-        ],
-    ),
+    ("sync", &["model", "clock", "egress", "vault", "ledger", "sandbox", "store", "webhook", "app"]),
+    ("api", &["model", "clock", "egress", "nudge", "store", "webhook", "app"]),
     (
         "app",
         &[
-            "model", "clock", "nudge", "config", "vault", "egress", "sandbox", "store", "sync",
-            "webhook", "api",
-        ],
-    ),
-    (
-        "cli",
-        &[
-            "model",
-            "clock",
-            "config",
-            "telemetry",
-            "vault",
-            "sandbox",
-            "store",
+            "model", "clock", "nudge", "config", "vault", "egress", "sandbox", "store", "sync", "webhook",
             "api",
-            "app",
         ],
     ),
+    ("cli", &["model", "clock", "config", "telemetry", "vault", "sandbox", "store", "api", "app"]),
 ];
 
 /// A sentence of absence: these names stand nowhere but in these modules.
@@ -64,21 +41,9 @@ struct Only {
 }
 
 const ONLY: &[Only] = &[
-    Only {
-        sentence: "only `sandbox` names wasmtime",
-        modules: &["sandbox"],
-        names: &["wasmtime"],
-    },
-    Only {
-        sentence: "only `store` names sqlx",
-        modules: &["store"],
-        names: &["sqlx"],
-    },
-    Only {
-        sentence: "only `api` names axum",
-        modules: &["api"],
-        names: &["axum", "tower_http", "utoipa"],
-    },
+    Only { sentence: "only `sandbox` names wasmtime", modules: &["sandbox"], names: &["wasmtime"] },
+    Only { sentence: "only `store` names sqlx", modules: &["store"], names: &["sqlx"] },
+    Only { sentence: "only `api` names axum", modules: &["api"], names: &["axum", "tower_http", "utoipa"] },
     Only {
         sentence: "every connection out of the process goes through `egress`",
         modules: &["egress"],
@@ -87,12 +52,7 @@ const ONLY: &[Only] = &[
     Only {
         sentence: "only `config` reads the environment",
         modules: &["config"],
-        names: &[
-            "env :: var",
-            "env :: var_os",
-            "env :: vars",
-            "env :: vars_os",
-        ],
+        names: &["env :: var", "env :: var_os", "env :: vars", "env :: vars_os"],
     },
     Only {
         sentence: "only `clock` reads the time of day",
@@ -145,49 +105,27 @@ fn the_service_keeps_its_walls() {
     let mut broken = Vec::new();
     for source in &sources {
         broken.extend(broken_arrows(source));
-        for Only {
-            sentence,
-            modules,
-            names,
-        } in ONLY
-        {
+        for Only { sentence, modules, names } in ONLY {
             if !modules.contains(&source.module.as_str()) {
                 broken.extend(found(source, names, sentence));
             }
         }
-        for Never {
-            sentence,
-            modules,
-            names,
-        } in NEVER
-        {
+        for Never { sentence, modules, names } in NEVER {
             if modules.contains(&source.module.as_str()) {
                 broken.extend(found(source, names, sentence));
             }
         }
     }
-    assert!(
-        broken.is_empty(),
-        "walls are broken:\n{}",
-        broken.join("\n")
-    );
+    assert!(broken.is_empty(), "walls are broken:\n{}", broken.join("\n"));
 }
 
 #[test]
 fn every_module_has_its_row_in_the_table_of_arrows() {
-    let modules: BTreeSet<_> = sources(&root().join("host/src"))
-        .into_iter()
-        .map(|source| source.module)
-        .collect();
-    let rows: BTreeSet<_> = ARROWS
-        .iter()
-        .map(|(module, _)| (*module).to_owned())
-        .collect();
+    let modules: BTreeSet<_> =
+        sources(&root().join("host/src")).into_iter().map(|source| source.module).collect();
+    let rows: BTreeSet<_> = ARROWS.iter().map(|(module, _)| (*module).to_owned()).collect();
     let doors = BTreeSet::from(["lib".to_owned(), "main".to_owned()]);
-    assert_eq!(
-        modules.difference(&doors).cloned().collect::<BTreeSet<_>>(),
-        rows
-    );
+    assert_eq!(modules.difference(&doors).cloned().collect::<BTreeSet<_>>(), rows);
 }
 
 #[test]
@@ -210,15 +148,8 @@ fn nothing_is_left_to_do() {
         for source in sources(&root().join(folder)) {
             let names = ["todo !", "unimplemented !", "# [ ignore"];
             // Tests count here too: an ignored test is work left.
-            let whole = Source {
-                tokens: tokens(&source.text),
-                ..source
-            };
-            left.extend(found(
-                &whole,
-                &names,
-                "nothing is left to do, and no test is ignored",
-            ));
+            let whole = Source { tokens: tokens(&source.text), ..source };
+            left.extend(found(&whole, &names, "nothing is left to do, and no test is ignored"));
         }
     }
     assert!(left.is_empty(), "{}", left.join("\n"));
@@ -239,10 +170,7 @@ fn the_reader_sees_names_and_passes_over_comments_texts_and_tests() {
         fn h() { crate::vault::x(); std :: env::var("A"); }
     "##;
     let source = source_of("clock", text);
-    let named: Vec<_> = named_modules(&source)
-        .into_iter()
-        .map(|(module, _)| module)
-        .collect();
+    let named: Vec<_> = named_modules(&source).into_iter().map(|(module, _)| module).collect();
     assert_eq!(named, ["model", "clock", "vault"]);
     assert_eq!(broken_arrows(&source).len(), 1);
     assert_eq!(found(&source, &["std :: env", "env :: var"], "x").len(), 2);
@@ -256,8 +184,7 @@ fn broken_arrows(source: &Source) -> Vec<String> {
         return Vec::new();
     };
     let named = named_modules(source).into_iter();
-    let wrong =
-        named.filter(|(module, _)| *module != source.module && !may.contains(&module.as_str()));
+    let wrong = named.filter(|(module, _)| *module != source.module && !may.contains(&module.as_str()));
     wrong
         .map(|(module, line)| {
             format!(
@@ -274,16 +201,9 @@ fn found(source: &Source, names: &[&str], sentence: &str) -> Vec<String> {
     for name in names {
         let wanted: Vec<_> = name.split(' ').collect();
         for window in source.tokens.windows(wanted.len()) {
-            if window
-                .iter()
-                .zip(&wanted)
-                .all(|(token, wanted)| token.text == *wanted)
-            {
+            if window.iter().zip(&wanted).all(|(token, wanted)| token.text == *wanted) {
                 let line = window.first().map_or(0, |token| token.line);
-                found.push(format!(
-                    "{}:{line}: {sentence}; here stands `{name}`",
-                    source.path.display()
-                ));
+                found.push(format!("{}:{line}: {sentence}; here stands `{name}`", source.path.display()));
             }
         }
     }
@@ -292,12 +212,7 @@ fn found(source: &Source, names: &[&str], sentence: &str) -> Vec<String> {
 
 /// The top-level modules of this crate that a file names: `crate::x`, `crate::{x::…, y}`.
 fn named_modules(source: &Source) -> Vec<(String, usize)> {
-    let token = |at: usize| {
-        source
-            .tokens
-            .get(at)
-            .map_or("", |token| token.text.as_str())
-    };
+    let token = |at: usize| source.tokens.get(at).map_or("", |token| token.text.as_str());
     let mut named = Vec::new();
     for (at, first) in source.tokens.iter().enumerate() {
         if first.text != "crate" || token(at + 1) != "::" {
@@ -331,10 +246,7 @@ fn is_name(text: &str) -> bool {
 // ---- reading
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .map(Path::to_owned)
-        .unwrap_or_default()
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_default()
 }
 
 /// All `.rs` files below a folder, but for build output and files that hold only tests.
@@ -342,9 +254,7 @@ fn sources(folder: &Path) -> Vec<Source> {
     let mut sources = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(here) = folders.pop() {
-        for entry in
-            std::fs::read_dir(&here).unwrap_or_else(|error| panic!("{}: {error}", here.display()))
-        {
+        for entry in std::fs::read_dir(&here).unwrap_or_else(|error| panic!("{}: {error}", here.display())) {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 if path.file_name().is_none_or(|name| name != "target") {
@@ -353,20 +263,10 @@ fn sources(folder: &Path) -> Vec<Source> {
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = std::fs::read_to_string(&path).unwrap();
                 let inside = path.strip_prefix(root().join("host/src")).unwrap_or(&path);
-                let module = inside
-                    .components()
-                    .next()
-                    .map(|first| first.as_os_str().to_string_lossy().into_owned());
-                let module = module
-                    .unwrap_or_default()
-                    .trim_end_matches(".rs")
-                    .to_owned();
-                sources.push(Source {
-                    tokens: without_tests(tokens(&text)),
-                    module,
-                    path,
-                    text,
-                });
+                let module =
+                    inside.components().next().map(|first| first.as_os_str().to_string_lossy().into_owned());
+                let module = module.unwrap_or_default().trim_end_matches(".rs").to_owned();
+                sources.push(Source { tokens: without_tests(tokens(&text)), module, path, text });
             }
         }
     }
@@ -379,20 +279,12 @@ fn sources(folder: &Path) -> Vec<Source> {
 
 fn source_of(module: &str, text: &str) -> Source {
     let tokens = without_tests(tokens(text));
-    Source {
-        path: PathBuf::from("x.rs"),
-        module: module.to_owned(),
-        text: text.to_owned(),
-        tokens,
-    }
+    Source { path: PathBuf::from("x.rs"), module: module.to_owned(), text: text.to_owned(), tokens }
 }
 
 /// Where `#[cfg(test)] mod x;` puts its file.
 fn test_files(source: &Source) -> Vec<PathBuf> {
-    let words: Vec<_> = tokens(&source.text)
-        .into_iter()
-        .map(|token| token.text)
-        .collect();
+    let words: Vec<_> = tokens(&source.text).into_iter().map(|token| token.text).collect();
     let folder = source.path.parent().unwrap_or(Path::new(""));
     let stem = source.path.file_stem().unwrap_or_default();
     let inside = if ["mod", "lib", "main"].iter().any(|name| stem == *name) {
@@ -405,14 +297,7 @@ fn test_files(source: &Source) -> Vec<PathBuf> {
             && window.last().is_some_and(|end| end == ";")
     });
     let names = declared.filter_map(|window| window.get(8).cloned());
-    names
-        .flat_map(|name| {
-            [
-                inside.join(format!("{name}.rs")),
-                inside.join(name).join("mod.rs"),
-            ]
-        })
-        .collect()
+    names.flat_map(|name| [inside.join(format!("{name}.rs")), inside.join(name).join("mod.rs")]).collect()
 }
 
 /// Drops each item that stands under `#[cfg(test)]`.
@@ -424,11 +309,7 @@ fn without_tests(tokens: Vec<Token>) -> Vec<Token> {
     while let Some(token) = rest.next() {
         window.push(token);
         let wanted = MARK.iter().take(window.len());
-        if !window
-            .iter()
-            .zip(wanted)
-            .all(|(token, wanted)| token.text == *wanted)
-        {
+        if !window.iter().zip(wanted).all(|(token, wanted)| token.text == *wanted) {
             kept.append(&mut window);
         } else if window.len() == MARK.len() {
             window.clear();
@@ -462,8 +343,7 @@ fn tokens(text: &str) -> Vec<Token> {
         } else if let Some(length) = quoted(rest) {
             length
         } else if first.is_alphanumeric() || first == '_' {
-            rest.find(|letter: char| !letter.is_alphanumeric() && letter != '_')
-                .unwrap_or(rest.len())
+            rest.find(|letter: char| !letter.is_alphanumeric() && letter != '_').unwrap_or(rest.len())
         } else if rest.starts_with("::") {
             2
         } else {
@@ -474,10 +354,7 @@ fn tokens(text: &str) -> Vec<Token> {
             || token.starts_with("/*")
             || token.ends_with(['"', '#', '\'']) && length > 1;
         if !dropped && !first.is_whitespace() {
-            tokens.push(Token {
-                text: token.to_owned(),
-                line,
-            });
+            tokens.push(Token { text: token.to_owned(), line });
         }
         line += token.matches('\n').count();
         rest = after;

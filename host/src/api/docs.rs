@@ -117,10 +117,16 @@ fn write_fields(html: &mut String, schema: &Value) -> std::fmt::Result {
         if part.get("$ref").is_some() {
             write!(html, "<tr><td>all of<td>{}", kind(Some(part)))?;
         }
-        let required: Vec<&str> =
-            part.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+        let required: Vec<&str> = part
+            .get("required")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
         for (name, field) in object(part.get("properties")) {
-            let note = if required.contains(&name.as_str()) { "" } else { " <span class=note>optional</span>" };
+            let note =
+                if required.contains(&name.as_str()) { "" } else { " <span class=note>optional</span>" };
             let (shape, meaning) = (kind(Some(field)), text(field.get("description")));
             write!(html, "<tr><td><code>{}</code>{note}<td>{shape}<td>{meaning}", escape(name))?;
         }
@@ -143,7 +149,8 @@ fn kind(schema: Option<&Value>) -> String {
         }
     }
     if let Some(words) = schema.get("enum").and_then(Value::as_array) {
-        let words = words.iter().filter_map(Value::as_str).map(|word| format!("<code>{}</code>", escape(word)));
+        let words =
+            words.iter().filter_map(Value::as_str).map(|word| format!("<code>{}</code>", escape(word)));
         return words.collect::<Vec<_>>().join(" ");
     }
     if let Some(items) = schema.get("items") {

@@ -80,7 +80,9 @@ fn without_values(error: &serde_json::Error) -> String {
     let text = text.strip_suffix(&place).unwrap_or(&text);
     let found = ["invalid type", "invalid value", "invalid length", "unknown variant"];
     let said = match text.rfind("expected ") {
-        Some(at) if found.iter().any(|start| text.starts_with(start)) => text.get(at..).unwrap_or("another value"),
+        Some(at) if found.iter().any(|start| text.starts_with(start)) => {
+            text.get(at..).unwrap_or("another value")
+        }
         _ => text,
     };
     format!("Line {}, column {}: {said}. /docs shows the body of this request.", error.line(), error.column())

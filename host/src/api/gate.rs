@@ -50,7 +50,11 @@ impl Limiter {
 }
 
 /// Lets a request through whose key works, is within its rate, and has the scope.
-pub async fn gate(State((api, scope)): State<(Api, Scope)>, mut request: Request, next: Next) -> Answer<Response> {
+pub async fn gate(
+    State((api, scope)): State<(Api, Scope)>,
+    mut request: Request,
+    next: Next,
+) -> Answer<Response> {
     let key = authenticate(&api, request.headers()).await?;
     api.limiter.check(key.id)?;
     if !key.scopes.contains(&scope) {

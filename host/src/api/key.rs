@@ -38,7 +38,11 @@ pub fn mint() -> Result<Minted, NoRandomness> {
     let id = ApiKeyId::new();
     let letters = id.to_string();
     let letters = letters.strip_prefix("key_").unwrap_or(&letters);
-    Ok(Minted { id, hash: hash(secret.reveal()), text: Secret::new(format!("{PREFIX}{letters}_{}", secret.reveal())) })
+    Ok(Minted {
+        id,
+        hash: hash(secret.reveal()),
+        text: Secret::new(format!("{PREFIX}{letters}_{}", secret.reveal())),
+    })
 }
 
 /// Reads a key: its id and the hash of its secret. None if it has not the form of a key.
@@ -105,9 +109,16 @@ mod tests {
         let text = key.text.reveal();
         let longer = format!("{text}x");
         let id = key.id.to_string();
-        for wrong in
-            ["", "tg_", "tg__", "Bearer x", id.as_str(), &longer, text.get(1..).unwrap(), text.get(..70).unwrap()]
-        {
+        for wrong in [
+            "",
+            "tg_",
+            "tg__",
+            "Bearer x",
+            id.as_str(),
+            &longer,
+            text.get(1..).unwrap(),
+            text.get(..70).unwrap(),
+        ] {
             assert!(parse(wrong).is_none(), "{wrong}");
         }
     }

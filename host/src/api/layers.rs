@@ -36,10 +36,12 @@ pub async fn observe(request: Request, next: Next) -> Response {
 }
 
 fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let theirs = headers
-        .get(REQUEST_ID)
-        .filter(|id| (1..=REQUEST_ID_CHARS_MAX).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic));
-    let ours = || HeaderValue::from_str(&uuid::Uuid::now_v7().to_string()).unwrap_or(HeaderValue::from_static("none"));
+    let theirs = headers.get(REQUEST_ID).filter(|id| {
+        (1..=REQUEST_ID_CHARS_MAX).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
+    });
+    let ours = || {
+        HeaderValue::from_str(&uuid::Uuid::now_v7().to_string()).unwrap_or(HeaderValue::from_static("none"))
+    };
     theirs.cloned().unwrap_or_else(ours)
 }
 
@@ -47,7 +49,9 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
 pub async fn limit_time(request: Request, next: Next) -> Response {
     match tokio::time::timeout(REQUEST_TIME_MAX, next.run(request)).await {
         Ok(response) => response,
-        Err(_) => Problem::new(Code::TimedOut, "Look whether it was done before you try again.").into_response(),
+        Err(_) => {
+            Problem::new(Code::TimedOut, "Look whether it was done before you try again.").into_response()
+        }
     }
 }
 

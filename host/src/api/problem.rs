@@ -116,11 +116,15 @@ impl Code {
             Self::InstitutionUnavailable => {
                 (S::CONFLICT, "institution-unavailable", "The institution cannot be asked at the moment")
             }
-            Self::ReauthorisationRequired => {
-                (S::CONFLICT, "reauthorisation-required", "The customer must act before anything is asked of the bank")
-            }
+            Self::ReauthorisationRequired => (
+                S::CONFLICT,
+                "reauthorisation-required",
+                "The customer must act before anything is asked of the bank",
+            ),
             Self::AccountClosed => (S::CONFLICT, "account-closed", "The bank no longer lists the account"),
-            Self::TooManyEndpoints => (S::CONFLICT, "too-many-endpoints", "There are too many webhook endpoints"),
+            Self::TooManyEndpoints => {
+                (S::CONFLICT, "too-many-endpoints", "There are too many webhook endpoints")
+            }
             Self::RequestInFlight => (S::CONFLICT, "request-in-flight", "The same request is being answered"),
             Self::CursorExpired => (S::GONE, "cursor-expired", "The account's history was rebuilt since"),
             Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large"),
@@ -128,11 +132,15 @@ impl Code {
                 (S::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body is not declared as JSON")
             }
             Self::InvalidValue => (S::UNPROCESSABLE_ENTITY, "invalid-value", "A value is against a rule"),
-            Self::IdempotencyKeyReused => {
-                (S::UNPROCESSABLE_ENTITY, "idempotency-key-reused", "The idempotency key belongs to another request")
-            }
+            Self::IdempotencyKeyReused => (
+                S::UNPROCESSABLE_ENTITY,
+                "idempotency-key-reused",
+                "The idempotency key belongs to another request",
+            ),
             Self::TooEarly => (S::TOO_MANY_REQUESTS, "too-early", "The bank allows no reading yet"),
-            Self::TooManyRequests => (S::TOO_MANY_REQUESTS, "too-many-requests", "The API key asks too often"),
+            Self::TooManyRequests => {
+                (S::TOO_MANY_REQUESTS, "too-many-requests", "The API key asks too often")
+            }
             Self::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "Something went wrong on our side"),
             Self::NotReady => (S::SERVICE_UNAVAILABLE, "not-ready", "The service is not ready"),
             Self::TimedOut => (S::SERVICE_UNAVAILABLE, "timed-out", "The request took too long on our side"),

@@ -25,7 +25,11 @@ pub struct Page<T> {
 
 impl<T> Page<T> {
     /// A page whose cursor is made of its last row.
-    pub fn of<R>(page: crate::store::PageOf<R>, cursor: impl Fn(&R) -> String, item: impl Fn(R) -> T) -> Self {
+    pub fn of<R>(
+        page: crate::store::PageOf<R>,
+        cursor: impl Fn(&R) -> String,
+        item: impl Fn(R) -> T,
+    ) -> Self {
         let next_cursor = page.items.last().filter(|_| page.has_more).map(cursor);
         Self { has_more: page.has_more, next_cursor, items: page.items.into_iter().map(item).collect() }
     }
@@ -147,6 +151,8 @@ fn problem(description: &str) -> Response {
 
 fn operations(document: &mut OpenApi) -> impl Iterator<Item = &mut Operation> {
     document.paths.paths.values_mut().flat_map(|item| {
-        [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete].into_iter().flatten()
+        [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete]
+            .into_iter()
+            .flatten()
     })
 }

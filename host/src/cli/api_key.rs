@@ -41,81 +41,44 @@ pub(super) enum Command {
 }
 
 fn scope(text: &str) -> Result<Scope, String> {
-    Scope::from_name(text)
-        .ok_or_else(|| format!("the scopes are {}", Scope::ALL.map(Scope::name).join(", ")))
+    Scope::from_name(text).ok_or_else(|| format!("the scopes are {}", Scope::ALL.map(Scope::name).join(", ")))
 }
 
 fn scopes(key: &ApiKey) -> String {
-    key.scopes
-        .iter()
-        .map(|scope| scope.name())
-        .collect::<Vec<_>>()
-        .join(",")
+    key.scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>().join(",")
 }
 
 pub(super) async fn run(config: Option<&Path>, command: Command) -> anyhow::Result<Answer> {
     let (_, store) = open(config).await?;
     match command {
-        Command::Create {
-            business,
-            name,
-            scopes: wanted,
-            json,
-        } => {
+        Command::Create { business, name, scopes: wanted, json } => {
             let minted = key::mint()?;
             let id = minted.id;
-            let key = ApiKey {
-                id,
-                business,
-                name,
-                scopes: wanted,
-                created_at: now(),
-                revoked_at: None,
-            };
-            store
-                .create_api_key(&key, &minted.hash)
-                .await
-                .map_err(|error| match error {
-                    StoreError::Constraint(name) if name == "api_key_business" => {
-                        anyhow::anyhow!(
-                            "there is no business {business}; `tidegate business list` shows all"
-                        )
-                    }
-                    other => other.into(),
-                })?;
+            let key = ApiKey { id, business, name, scopes: wanted, created_at: now(), revoked_at: None };
+            store.create_api_key(&key, &minted.hash).await.map_err(|error| match error {
+                StoreError::Constraint(name) if name == "api_key_business" => {
+                    anyhow::anyhow!("there is no business {business}; `tidegate business list` shows all")
+                }
+                other => other.into(),
+            })?;
             Answer::good(if json {
                 json!({"id": id, "key": minted.text.reveal()}).to_string()
             } else {
                 let (scopes, text) = (scopes(&key), minted.text.reveal());
-                format!(
-                    "created key {id} for {business}, scopes {scopes}\nit is shown only now: {text}"
-                )
+                format!("created key {id} for {business}, scopes {scopes}\nit is shown only now: {text}")
             })
         }
         Command::List { business } => {
             let keys = store.api_keys(business).await?;
             let rows = keys.into_iter().map(|key| {
-                let revoked = key
-                    .revoked_at
-                    .map_or_else(|| "-".to_owned(), |at| at.to_string());
-                vec![
-                    key.id.to_string(),
-                    key.created_at.to_string(),
-                    revoked,
-                    scopes(&key),
-                    key.name,
-                ]
+                let revoked = key.revoked_at.map_or_else(|| "-".to_owned(), |at| at.to_string());
+                vec![key.id.to_string(), key.created_at.to_string(), revoked, scopes(&key), key.name]
             });
-            Answer::good(table(
-                &["ID", "CREATED", "REVOKED", "SCOPES", "NAME"],
-                &rows.collect::<Vec<_>>(),
-            ))
+            Answer::good(table(&["ID", "CREATED", "REVOKED", "SCOPES", "NAME"], &rows.collect::<Vec<_>>()))
         }
         Command::Revoke { id } => {
             let ended = store.revoke_api_key(id, now()).await?;
-            ended
-                .then_some(())
-                .with_context(|| format!("there is no key {id} in force"))?;
+            ended.then_some(()).with_context(|| format!("there is no key {id} in force"))?;
             Answer::good(format!("revoked {id}"))
         }
     }

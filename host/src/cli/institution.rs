@@ -5,8 +5,7 @@ use super::{Answer, now, table};
 use crate::app::{App, Bank};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::model::{Method, Purpose, Route};
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use clap::Subcommand;
 use std::io::{IsTerminal, Write};
 use std::path::Path;
@@ -31,89 +30,39 @@ pub(super) async fn run(config: Option<&Path>, command: Command) -> anyhow::Resu
     match command {
         Command::List => {
             let rows = app.institutions.iter().map(|(id, bank)| {
-                let approved = approvals
-                    .get(id)
-                    .is_some_and(|fingerprint| *fingerprint == bank.fingerprint);
-                let state = match (&bank.unavailable, approved) {
-                    (Some(why), _) => why.clone(),
-                    (None, true) => "approved".to_owned(),
-                    (None, false) => format!("run `tidegate institution approve {id}`"),
-                };
-                vec![
-                    id.clone(),
-                    bank.institution.connector.clone(),
-                    bank.institution.name.clone(),
-                    state,
-                ]
+                let state = bank.unavailable().unwrap_or_else(|| "approved".to_owned());
+                vec![id.clone(), bank.institution.connector.clone(), bank.institution.name.clone(), state]
             });
-            Answer::good(table(
-                &["ID", "CONNECTOR", "NAME", "STATE"],
-                &rows.collect::<Vec<_>>(),
-            ))
+            Answer::good(table(&["ID", "CONNECTOR", "NAME", "STATE"], &rows.collect::<Vec<_>>()))
         }
         Command::Approve { institution, yes } => {
             let bank = app.institutions.get(&institution).with_context(|| {
-                format!(
-                    "there is no profile {institution}.toml in {}",
-                    app.config.institutions_dir.display()
-                )
+                format!("there is no profile {institution}.toml in {}", app.config.institutions_dir.display())
             })?;
-            ensure!(
-                bank.manifest.is_some(),
-                "nothing to approve: {}",
-                bank.unavailable
-                    .as_deref()
-                    .unwrap_or("its connector is not loaded")
-            );
+            if let Some(why) = bank.broken() {
+                bail!("nothing to approve: {why}");
+            }
             let shown = describe(bank);
             if approvals.get(&institution) == Some(&bank.fingerprint) {
                 return Answer::good(format!("{shown}\nalready approved"));
             }
             if !yes && !confirmed(&shown)? {
-                return Ok(Answer {
-                    text: "not approved".to_owned(),
-                    good: false,
-                });
+                return Ok(Answer { text: "not approved".to_owned(), good: false });
             }
-            app.store
-                .approve_institution(&institution, &bank.fingerprint, now())
-                .await?;
+            app.store.approve_institution(&institution, &bank.fingerprint, now()).await?;
             let text = format!("approved {institution}");
-            Answer::good(if yes {
-                format!("{shown}\n{text}")
-            } else {
-                text
-            })
+            Answer::good(if yes { format!("{shown}\n{text}") } else { text })
         }
     }
 }
 
-/// POST routes that read need a word of their own: a token that reads can also register a webhook or pay.
-fn needs_allow_post(route: &Route, bank: &Bank) -> bool {
-    route.method == Method::Post
-        && route.purpose != Purpose::Login
-        && !bank.institution.allow_post.contains(&route.name)
-}
-
 fn describe(bank: &Bank) -> String {
     let id = &bank.institution.id;
-    let label = bank
-        .manifest
-        .as_ref()
-        .map_or_else(String::new, |one| format!("{} {}", one.name, one.version));
-    let mut text = format!(
-        "{} ({id}), connector {label}, may be asked:\n",
-        bank.institution.name
-    );
+    let label = bank.manifest().map_or_else(String::new, |one| format!("{} {}", one.name, one.version));
+    let mut text = format!("{} ({id}), connector {label}, may be asked:\n", bank.institution.name);
     for route in &bank.routes {
         text.push_str("  ");
         text.push_str(&route.line());
-        if needs_allow_post(route, bank) {
-            text.push_str(&format!(
-                "\n    denied until institutions/{id}.toml says allow-post = [\"{}\"]",
-                route.name
-            ));
-        }
         text.push('\n');
     }
     text.push_str(&format!("fingerprint {}", bank.fingerprint));

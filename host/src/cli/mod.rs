@@ -71,10 +71,7 @@ struct Answer {
 
 impl Answer {
     fn good(text: impl Into<String>) -> anyhow::Result<Self> {
-        Ok(Self {
-            text: text.into(),
-            good: true,
-        })
+        Ok(Self { text: text.into(), good: true })
     }
 }
 
@@ -87,10 +84,7 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    match obey(cli)
-        .await
-        .and_then(|answer| say(&answer.text).map(|()| answer.good))
-    {
+    match obey(cli).await.and_then(|answer| say(&answer.text).map(|()| answer.good)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -127,19 +121,14 @@ fn say(text: &str) -> anyhow::Result<()> {
 async fn open(config: Option<&Path>) -> anyhow::Result<(Config, Store)> {
     let config = Config::load(config)?;
     let store = open_unmigrated(&config).await?;
-    store
-        .ready()
-        .await
-        .context("the database is not ready; run `tidegate migrate`")?;
+    store.ready().await.context("the database is not ready; run `tidegate migrate`")?;
     Ok((config, store))
 }
 
 /// The database as it is.
 async fn open_unmigrated(config: &Config) -> anyhow::Result<Store> {
     let vault = Vault::from_text(config.master_key.reveal())?;
-    Store::open(&config.database_url, Arc::new(vault))
-        .await
-        .context("the database could not be opened")
+    Store::open(&config.database_url, Arc::new(vault)).await.context("the database could not be opened")
 }
 
 /// The time, for rows a subcommand writes.
@@ -150,31 +139,16 @@ fn now() -> crate::model::Timestamp {
 /// Rows under their headings, in columns.
 fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
-        let cells = rows
-            .iter()
-            .filter_map(|row| row.get(column))
-            .map(String::as_str);
-        cells
-            .chain(headings.get(column).copied())
-            .map(|cell| cell.chars().count())
-            .max()
-            .unwrap_or(0)
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(String::as_str);
+        cells.chain(headings.get(column).copied()).map(|cell| cell.chars().count()).max().unwrap_or(0)
     };
     let widths: Vec<_> = (0..headings.len()).map(width).collect();
     let line = |cells: Vec<&str>| {
-        let cells = cells
-            .iter()
-            .zip(&widths)
-            .map(|(cell, width)| format!("{cell:width$}"));
+        let cells = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
-    let rows = rows
-        .iter()
-        .map(|row| line(row.iter().map(String::as_str).collect()));
-    std::iter::once(line(headings.to_vec()))
-        .chain(rows)
-        .collect::<Vec<_>>()
-        .join("\n")
+    let rows = rows.iter().map(|row| line(row.iter().map(String::as_str).collect()));
+    std::iter::once(line(headings.to_vec())).chain(rows).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -189,20 +163,13 @@ mod tests {
 
     #[test]
     fn the_configuration_may_be_named_after_the_subcommand() {
-        let cli =
-            Cli::try_parse_from(["tidegate", "business", "list", "--config", "x.toml"]).unwrap();
+        let cli = Cli::try_parse_from(["tidegate", "business", "list", "--config", "x.toml"]).unwrap();
         assert_eq!(cli.config, Some(PathBuf::from("x.toml")));
     }
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
-        let rows = [
-            vec!["a".to_owned(), "long".to_owned()],
-            vec!["bcd".to_owned(), "é".to_owned()],
-        ];
-        assert_eq!(
-            table(&["ID", "NAME"], &rows),
-            "ID   NAME\na    long\nbcd  é"
-        );
+        let rows = [vec!["a".to_owned(), "long".to_owned()], vec!["bcd".to_owned(), "é".to_owned()]];
+        assert_eq!(table(&["ID", "NAME"], &rows), "ID   NAME\na    long\nbcd  é");
     }
 }

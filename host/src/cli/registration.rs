@@ -53,27 +53,17 @@ pub(super) async fn run(config: Option<&Path>, command: Command) -> anyhow::Resu
     let (_, store) = open(config).await?;
     match command {
         Command::Delete { id } => {
-            ensure!(
-                store.delete_registration(id).await?,
-                "there is no registration {id}"
-            );
+            ensure!(store.delete_registration(id).await?, "there is no registration {id}");
             Answer::good(format!("deleted {id}"))
         }
         Command::Set(_) | Command::List => {
             let rows = store.registrations().await?.into_iter().map(|one| {
-                let business = one
-                    .business
-                    .map_or_else(|| "operator".to_owned(), |business| business.to_string());
+                let business =
+                    one.business.map_or_else(|| "operator".to_owned(), |business| business.to_string());
                 let mut holds: Vec<_> = one.values.keys().cloned().collect();
                 holds.extend(one.client_identity.map(|_| "(client identity)".to_owned()));
                 holds.extend(one.roots.map(|_| "(roots)".to_owned()));
-                vec![
-                    one.id.to_string(),
-                    one.institution,
-                    business,
-                    one.version.to_string(),
-                    holds.join(","),
-                ]
+                vec![one.id.to_string(), one.institution, business, one.version.to_string(), holds.join(",")]
             });
             Answer::good(table(
                 &["ID", "INSTITUTION", "OWNER", "VERSION", "HOLDS"],
@@ -93,10 +83,7 @@ async fn put(store: &Store, mut registration: Registration) -> anyhow::Result<An
         registration.version = old.version;
     }
     store.put_registration(&registration).await?;
-    Answer::good(format!(
-        "stored {} for {}",
-        registration.id, registration.institution
-    ))
+    Answer::good(format!("stored {} for {}", registration.id, registration.institution))
 }
 
 fn read(set: Set) -> anyhow::Result<Registration> {
@@ -112,9 +99,8 @@ fn read(set: Set) -> anyhow::Result<Registration> {
     for typed in &set.value_files {
         let (name, file) = split(typed)?;
         let text = read_file(file)?;
-        let text = text.strip_suffix('\n').map_or(text.as_str(), |text| {
-            text.strip_suffix('\r').unwrap_or(text)
-        });
+        let text =
+            text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
         ensure!(!text.is_empty(), "{file} is empty");
         add(&mut values, name, Secret::new(text))?;
     }
@@ -123,12 +109,7 @@ fn read(set: Set) -> anyhow::Result<Registration> {
         business: set.business,
         institution: set.institution,
         values,
-        client_identity: set
-            .client_identity
-            .as_deref()
-            .map(read_pem)
-            .transpose()?
-            .map(Secret::new),
+        client_identity: set.client_identity.as_deref().map(read_pem).transpose()?.map(Secret::new),
         roots: set.roots.as_deref().map(read_pem).transpose()?,
         version: 1,
         created_at: now(),
@@ -138,26 +119,19 @@ fn read(set: Set) -> anyhow::Result<Registration> {
 fn split(typed: &str) -> anyhow::Result<(&str, &str)> {
     match typed.split_once('=') {
         Some((name, rest)) if crate::model::is_name(name) && !rest.is_empty() => Ok((name, rest)),
-        _ => bail!(
-            "a value is handed in as NAME=…, its name in lower-case letters, digits and \"-\""
-        ),
+        _ => bail!("a value is handed in as NAME=…, its name in lower-case letters, digits and \"-\""),
     }
 }
 
 fn add(values: &mut BTreeMap<String, Secret>, name: &str, value: Secret) -> anyhow::Result<()> {
-    ensure!(
-        values.insert(name.to_owned(), value).is_none(),
-        "the value \"{name}\" is given twice"
-    );
+    ensure!(values.insert(name.to_owned(), value).is_none(), "the value \"{name}\" is given twice");
     Ok(())
 }
 
 fn read_file(file: &str) -> anyhow::Result<String> {
     if file == "-" {
         let mut text = String::new();
-        std::io::stdin()
-            .read_to_string(&mut text)
-            .context("standard input could not be read")?;
+        std::io::stdin().read_to_string(&mut text).context("standard input could not be read")?;
         return Ok(text);
     }
     std::fs::read_to_string(file).with_context(|| format!("{file} could not be read"))
@@ -165,10 +139,7 @@ fn read_file(file: &str) -> anyhow::Result<String> {
 
 fn read_pem(file: &str) -> anyhow::Result<String> {
     let text = read_file(file)?;
-    ensure!(
-        text.contains("-----BEGIN"),
-        "{file} holds no PEM (\"-----BEGIN …\")"
-    );
+    ensure!(text.contains("-----BEGIN"), "{file} holds no PEM (\"-----BEGIN …\")");
     Ok(text)
 }
 
@@ -193,14 +164,8 @@ mod tests {
         std::fs::write(file.path(), "s3cret\n").unwrap();
         let from = format!("client-secret={}", file.path().display());
         let registration = read(set(&["client-id=a=b"], &[from])).unwrap();
-        assert_eq!(
-            registration.values.get("client-id").map(Secret::reveal),
-            Some("a=b")
-        );
-        assert_eq!(
-            registration.values.get("client-secret").map(Secret::reveal),
-            Some("s3cret")
-        );
+        assert_eq!(registration.values.get("client-id").map(Secret::reveal), Some("a=b"));
+        assert_eq!(registration.values.get("client-secret").map(Secret::reveal), Some("s3cret"));
     }
 
     #[test]
@@ -209,16 +174,8 @@ mod tests {
             (&["client-id"][..], vec![], "handed in as NAME="),
             (&["Client=1"], vec![], "lower-case"),
             (&["a=hunter2", "a=hunter2"], vec![], "\"a\" is given twice"),
-            (
-                &["key=-----BEGIN PRIVATE KEY-----hunter2"],
-                vec![],
-                "--value-file key=FILE",
-            ),
-            (
-                &[],
-                vec!["a=/nowhere/x".to_owned()],
-                "/nowhere/x could not be read",
-            ),
+            (&["key=-----BEGIN PRIVATE KEY-----hunter2"], vec![], "--value-file key=FILE"),
+            (&[], vec!["a=/nowhere/x".to_owned()], "/nowhere/x could not be read"),
         ] {
             let error = format!("{:#}", read(set(values, &files)).unwrap_err());
             assert!(error.contains(expected), "{error}");

@@ -16,17 +16,11 @@ pub(super) async fn run(config: Option<&Path>) -> anyhow::Result<Answer> {
     let listen = config.listen;
     let mut terminate = signal(SignalKind::terminate())?;
     let app = App::build(config, Clock::system()).await?;
-    app.store
-        .ready()
+    app.store.ready().await.context("the database is not ready; run `tidegate migrate`")?;
+    let listener = TcpListener::bind(listen)
         .await
-        .context("the database is not ready; run `tidegate migrate`")?;
-    let listener = TcpListener::bind(listen).await.with_context(|| {
-        format!("cannot listen on {listen}; stop who does, or set server.listen")
-    })?;
-    say(&format!(
-        "tidegate listens on http://{}",
-        listener.local_addr()?
-    ))?;
+        .with_context(|| format!("cannot listen on {listen}; stop who does, or set server.listen"))?;
+    say(&format!("tidegate listens on http://{}", listener.local_addr()?))?;
     let shutdown = async move {
         tokio::select! {
             _ = tokio::signal::ctrl_c() => {}

@@ -29,8 +29,7 @@ pub(super) async fn run(config: Option<&Path>, command: Command) -> anyhow::Resu
         Command::NewKey { file: None } => Answer::good(Vault::new_master_key_line()?),
         Command::NewKey { file: Some(file) } => {
             let line = Vault::new_master_key_line()?;
-            put_first(&file, &line)
-                .with_context(|| format!("{} could not be written", file.display()))?;
+            put_first(&file, &line).with_context(|| format!("{} could not be written", file.display()))?;
             let id = line.split(':').next().unwrap_or_default();
             Answer::good(format!(
                 "master key {id} is now the first in {}; keep a copy of it elsewhere",
@@ -55,11 +54,7 @@ fn put_first(file: &Path, line: &str) -> std::io::Result<()> {
     let mut name = file.as_os_str().to_owned();
     name.push(".new");
     let beside = PathBuf::from(name);
-    let mut out = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(OWNER_ONLY)
-        .open(&beside)?;
+    let mut out = std::fs::OpenOptions::new().write(true).create_new(true).mode(OWNER_ONLY).open(&beside)?;
     write!(out, "{}\n{old}", line.trim_end())?;
     out.sync_all()?;
     std::fs::rename(&beside, file)
@@ -77,9 +72,6 @@ mod tests {
         put_first(&file, "a:AAAA").unwrap();
         put_first(&file, "b:BBBB\n").unwrap();
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "b:BBBB\na:AAAA\n");
-        assert_eq!(
-            std::fs::metadata(&file).unwrap().permissions().mode() & 0o777,
-            OWNER_ONLY
-        );
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, OWNER_ONLY);
     }
 }

@@ -19,10 +19,7 @@ pub(super) const VARIABLES: [(&str, Option<(&str, &str)>); 11] = [
     ("TIDEGATE_LISTEN", Some(("server", "listen"))),
     ("TIDEGATE_DATABASE_URL", Some(("database", "url"))),
     ("TIDEGATE_MASTER_KEY", None),
-    (
-        "TIDEGATE_MASTER_KEY_FILE",
-        Some(("vault", "master-key-file")),
-    ),
+    ("TIDEGATE_MASTER_KEY_FILE", Some(("vault", "master-key-file"))),
     ("TIDEGATE_CONNECTORS_DIR", Some(("connectors", "dir"))),
     ("TIDEGATE_CACHE_DIR", Some(("connectors", "cache-dir"))),
     ("TIDEGATE_INSTITUTIONS_DIR", Some(("institutions", "dir"))),
@@ -64,74 +61,42 @@ pub(super) fn merge(
     variables: &BTreeMap<String, String>,
 ) -> Result<Typed, ConfigError> {
     let syntax = |source_name: String| {
-        move |error: toml::de::Error| ConfigError::Syntax {
-            source_name,
-            problem: error.to_string(),
-        }
+        move |error: toml::de::Error| ConfigError::Syntax { source_name, problem: error.to_string() }
     };
-    let mut merged: Table = DEFAULTS
-        .parse()
-        .map_err(syntax("config.default.toml".to_owned()))?;
+    let mut merged: Table = DEFAULTS.parse().map_err(syntax("config.default.toml".to_owned()))?;
     if let Some((name, text)) = file {
-        lay(
-            &mut merged,
-            text.parse().map_err(syntax(name.clone()))?,
-            &name,
-        )?;
+        lay(&mut merged, text.parse().map_err(syntax(name.clone()))?, &name)?;
     }
-    for (name, value) in variables
-        .iter()
-        .filter(|(name, _)| !name.starts_with(FOR_TESTS))
-    {
+    for (name, value) in variables.iter().filter(|(name, _)| !name.starts_with(FOR_TESTS)) {
         let Some((_, place)) = VARIABLES.iter().find(|(known, _)| known == name) else {
             return Err(ConfigError::UnknownKey {
                 source_name: "the environment".to_owned(),
                 key: format!("variable {name}"),
-                hint: hint(
-                    name,
-                    &VARIABLES.map(|(known, _)| known.to_owned()),
-                    "",
-                    "the variables are",
-                ),
+                hint: hint(name, &VARIABLES.map(|(known, _)| known.to_owned()), "", "the variables are"),
             });
         };
         let Some((section, key)) = place else {
             continue;
         };
-        let known = merged
-            .get_mut(*section)
-            .and_then(|section| section.get_mut(*key));
+        let known = merged.get_mut(*section).and_then(|section| section.get_mut(*key));
         match known {
             Some(Value::Array(list)) => {
-                let parts = value
-                    .split(',')
-                    .map(str::trim)
-                    .filter(|part| !part.is_empty());
+                let parts = value.split(',').map(str::trim).filter(|part| !part.is_empty());
                 *list = parts.map(|part| Value::String(part.to_owned())).collect();
             }
             Some(text) => *text = Value::String(value.clone()),
             None => {}
         }
     }
-    Value::Table(merged)
-        .try_into()
-        .map_err(syntax("config.default.toml".to_owned()))
+    Value::Table(merged).try_into().map_err(syntax("config.default.toml".to_owned()))
 }
 
 fn lay(merged: &mut Table, file: Table, source_name: &str) -> Result<(), ConfigError> {
     let unknown = |key: String, hint: String| {
-        Err(ConfigError::UnknownKey {
-            source_name: source_name.to_owned(),
-            key,
-            hint,
-        })
+        Err(ConfigError::UnknownKey { source_name: source_name.to_owned(), key, hint })
     };
     let wrong_type = |key: String, expected: String| {
-        Err(ConfigError::Type {
-            source_name: source_name.to_owned(),
-            key,
-            expected,
-        })
+        Err(ConfigError::Type { source_name: source_name.to_owned(), key, expected })
     };
     for (section, typed) in file {
         let sections: Vec<_> = merged.keys().map(|name| format!("[{name}]")).collect();
@@ -165,11 +130,7 @@ fn lay(merged: &mut Table, file: Table, source_name: &str) -> Result<(), ConfigE
 }
 
 fn same_type(default: &Value, value: &Value) -> bool {
-    let texts = |value: &Value| {
-        value
-            .as_array()
-            .is_none_or(|list| list.iter().all(Value::is_str))
-    };
+    let texts = |value: &Value| value.as_array().is_none_or(|list| list.iter().all(Value::is_str));
     default.same_type(value) && texts(value)
 }
 

@@ -150,12 +150,8 @@ impl Config {
             // A value that is not UTF-8 can't be one of ours.
             Some((name.into_string().ok()?, value.into_string().ok()?))
         });
-        let variables: BTreeMap<_, _> = variables
-            .filter(|(name, _)| name.starts_with("TIDEGATE_"))
-            .collect();
-        let named = path
-            .map(Path::to_owned)
-            .or_else(|| variables.get("TIDEGATE_CONFIG").map(PathBuf::from));
+        let variables: BTreeMap<_, _> = variables.filter(|(name, _)| name.starts_with("TIDEGATE_")).collect();
+        let named = path.map(Path::to_owned).or_else(|| variables.get("TIDEGATE_CONFIG").map(PathBuf::from));
         let path = named.or_else(|| Some(PathBuf::from(FILE)).filter(|path| path.exists()));
         let file = path.map(|path| match std::fs::read_to_string(&path) {
             Ok(text) => Ok((path.display().to_string(), text)),
@@ -170,9 +166,7 @@ impl Config {
         variables: &BTreeMap<String, String>,
     ) -> Result<Self, ConfigError> {
         let typed = layers::merge(file, variables)?;
-        let key = variables
-            .get("TIDEGATE_MASTER_KEY")
-            .filter(|text| !text.trim().is_empty());
+        let key = variables.get("TIDEGATE_MASTER_KEY").filter(|text| !text.trim().is_empty());
         let master_key = match key {
             Some(text) => Secret::new(text),
             None => read_master_key(&typed.vault.master_key_file)?,
@@ -187,45 +181,26 @@ fn read_master_key(file: &Path) -> Result<Secret, ConfigError> {
         Ok(text) => return Ok(Secret::new(text)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => "does not exist".to_owned(),
         Err(error) => {
-            return Err(ConfigError::Unreadable {
-                path: file.to_owned(),
-                error,
-            });
+            return Err(ConfigError::Unreadable { path: file.to_owned(), error });
         }
     };
-    Err(ConfigError::NoMasterKey {
-        file: file.to_owned(),
-        problem,
-    })
+    Err(ConfigError::NoMasterKey { file: file.to_owned(), problem })
 }
 
 impl Typed {
     /// What was typed → what it means.
     fn understand(self, master_key: Secret) -> Result<Config, ConfigError> {
         let url = self.database.url;
-        if !["sqlite:", "postgres://", "postgresql://"]
-            .iter()
-            .any(|scheme| url.starts_with(scheme))
-        {
+        if !["sqlite:", "postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
             let problem = "must start with \"sqlite:\" or \"postgres://\"".to_owned();
-            return Err(ConfigError::Value {
-                key: "database.url",
-                problem,
-            });
+            return Err(ConfigError::Value { key: "database.url", problem });
         }
         if !["text", "json"].contains(&self.log.format.as_str()) {
             let problem = format!("must be \"text\" or \"json\", not \"{}\"", self.log.format);
-            return Err(ConfigError::Value {
-                key: "log.format",
-                problem,
-            });
+            return Err(ConfigError::Value { key: "log.format", problem });
         }
-        let allow = self
-            .egress
-            .allow
-            .iter()
-            .map(|text| address("egress.allow", text))
-            .collect::<Result<_, _>>()?;
+        let allow =
+            self.egress.allow.iter().map(|text| address("egress.allow", text)).collect::<Result<_, _>>()?;
         let seconds = |key, range, value| within(key, range, value).map(Duration::from_secs);
         let threads: usize = within("connectors.threads", &THREADS, self.connectors.threads)?;
         let processors = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -238,11 +213,7 @@ impl Typed {
             cache_dir: self.connectors.cache_dir,
             egress: EgressConfig {
                 allow,
-                bank_timeout: seconds(
-                    "egress.bank-timeout-s",
-                    &TIMEOUT_S,
-                    self.egress.bank_timeout_s,
-                )?,
+                bank_timeout: seconds("egress.bank-timeout-s", &TIMEOUT_S, self.egress.bank_timeout_s)?,
                 webhook_timeout: seconds(
                     "egress.webhook-timeout-s",
                     &TIMEOUT_S,
@@ -253,16 +224,8 @@ impl Typed {
             compiler: compiler(),
             lease: seconds("sync.lease-s", &LEASE_S, self.sync.lease_s)?,
             sync_concurrency: within("sync.concurrency", &CONCURRENCY, self.sync.concurrency)?,
-            webhook_concurrency: within(
-                "webhook.concurrency",
-                &CONCURRENCY,
-                self.webhook.concurrency,
-            )?,
-            webhook_per_endpoint: within(
-                "webhook.per-endpoint",
-                &CONCURRENCY,
-                self.webhook.per_endpoint,
-            )?,
+            webhook_concurrency: within("webhook.concurrency", &CONCURRENCY, self.webhook.concurrency)?,
+            webhook_per_endpoint: within("webhook.per-endpoint", &CONCURRENCY, self.webhook.per_endpoint)?,
             api_rate_per_s: within("api.rate-per-s", &RATE, self.api.rate_per_s)?,
             api_burst: within("api.burst", &RATE, self.api.burst)?,
             api_body_max: within("api.body-max-bytes", &BODY_BYTES, self.api.body_max_bytes)?,
@@ -274,16 +237,15 @@ impl Typed {
 
 /// This very program, as the child process that compiles connectors.
 fn compiler() -> Vec<String> {
-    let program = std::env::current_exe()
-        .map_or_else(|_| "tidegate".to_owned(), |path| path.display().to_string());
+    let program =
+        std::env::current_exe().map_or_else(|_| "tidegate".to_owned(), |path| path.display().to_string());
     vec![program, "connector".to_owned(), "compile".to_owned()]
 }
 
 fn address(key: &'static str, text: &str) -> Result<SocketAddr, ConfigError> {
     text.parse().map_err(|_| {
-        let problem = format!(
-            "\"{text}\" is not IP:PORT; write for example \"127.0.0.1:8080\" or \"[::1]:8080\""
-        );
+        let problem =
+            format!("\"{text}\" is not IP:PORT; write for example \"127.0.0.1:8080\" or \"[::1]:8080\"");
         ConfigError::Value { key, problem }
     })
 }
@@ -293,15 +255,11 @@ fn within<N: TryFrom<u64>>(
     range: &RangeInclusive<u64>,
     value: i64,
 ) -> Result<N, ConfigError> {
-    let found = u64::try_from(value)
-        .ok()
-        .filter(|value| range.contains(value));
-    found
-        .and_then(|value| N::try_from(value).ok())
-        .ok_or_else(|| {
-            let problem = format!("must be {} to {}, not {value}", range.start(), range.end());
-            ConfigError::Value { key, problem }
-        })
+    let found = u64::try_from(value).ok().filter(|value| range.contains(value));
+    found.and_then(|value| N::try_from(value).ok()).ok_or_else(|| {
+        let problem = format!("must be {} to {}, not {value}", range.start(), range.end());
+        ConfigError::Value { key, problem }
+    })
 }
 
 #[cfg(test)]
@@ -309,17 +267,10 @@ mod tests {
     use super::*;
 
     fn load(file: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        let mut variables: BTreeMap<String, String> = variables
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect();
-        variables
-            .entry("TIDEGATE_MASTER_KEY".to_owned())
-            .or_insert_with(|| "k1:AAAA".to_owned());
-        Config::from_sources(
-            Some(("tidegate.toml".to_owned(), file.to_owned())),
-            &variables,
-        )
+        let mut variables: BTreeMap<String, String> =
+            variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        variables.entry("TIDEGATE_MASTER_KEY".to_owned()).or_insert_with(|| "k1:AAAA".to_owned());
+        Config::from_sources(Some(("tidegate.toml".to_owned(), file.to_owned())), &variables)
     }
 
     #[test]
@@ -332,24 +283,14 @@ mod tests {
         assert_eq!(config.compiler.get(1..).unwrap(), ["connector", "compile"]);
         let manual = include_str!("../../config.default.toml");
         for name in layers::VARIABLES.iter().map(|(name, ..)| *name) {
-            assert!(
-                manual.contains(&format!("#   {name} ")),
-                "{name} is not in the manual"
-            );
+            assert!(manual.contains(&format!("#   {name} ")), "{name} is not in the manual");
         }
     }
 
     #[test]
     fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
         let file = "[server]\nlisten = \"127.0.0.1:1\"\n[database]\nurl = \"sqlite:file\"";
-        let config = load(
-            file,
-            &[
-                ("TIDEGATE_LISTEN", "[::1]:2"),
-                ("TIDEGATE_TEST_X", "ignored"),
-            ],
-        )
-        .unwrap();
+        let config = load(file, &[("TIDEGATE_LISTEN", "[::1]:2"), ("TIDEGATE_TEST_X", "ignored")]).unwrap();
         assert_eq!(config.listen, "[::1]:2".parse().unwrap());
         assert_eq!(config.database_url, "sqlite:file");
         assert_eq!(config.log_filter, "info");
@@ -358,17 +299,8 @@ mod tests {
     #[test]
     fn a_list_in_the_environment_is_separated_by_commas() {
         let config = load("", &[("TIDEGATE_EGRESS_ALLOW", "127.0.0.1:1, [::1]:2")]).unwrap();
-        assert_eq!(
-            config.egress.allow,
-            ["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap()]
-        );
-        assert!(
-            load("", &[("TIDEGATE_EGRESS_ALLOW", "")])
-                .unwrap()
-                .egress
-                .allow
-                .is_empty()
-        );
+        assert_eq!(config.egress.allow, ["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap()]);
+        assert!(load("", &[("TIDEGATE_EGRESS_ALLOW", "")]).unwrap().egress.allow.is_empty());
     }
 
     #[test]
@@ -404,43 +336,15 @@ mod tests {
                 &[],
                 "tidegate.toml: sync.lease-s must be a whole number, such as 300",
             ),
-            (
-                "[egress]\nallow = [1]",
-                &[],
-                "tidegate.toml: egress.allow must be a list of texts",
-            ),
+            ("[egress]\nallow = [1]", &[], "tidegate.toml: egress.allow must be a list of texts"),
             ("server = 1", &[], "tidegate.toml: server must be a section"),
             ("[server", &[], "tidegate.toml is not TOML: "),
-            (
-                "[server]\nlisten = \"localhost\"",
-                &[],
-                "server.listen: \"localhost\" is not IP:PORT",
-            ),
-            (
-                "[database]\nurl = \"mysql://u:hunter2@h\"",
-                &[],
-                "database.url: must start with \"sqlite:\"",
-            ),
-            (
-                "[sync]\nlease-s = 1",
-                &[],
-                "sync.lease-s: must be 10 to 3600, not 1",
-            ),
-            (
-                "[webhook]\nper-endpoint = -1",
-                &[],
-                "webhook.per-endpoint: must be 1 to 100000, not -1",
-            ),
-            (
-                "[log]\nformat = \"xml\"",
-                &[],
-                "log.format: must be \"text\" or \"json\"",
-            ),
-            (
-                "[egress]\nallow = [\"127.0.0.1\"]",
-                &[],
-                "egress.allow: \"127.0.0.1\" is not IP:PORT",
-            ),
+            ("[server]\nlisten = \"localhost\"", &[], "server.listen: \"localhost\" is not IP:PORT"),
+            ("[database]\nurl = \"mysql://u:hunter2@h\"", &[], "database.url: must start with \"sqlite:\""),
+            ("[sync]\nlease-s = 1", &[], "sync.lease-s: must be 10 to 3600, not 1"),
+            ("[webhook]\nper-endpoint = -1", &[], "webhook.per-endpoint: must be 1 to 100000, not -1"),
+            ("[log]\nformat = \"xml\"", &[], "log.format: must be \"text\" or \"json\""),
+            ("[egress]\nallow = [\"127.0.0.1\"]", &[], "egress.allow: \"127.0.0.1\" is not IP:PORT"),
             (
                 "",
                 &[("TIDEGATE_DATABSE_URL", "x")],
@@ -448,10 +352,7 @@ mod tests {
             ),
             (
                 "",
-                &[
-                    ("TIDEGATE_MASTER_KEY", ""),
-                    ("TIDEGATE_MASTER_KEY_FILE", "/nowhere/k"),
-                ],
+                &[("TIDEGATE_MASTER_KEY", ""), ("TIDEGATE_MASTER_KEY_FILE", "/nowhere/k")],
                 "there is no master key: TIDEGATE_MASTER_KEY is not set and /nowhere/k does not exist; \
                  make one with `tidegate vault new-key --file /nowhere/k`",
             ),
@@ -466,9 +367,6 @@ mod tests {
     fn the_passwords_in_a_configuration_are_not_shown() {
         let config = load("", &[("TIDEGATE_DATABASE_URL", "postgres://u:hunter2@h/n")]).unwrap();
         let shown = format!("{config:?}");
-        assert!(
-            !shown.contains("hunter2") && !shown.contains("AAAA"),
-            "{shown}"
-        );
+        assert!(!shown.contains("hunter2") && !shown.contains("AAAA"), "{shown}");
     }
 }

@@ -32,7 +32,9 @@ pub(super) fn check(call: &Call<'_>, captures: &[Capture]) -> Result<(), EgressE
             return Err(EgressError::Refused(format!("\"{name}\" is captured twice in one request")));
         }
         let empty = match &capture.place {
-            Place::Json(text) | Place::Header(text) | Place::Cookie(text) | Place::LocationQuery(text) => text.is_empty(),
+            Place::Json(text) | Place::Header(text) | Place::Cookie(text) | Place::LocationQuery(text) => {
+                text.is_empty()
+            }
             Place::Between(before, after) => before.is_empty() || after.is_empty(),
         };
         if empty {
@@ -44,21 +46,31 @@ pub(super) fn check(call: &Call<'_>, captures: &[Capture]) -> Result<(), EgressE
 
 /// Takes out all that is there, and blanks it. All are looked for before the first is blanked, so
 /// that their order says nothing.
-pub(super) fn take(reply: &mut Open, captures: &[Capture], success: bool) -> Result<Vec<(String, Secret)>, EgressError> {
+pub(super) fn take(
+    reply: &mut Open,
+    captures: &[Capture],
+    success: bool,
+) -> Result<Vec<(String, Secret)>, EgressError> {
     let mut captured = Vec::new();
     let mut blanks = Vec::new();
     for capture in captures {
         let found = find(reply, &capture.place).filter(|(text, _)| !text.is_empty());
         match found {
             Some((text, _)) if text.len() > CAPTURE_BYTES_MAX => {
-                return Err(EgressError::BadReply(format!("the capture \"{}\" is larger than {CAPTURE_BYTES_MAX} bytes", capture.name)));
+                return Err(EgressError::BadReply(format!(
+                    "the capture \"{}\" is larger than {CAPTURE_BYTES_MAX} bytes",
+                    capture.name
+                )));
             }
             Some((text, blank)) => {
                 captured.push((capture.name.clone(), Secret::new(text)));
                 blanks.extend(blank);
             }
             None if capture.required && success => {
-                return Err(EgressError::BadReply(format!("the required capture \"{}\" is not in the reply", capture.name)));
+                return Err(EgressError::BadReply(format!(
+                    "the required capture \"{}\" is not in the reply",
+                    capture.name
+                )));
             }
             None => {}
         }
@@ -106,18 +118,26 @@ fn find(reply: &Open, place: &Place) -> Option<(String, Vec<Blank>)> {
             let path: Vec<&str> = path.split('.').collect();
             let found = json::find(text, &path);
             let value = found.iter().rev().find_map(|range| json::scalar(text.get(range.clone())?))?;
-            Some((value, found.into_iter().map(|range| Blank { header: None, range, with: "\"\"" }).collect()))
+            Some((
+                value,
+                found.into_iter().map(|range| Blank { header: None, range, with: "\"\"" }).collect(),
+            ))
         }
         Place::Between(before, after) => {
             let text = std::str::from_utf8(&reply.body).ok()?;
             let begin = text.find(before.as_str())? + before.len();
             let end = begin + text.get(begin..)?.find(after.as_str())?;
-            Some((text.get(begin..end)?.to_owned(), vec![Blank { header: None, range: begin..end, with: "" }]))
+            Some((
+                text.get(begin..end)?.to_owned(),
+                vec![Blank { header: None, range: begin..end, with: "" }],
+            ))
         }
         Place::Header(name) => {
             let mut value = None;
             let mut blanks = Vec::new();
-            for (index, (_, text)) in reply.headers.iter().enumerate().filter(|(_, (known, _))| known.eq_ignore_ascii_case(name)) {
+            for (index, (_, text)) in
+                reply.headers.iter().enumerate().filter(|(_, (known, _))| known.eq_ignore_ascii_case(name))
+            {
                 value = value.or(Some(text.clone()));
                 blanks.push(Blank { header: Some(index), range: 0..text.len(), with: "" });
             }
@@ -128,14 +148,19 @@ fn find(reply: &Open, place: &Place) -> Option<(String, Vec<Blank>)> {
             pairs.filter(|(known, _)| known == name).map(|(_, value)| (value.to_owned(), Vec::new())).next()
         }
         Place::LocationQuery(name) => {
-            let (index, (_, location)) = reply.headers.iter().enumerate().find(|(_, (known, _))| known == "location")?;
+            let (index, (_, location)) =
+                reply.headers.iter().enumerate().find(|(_, (known, _))| known == "location")?;
             let mut value = None;
             let mut blanks = Vec::new();
             for range in parameters(location) {
                 let (key, text) = location.get(range.clone())?.split_once('=')?;
                 if decoded(key).as_deref() == Some(name) {
                     value = value.or(decoded(text));
-                    blanks.push(Blank { header: Some(index), range: range.start + key.len() + 1..range.end, with: "" });
+                    blanks.push(Blank {
+                        header: Some(index),
+                        range: range.start + key.len() + 1..range.end,
+                        with: "",
+                    });
                 }
             }
             Some((value?, blanks))

@@ -108,7 +108,8 @@ impl Clients {
             builder = builder.tls_certs_merge(roots);
         }
         if let Some(identity) = registration.and_then(|registration| registration.client_identity.as_ref()) {
-            let identity = Identity::from_pem(identity.reveal().as_bytes()).map_err(|_| "client-certificate")?;
+            let identity =
+                Identity::from_pem(identity.reveal().as_bytes()).map_err(|_| "client-certificate")?;
             builder = builder.identity(identity);
         }
         builder.https_only(true).build().map_err(|_| "client-certificate")
@@ -132,7 +133,9 @@ impl Cache {
     /// that was not used for the longest time.
     fn keep(&mut self, key: Key, client: Client) {
         if let Some((id, version)) = key.registration {
-            self.clients.retain(|other, _| other.registration.is_none_or(|(other, old)| other != id || old >= version));
+            self.clients.retain(|other, _| {
+                other.registration.is_none_or(|(other, old)| other != id || old >= version)
+            });
         }
         if self.clients.len() >= CLIENTS_MAX {
             let oldest = self.clients.iter().min_by_key(|(_, (_, used))| *used).map(|(key, _)| key.clone());

@@ -56,7 +56,8 @@ impl CookieJar {
             })
             .collect();
         fitting.sort_by_key(|cookie| std::cmp::Reverse(cookie.path.len()));
-        let pairs: Vec<String> = fitting.iter().map(|cookie| format!("{}={}", cookie.name, cookie.value.reveal())).collect();
+        let pairs: Vec<String> =
+            fitting.iter().map(|cookie| format!("{}={}", cookie.name, cookie.value.reveal())).collect();
         (!pairs.is_empty()).then(|| Secret::new(pairs.join("; ")))
     }
 
@@ -116,7 +117,8 @@ impl Cookie {
             }
         }
         if let Some(seconds) = max_age {
-            cookie.expires_at = Some(Timestamp(now.0.saturating_add(seconds.max(0).saturating_mul(1_000_000))));
+            cookie.expires_at =
+                Some(Timestamp(now.0.saturating_add(seconds.max(0).saturating_mul(1_000_000))));
         }
         if cookie.secure && url.scheme() != "https" {
             return None;
@@ -141,7 +143,8 @@ fn default_path(path: &str) -> String {
 
 /// RFC 6265 section 5.1.4.
 fn path_matches(cookie: &str, path: &str) -> bool {
-    path.strip_prefix(cookie).is_some_and(|rest| rest.is_empty() || cookie.ends_with('/') || rest.starts_with('/'))
+    path.strip_prefix(cookie)
+        .is_some_and(|rest| rest.is_empty() || cookie.ends_with('/') || rest.starts_with('/'))
 }
 
 #[cfg(test)]
@@ -163,7 +166,11 @@ mod tests {
 
     #[track_caller]
     fn check(headers: &[&str], to: &str, wanted: Option<&str>) {
-        assert_eq!(jar(headers).header(&url(to), NOW).as_ref().map(Secret::reveal), wanted, "{headers:?} {to}");
+        assert_eq!(
+            jar(headers).header(&url(to), NOW).as_ref().map(Secret::reveal),
+            wanted,
+            "{headers:?} {to}"
+        );
     }
 
     #[test]
@@ -192,7 +199,11 @@ mod tests {
     fn a_later_cookie_replaces_and_an_ended_one_goes() {
         check(&["a=1; Path=/", "a=2; Path=/"], "https://bank.example/", Some("a=2"));
         check(&["a=1; Path=/", "a=; Path=/; Max-Age=0"], "https://bank.example/", None);
-        check(&["a=1; Path=/", "a=x; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT"], "https://bank.example/", None);
+        check(
+            &["a=1; Path=/", "a=x; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT"],
+            "https://bank.example/",
+            None,
+        );
         let jar = jar(&["a=1; Path=/; Max-Age=60; Expires=Thu, 01 Jan 1970 00:00:00 GMT"]);
         let to = url("https://bank.example/");
         assert!(jar.header(&to, NOW.plus(std::time::Duration::from_secs(59))).is_some());

@@ -2,7 +2,10 @@
 //! and the nonce of ES256.
 
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaKeyPair};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, RSA_PKCS1_SHA256, RSA_PSS_SHA256,
+    RsaKeyPair,
+};
 use aws_lc_rs::{digest, hmac};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -45,7 +48,9 @@ pub(super) fn sign(algorithm: &str, pem: &str, over: &[u8]) -> Result<Vec<u8>, N
             .ok()
             .and_then(|pair| pair.sign(&random, over).ok())
             .map(|signature| signature.as_ref().to_vec()),
-        "EdDSA" => Ed25519KeyPair::from_pkcs8_maybe_unchecked(&key).ok().map(|pair| pair.sign(over).as_ref().to_vec()),
+        "EdDSA" => Ed25519KeyPair::from_pkcs8_maybe_unchecked(&key)
+            .ok()
+            .map(|pair| pair.sign(over).as_ref().to_vec()),
         _ => RsaKeyPair::from_pkcs8(&key).ok().and_then(|pair| {
             let padding = if algorithm == "RS256" { &RSA_PKCS1_SHA256 } else { &RSA_PSS_SHA256 };
             let mut signature = vec![0; pair.public_modulus_len()];

@@ -10,8 +10,12 @@ use zeroize::Zeroizing;
 /// Writes bytes in an alphabet. JSON and XML need UTF-8.
 pub(super) fn encode(alphabet: Encoding, bytes: &[u8]) -> Result<Zeroizing<Vec<u8>>, EgressError> {
     let text = || {
-        std::str::from_utf8(bytes)
-            .map_err(|_| EgressError::Refused("a derived value in JSON or XML text is not UTF-8; encode it, e.g. as base64, first".to_owned()))
+        std::str::from_utf8(bytes).map_err(|_| {
+            EgressError::Refused(
+                "a derived value in JSON or XML text is not UTF-8; encode it, e.g. as base64, first"
+                    .to_owned(),
+            )
+        })
     };
     Ok(Zeroizing::new(match alphabet {
         Encoding::Raw => bytes.to_vec(),

@@ -89,7 +89,8 @@ impl Scanner<'_> {
     fn name<'p>(&mut self, path: Option<&'p [&'p str]>) -> Option<&'p [&'p str]> {
         let begin = self.at;
         self.string();
-        let name: Option<String> = self.text.get(begin..self.at).and_then(|token| serde_json::from_str(token).ok());
+        let name: Option<String> =
+            self.text.get(begin..self.at).and_then(|token| serde_json::from_str(token).ok());
         self.space();
         if self.peek() == Some(b':') {
             self.at += 1;

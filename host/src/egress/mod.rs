@@ -141,18 +141,32 @@ impl Egress {
     /// Checks, fills in and sends one request of a connector.
     ///
     /// GETs are retried twice on transport errors. Never follows a redirect.
-    pub async fn send(&self, call: &Call<'_>, request: &Request, jar: &mut CookieJar) -> Result<Exchange, EgressError> {
+    pub async fn send(
+        &self,
+        call: &Call<'_>,
+        request: &Request,
+        jar: &mut CookieJar,
+    ) -> Result<Exchange, EgressError> {
         send::send(self, call, request, jar).await
     }
 
     /// Searches text that a connector hands out (memory, state, rows) for secrets of at least 16
     /// bytes, raw and encoded; the name of one that stands there.
-    pub fn find_secret(values: &BTreeMap<String, Secret>, manifest: &Manifest, text: &[u8]) -> Option<String> {
+    pub fn find_secret(
+        values: &BTreeMap<String, Secret>,
+        manifest: &Manifest,
+        text: &[u8],
+    ) -> Option<String> {
         secret::find_secret(values, manifest, text)
     }
 
     /// POSTs a webhook. Reads at most 64 KiB of the answer. Never follows a redirect.
-    pub async fn post(&self, url: &str, headers: &[(&'static str, String)], body: Vec<u8>) -> Result<PostAnswer, EgressError> {
+    pub async fn post(
+        &self,
+        url: &str,
+        headers: &[(&'static str, String)],
+        body: Vec<u8>,
+    ) -> Result<PostAnswer, EgressError> {
         webhook::post(self, url, headers, body).await
     }
 

@@ -18,8 +18,15 @@ pub(super) struct Raw {
 }
 
 /// Headers that describe the message on the wire, which is not the message handed on.
-const WIRE_HEADERS: [&str; 7] =
-    ["connection", "content-encoding", "content-length", "keep-alive", "set-cookie", "set-cookie2", "transfer-encoding"];
+const WIRE_HEADERS: [&str; 7] = [
+    "connection",
+    "content-encoding",
+    "content-length",
+    "keep-alive",
+    "set-cookie",
+    "set-cookie2",
+    "transfer-encoding",
+];
 /// Headers of a login reply that a connector may see.
 const LOGIN_HEADERS: [&str; 3] = ["content-type", "date", "retry-after"];
 
@@ -54,7 +61,10 @@ pub(super) fn finish(
     }
     tripwire(call, route, values, &captured, &open, secret_bytes)?;
     let names = captured.iter().map(|(name, _)| name.clone()).collect();
-    Ok(Exchange { reply: Reply { status, headers: open.headers, body: open.body, captured: names }, captured })
+    Ok(Exchange {
+        reply: Reply { status, headers: open.headers, body: open.body, captured: names },
+        captured,
+    })
 }
 
 /// Headers that are no text are dropped, as are those of the wire.
@@ -72,7 +82,8 @@ fn opened(raw: Raw) -> Open {
 /// Text is handed on as UTF-8. A body in another charset is translated; one that is not in the
 /// charset it claims is refused, since guessing would corrupt names.
 fn decode(open: &mut Open, route: &str) -> Result<(), EgressError> {
-    let Some((_, content_type)) = open.headers.iter_mut().find(|(name, _)| name == CONTENT_TYPE.as_str()) else {
+    let Some((_, content_type)) = open.headers.iter_mut().find(|(name, _)| name == CONTENT_TYPE.as_str())
+    else {
         return Ok(());
     };
     let mut parameters = content_type.split(';');

@@ -63,11 +63,7 @@ pub(super) fn aim<'a>(call: &Call<'a>, request: &'a Request) -> Result<Target<'a
             && route.port == written.port
             && route.matches_path(written.path)
     };
-    let Some(route) = call
-        .routes
-        .iter()
-        .filter(on_it)
-        .find(|route| call.purposes.contains(&route.purpose))
+    let Some(route) = call.routes.iter().filter(on_it).find(|route| call.purposes.contains(&route.purpose))
     else {
         return refused(match call.routes.iter().find(on_it) {
             Some(route) => format!(
@@ -85,7 +81,9 @@ pub(super) fn aim<'a>(call: &Call<'a>, request: &'a Request) -> Result<Target<'a
 /// Takes a URL apart as text. Everything before the path must be literal.
 fn take_apart<'a>(text: &'a str, names: &[&str]) -> Result<Written<'a>, EgressError> {
     // Only now, since a connector could have written the placeholder itself.
-    if text.matches(HOLE).count() != names.len() || !text.chars().all(|letter| letter == HOLE || letter.is_ascii_graphic()) {
+    if text.matches(HOLE).count() != names.len()
+        || !text.chars().all(|letter| letter == HOLE || letter.is_ascii_graphic())
+    {
         return refused("a URL must be written in visible ASCII; escape the rest with `percent`".to_owned());
     }
     if text.contains(['#', '\\']) {
@@ -113,7 +111,9 @@ fn take_apart<'a>(text: &'a str, names: &[&str]) -> Result<Written<'a>, EgressEr
         _ => None,
     };
     let Some(port) = port.filter(|port| *port != 0) else {
-        return refused("a URL must have the scheme https (or http) and, if any, a port of digits".to_owned());
+        return refused(
+            "a URL must have the scheme https (or http) and, if any, a port of digits".to_owned(),
+        );
     };
     let (path, query) = match tail.split_once('?') {
         Some((path, query)) => (path, Some(query)),
@@ -170,7 +170,9 @@ impl Target<'_> {
             let _ = write!(text, "?{query}");
         }
         if text.len() > URL_BYTES_MAX {
-            return refused(format!("a URL of more than {URL_BYTES_MAX} bytes once its values are filled in"));
+            return refused(format!(
+                "a URL of more than {URL_BYTES_MAX} bytes once its values are filled in"
+            ));
         }
         let url = url::Url::parse(&text).ok().filter(|url| {
             url.scheme() == route.scheme
@@ -197,7 +199,11 @@ fn undeclared(call: &Call<'_>, method: Method, written: &Written<'_>) -> String 
     let word = |segment: &str| {
         let digits_are_fine = segment.starts_with('v') && segment.len() <= 5;
         segment.len() <= 40
-            && segment.bytes().all(|byte| byte.is_ascii_alphabetic() || b"-_.".contains(&byte) || (digits_are_fine && byte.is_ascii_digit()))
+            && segment.bytes().all(|byte| {
+                byte.is_ascii_alphabetic()
+                    || b"-_.".contains(&byte)
+                    || (digits_are_fine && byte.is_ascii_digit())
+            })
             && !matches!(segment, "." | "..")
     };
     let shown: Vec<&str> = path.split('/').map(|segment| if word(segment) { segment } else { "*" }).collect();
@@ -211,9 +217,13 @@ fn undeclared(call: &Call<'_>, method: Method, written: &Written<'_>) -> String 
     });
     let (origin, path, more) = match origin {
         Some((origin, path)) => (origin, path, String::new()),
-        None => {
-            ("NAME", shown.as_str(), format!("\nand, in the institution's profile under [origins],\nNAME = \"{scheme}://{host}:{port}\""))
-        }
+        None => (
+            "NAME",
+            shown.as_str(),
+            format!(
+                "\nand, in the institution's profile under [origins],\nNAME = \"{scheme}://{host}:{port}\""
+            ),
+        ),
     };
     let method = method.name();
     format!(

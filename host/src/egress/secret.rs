@@ -49,8 +49,16 @@ impl Tripwire {
         add(lower.to_ascii_uppercase().into_bytes());
         add(lower.into_bytes());
         for offset in 0..3 {
-            add(within_base64(&STANDARD_NO_PAD.encode(shifted(secret, offset).as_slice()), offset, secret.len()));
-            add(within_base64(&URL_SAFE_NO_PAD.encode(shifted(secret, offset).as_slice()), offset, secret.len()));
+            add(within_base64(
+                &STANDARD_NO_PAD.encode(shifted(secret, offset).as_slice()),
+                offset,
+                secret.len(),
+            ));
+            add(within_base64(
+                &URL_SAFE_NO_PAD.encode(shifted(secret, offset).as_slice()),
+                offset,
+                secret.len(),
+            ));
         }
         let escaped = percent(secret);
         add(lower_escapes(&escaped));
@@ -66,13 +74,19 @@ impl Tripwire {
     pub fn find(&self, text: &[u8]) -> Option<&str> {
         self.needles
             .iter()
-            .find(|(_, needle)| needle.len() <= text.len() && Finder::new(needle.as_slice()).find(text).is_some())
+            .find(|(_, needle)| {
+                needle.len() <= text.len() && Finder::new(needle.as_slice()).find(text).is_some()
+            })
             .map(|(name, _)| name.as_str())
     }
 }
 
 /// See [`super::Egress::find_secret`].
-pub(super) fn find_secret(values: &BTreeMap<String, Secret>, manifest: &Manifest, text: &[u8]) -> Option<String> {
+pub(super) fn find_secret(
+    values: &BTreeMap<String, Secret>,
+    manifest: &Manifest,
+    text: &[u8],
+) -> Option<String> {
     if text.len() < SECRET_BYTES_MIN {
         return None;
     }
@@ -141,8 +155,15 @@ mod tests {
             hex(bytes),
             hex(bytes).to_uppercase(),
             percent(bytes),
-            percent(bytes).replace("%C3%B6", "%c3%b6").replace("%E2%82%AC", "%e2%82%ac").replace("%2F", "%2f")
-                .replace("%2B", "%2b").replace("%3C", "%3c").replace("%3E", "%3e").replace("%3F", "%3f").replace("%3D", "%3d"),
+            percent(bytes)
+                .replace("%C3%B6", "%c3%b6")
+                .replace("%E2%82%AC", "%e2%82%ac")
+                .replace("%2F", "%2f")
+                .replace("%2B", "%2b")
+                .replace("%3C", "%3c")
+                .replace("%3E", "%3e")
+                .replace("%3F", "%3f")
+                .replace("%3D", "%3d"),
             json(SECRET),
             json(SECRET).replace('/', "\\/"),
             xml(SECRET),
@@ -153,7 +174,11 @@ mod tests {
             URL_SAFE.encode(format!("us:{SECRET}!!")),
         ];
         for form in forms {
-            assert_eq!(found("token", SECRET, format!("before {form} after").as_bytes()).as_deref(), Some("token"), "{form}");
+            assert_eq!(
+                found("token", SECRET, format!("before {form} after").as_bytes()).as_deref(),
+                Some("token"),
+                "{form}"
+            );
         }
     }
 

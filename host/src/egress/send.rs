@@ -11,7 +11,12 @@ use reqwest::header::{COOKIE, HeaderValue};
 use std::time::Duration;
 
 /// Checks, waits, fills in, sends, and makes the reply fit for the connector.
-pub(super) async fn send(egress: &Egress, call: &Call<'_>, request: &Request, jar: &mut CookieJar) -> Result<Exchange, EgressError> {
+pub(super) async fn send(
+    egress: &Egress,
+    call: &Call<'_>,
+    request: &Request,
+    jar: &mut CookieJar,
+) -> Result<Exchange, EgressError> {
     let limits = &egress.limits;
     if value::request_bytes(request) > limits.request_bytes {
         return Err(EgressError::Refused(format!("a request of more than {} bytes", limits.request_bytes)));
@@ -57,7 +62,12 @@ async fn wait(egress: &Egress, call: &Call<'_>, after_ms: u32) -> Result<(), Egr
 
 /// Sends, and sends again what may be repeated: a GET, or anything of which nothing has left. The
 /// time for all tries together is the time for one exchange.
-async fn transmit(egress: &Egress, call: &Call<'_>, method: Method, message: reqwest::Request) -> Result<Raw, EgressError> {
+async fn transmit(
+    egress: &Egress,
+    call: &Call<'_>,
+    method: Method,
+    message: reqwest::Request,
+) -> Result<Raw, EgressError> {
     let url = message.url();
     let (plain, port) = (url.scheme() == "http", url.port_or_known_default().unwrap_or(0));
     let host = url.host_str().unwrap_or_default().to_owned();
@@ -81,10 +91,12 @@ async fn transmit(egress: &Egress, call: &Call<'_>, method: Method, message: req
         };
         left = left.saturating_sub(begun.elapsed());
         match failed {
-            Failed { transient: true, nothing_sent, .. } if method == Method::Get || nothing_sent => match pauses.next() {
-                Some(pause) if *pause < call.deadline.left() => egress.clock.sleep(*pause).await,
-                _ => return Err(failed.error),
-            },
+            Failed { transient: true, nothing_sent, .. } if method == Method::Get || nothing_sent => {
+                match pauses.next() {
+                    Some(pause) if *pause < call.deadline.left() => egress.clock.sleep(*pause).await,
+                    _ => return Err(failed.error),
+                }
+            }
             _ => return Err(failed.error),
         }
     }

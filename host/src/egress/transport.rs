@@ -25,17 +25,27 @@ pub(super) async fn exchange(client: &Client, request: Request, limits: &Limits)
 }
 
 async fn read(mut response: Response, limits: &Limits, host: &str) -> Result<Raw, Failed> {
-    let too_large = |what: String| Failed { error: EgressError::ReplyTooLarge(what), transient: false, nothing_sent: false };
+    let too_large = |what: String| Failed {
+        error: EgressError::ReplyTooLarge(what),
+        transient: false,
+        nothing_sent: false,
+    };
     let headers = response.headers().clone();
     let header_bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     if header_bytes > limits.reply_header_bytes {
-        return Err(too_large(format!("the reply of {host} has more than {} bytes of headers", limits.reply_header_bytes)));
+        return Err(too_large(format!(
+            "the reply of {host} has more than {} bytes of headers",
+            limits.reply_header_bytes
+        )));
     }
     let status = response.status().as_u16();
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| failed(&error, host))? {
         if body.len() + chunk.len() > limits.reply_bytes {
-            return Err(too_large(format!("the reply of {host} is larger than {} bytes", limits.reply_bytes)));
+            return Err(too_large(format!(
+                "the reply of {host} is larger than {} bytes",
+                limits.reply_bytes
+            )));
         }
         body.extend_from_slice(&chunk);
     }
@@ -50,9 +60,17 @@ pub(super) fn failed(error: &reqwest::Error, host: &str) -> Failed {
         transient,
         nothing_sent,
     };
-    let bad = |what: &str| Failed { error: EgressError::BadReply(format!("the reply of {host} {what}")), transient: false, nothing_sent };
+    let bad = |what: &str| Failed {
+        error: EgressError::BadReply(format!("the reply of {host} {what}")),
+        transient: false,
+        nothing_sent,
+    };
     if let Some(blocked) = cause::<Blocked>(error) {
-        return Failed { error: EgressError::BlockedAddress(blocked.0.clone()), transient: false, nothing_sent };
+        return Failed {
+            error: EgressError::BlockedAddress(blocked.0.clone()),
+            transient: false,
+            nothing_sent,
+        };
     }
     if cause::<NoSuchName>(error).is_some() {
         return unreachable("dns", true);
@@ -60,14 +78,16 @@ pub(super) fn failed(error: &reqwest::Error, host: &str) -> Failed {
     if error.is_timeout() {
         return unreachable("timeout", nothing_sent);
     }
-    let invalid = cause::<std::io::Error>(error).is_some_and(|io| io.kind() == std::io::ErrorKind::InvalidData);
+    let invalid =
+        cause::<std::io::Error>(error).is_some_and(|io| io.kind() == std::io::ErrorKind::InvalidData);
     if nothing_sent {
         // rustls reports a certificate it does not trust, and all else it dislikes, as invalid data.
         return if invalid { unreachable("tls", false) } else { unreachable("connect", true) };
     }
     let protocol = cause::<hyper::Error>(error);
     if protocol.is_some_and(hyper::Error::is_parse_too_large) {
-        let error = EgressError::ReplyTooLarge(format!("the reply of {host} has too many or too large headers"));
+        let error =
+            EgressError::ReplyTooLarge(format!("the reply of {host} has too many or too large headers"));
         return Failed { error, transient: false, nothing_sent };
     }
     if protocol.is_some_and(hyper::Error::is_parse) {

@@ -43,7 +43,9 @@ pub(super) fn without_repeats(rows: &[Transaction]) -> Vec<&Transaction> {
 /// The id, if the bank means it to name the row rather than its place.
 pub(super) fn usable_id(row: &Transaction) -> Option<&str> {
     match row.stability {
-        IdStability::Immutable | IdStability::Provisional => row.bank_id.as_deref().filter(|id| !id.is_empty()),
+        IdStability::Immutable | IdStability::Provisional => {
+            row.bank_id.as_deref().filter(|id| !id.is_empty())
+        }
         IdStability::Positional | IdStability::None => None,
     }
 }

@@ -26,7 +26,10 @@ pub(super) fn match_rows(known: &[StoredTransaction], seen: &[&Transaction]) -> 
     let mut pairing = Pairing {
         known,
         seen,
-        matches: Matches { partner_of_known: vec![None; known.len()], seen_is_matched: vec![false; seen.len()] },
+        matches: Matches {
+            partner_of_known: vec![None; known.len()],
+            seen_is_matched: vec![false; seen.len()],
+        },
     };
     pairing.by_id();
     pairing.by_supersedes();
@@ -67,7 +70,9 @@ impl<'a> Pairing<'a> {
         let old = groups(self.free_known().filter_map(|(place, row)| Some((usable_id(row)?, place))));
         let new = groups(self.free_seen().filter_map(|(place, row)| Some((usable_id(row)?, place))));
         for (id, known) in old {
-            let ([known], Some([seen])) = (known.as_slice(), new.get(id).map(Vec::as_slice)) else { continue };
+            let ([known], Some([seen])) = (known.as_slice(), new.get(id).map(Vec::as_slice)) else {
+                continue;
+            };
             if let (Some(old), Some(new)) = (self.known.get(*known), self.seen.get(*seen)) {
                 if !id_conflict(&old.transaction, new) {
                     self.pair(*known, *seen);
@@ -79,7 +84,8 @@ impl<'a> Pairing<'a> {
     /// The bank says which row this one replaces.
     fn by_supersedes(&mut self) {
         let old = groups(self.free_known().filter_map(|(place, row)| Some((row.bank_id.as_deref()?, place))));
-        let new = groups(self.free_seen().filter_map(|(place, row)| Some((row.supersedes.as_deref()?, place))));
+        let new =
+            groups(self.free_seen().filter_map(|(place, row)| Some((row.supersedes.as_deref()?, place))));
         for (id, known) in old {
             if let ([known], Some([seen])) = (known.as_slice(), new.get(id).map(Vec::as_slice)) {
                 self.pair(*known, *seen);
@@ -108,7 +114,12 @@ impl<'a> Pairing<'a> {
             let mut found = BTreeMap::new();
             for (amount, known) in old {
                 let Some(seen) = new.get(&amount) else { continue };
-                self.only_pairs(&known, seen, |old, new| near(old, new) && (!by_text || alike(old, new)), &mut found);
+                self.only_pairs(
+                    &known,
+                    seen,
+                    |old, new| near(old, new) && (!by_text || alike(old, new)),
+                    &mut found,
+                );
             }
             for (known, seen) in found {
                 self.pair(known, seen);
@@ -122,7 +133,12 @@ impl<'a> Pairing<'a> {
         let known: Vec<usize> = self.free_pending().map(|(place, _)| place).collect();
         let seen: Vec<usize> = self.free_booked().map(|(place, _)| place).collect();
         let mut found = BTreeMap::new();
-        self.only_pairs(&known, &seen, |old, new| near(old, new) && alike(old, new) && comparable(old, new), &mut found);
+        self.only_pairs(
+            &known,
+            &seen,
+            |old, new| near(old, new) && alike(old, new) && comparable(old, new),
+            &mut found,
+        );
         for (known, seen) in found {
             self.pair(known, seen);
         }

@@ -27,7 +27,8 @@ mod proof;
 pub use proof::prove;
 
 use crate::model::{
-    Balance, BalanceKind, Coverage, Money, NewChange, Proof, StoredTransaction, Transaction, TransactionStatus,
+    Balance, BalanceKind, Coverage, Money, NewChange, Proof, StoredTransaction, Transaction,
+    TransactionStatus,
 };
 use std::collections::BTreeSet;
 
@@ -98,13 +99,21 @@ pub fn reconcile(
                     });
                 }
             }
-            None if before.bank_id.as_deref().is_some_and(|id| told_removed.contains(id)) => changes.push(removal(row)),
-            None if observed.coverage.as_ref().is_some_and(|coverage| covers(coverage, before)) => absent.push(row),
+            None if before.bank_id.as_deref().is_some_and(|id| told_removed.contains(id)) => {
+                changes.push(removal(row))
+            }
+            None if observed.coverage.as_ref().is_some_and(|coverage| covers(coverage, before)) => {
+                absent.push(row)
+            }
             None => {}
         }
     }
-    let mut added: Vec<&Transaction> =
-        seen.iter().zip(&matches.seen_is_matched).filter(|(_, matched)| !**matched).map(|(row, _)| *row).collect();
+    let mut added: Vec<&Transaction> = seen
+        .iter()
+        .zip(&matches.seen_is_matched)
+        .filter(|(_, matched)| !**matched)
+        .map(|(row, _)| *row)
+        .collect();
     added.sort_by(|a, b| identity::order(a).cmp(&identity::order(b)));
     changes.extend(added.into_iter().cloned().map(NewChange::Added));
 
@@ -151,7 +160,10 @@ fn judge_absent(
     let mut without = changes.to_vec();
     without.extend(booked.into_iter().map(|row| removal(row)));
     let gone = prove(previous, balances, &without);
-    Ok((gone, gone == Proof::Proved && absent.iter().all(|row| row.transaction.status == TransactionStatus::Booked)))
+    Ok((
+        gone,
+        gone == Proof::Proved && absent.iter().all(|row| row.transaction.status == TransactionStatus::Booked),
+    ))
 }
 
 /// Would the reading have shown this row? The first day of a window is never evidence: whether a

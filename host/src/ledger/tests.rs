@@ -117,7 +117,12 @@ fn kinds(verdict: &Verdict) -> String {
 }
 
 /// Looks at `first`, then at `second`; the second look must give these kinds and this proof.
-fn check(first: (Vec<Transaction>, i64), second: (Vec<Transaction>, i64), expected: &str, proof: Proof) -> Held {
+fn check(
+    first: (Vec<Transaction>, i64),
+    second: (Vec<Transaction>, i64),
+    expected: &str,
+    proof: Proof,
+) -> Held {
     let mut held = Held::default();
     held.look(&whole_month(first.0, booked(first.1)));
     let verdict = held.look(&whole_month(second.0.clone(), booked(second.1)));
@@ -180,7 +185,10 @@ fn a_pending_row_that_is_booked_with_another_id_and_amount_is_one_changed_row() 
 fn a_changed_amount_that_could_be_two_rows_is_not_guessed() {
     check(
         (vec![pending("p1", 5, -4000, "Luigi")], 0),
-        (vec![row("b", 7, -4600, "Luigi"), row("c", 7, -4400, "Luigi"), pending("p1", 5, -4000, "Luigi")], -9000),
+        (
+            vec![row("b", 7, -4600, "Luigi"), row("c", 7, -4400, "Luigi"), pending("p1", 5, -4000, "Luigi")],
+            -9000,
+        ),
         "++",
         Proof::Proved,
     );
@@ -281,7 +289,8 @@ fn ten_thousand_equal_rows_are_matched_by_their_number() {
 fn any_row() -> impl Strategy<Value = Transaction> {
     (0_u8..30, 2_u32..28, -5_i64..5, 0_usize..3, any::<bool>(), any::<bool>()).prop_map(
         |(id, on, minor, text, is_pending, has_id)| {
-            let (id, text) = (if has_id { format!("id{id}") } else { String::new() }, ["Coffee", "Tea", "Rent"][text]);
+            let (id, text) =
+                (if has_id { format!("id{id}") } else { String::new() }, ["Coffee", "Tea", "Rent"][text]);
             if is_pending { pending(&id, on, minor, text) } else { row(&id, on, minor, text) }
         },
     )

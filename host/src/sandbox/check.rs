@@ -30,7 +30,11 @@ fn at_most(what: &str, count: usize, max: usize) -> Result<(), Broken> {
 
 fn chars_at_most(what: &str, text: &str, max: usize) -> Result<(), Broken> {
     // Bytes bound characters from above: count only where that is not enough.
-    if text.len() > max { at_most(&format!("characters of {what}"), text.chars().count(), max) } else { Ok(()) }
+    if text.len() > max {
+        at_most(&format!("characters of {what}"), text.chars().count(), max)
+    } else {
+        Ok(())
+    }
 }
 
 pub(super) fn session(step: wit::SessionStep, limits: &Limits) -> Result<SessionStep, Broken> {
@@ -39,7 +43,10 @@ pub(super) fn session(step: wit::SessionStep, limits: &Limits) -> Result<Session
         wit::SessionStep::AskCustomer(prompt) => SessionStep::AskCustomer(checked_prompt(prompt, limits)?),
         wit::SessionStep::Ready(info) => {
             checked_state(info.state.as_deref(), limits)?;
-            SessionStep::Ready { valid_until: info.valid_until_ms.map(Timestamp::from_millis), state: info.state }
+            SessionStep::Ready {
+                valid_until: info.valid_until_ms.map(Timestamp::from_millis),
+                state: info.state,
+            }
         }
         wit::SessionStep::Fail(failure) => SessionStep::Fail(checked_failure(failure)),
     })
@@ -56,13 +63,22 @@ pub(super) fn accounts(step: wit::AccountsStep, limits: &Limits) -> Result<Accou
             for account in listed {
                 at_most("bytes of an account's id", account.id.len(), BANK_ID_BYTES_MAX)?;
                 chars_at_most("an account's name", &account.name, NAME_CHARS_MAX)?;
-                chars_at_most("an account's number", account.number.as_deref().unwrap_or(""), NAME_CHARS_MAX)?;
+                chars_at_most(
+                    "an account's number",
+                    account.number.as_deref().unwrap_or(""),
+                    NAME_CHARS_MAX,
+                )?;
                 if account.id.is_empty() || !ids.insert(account.id.clone()) {
                     return Err("an account's id is empty or given twice".into());
                 }
                 let currency = Currency::from_code(&account.currency)
                     .ok_or("an account's currency is not a three-letter ISO 4217 code")?;
-                accounts.push(BankAccount { bank_id: account.id, name: account.name, currency, number: account.number });
+                accounts.push(BankAccount {
+                    bank_id: account.id,
+                    name: account.name,
+                    currency,
+                    number: account.number,
+                });
             }
             AccountsStep::Done(accounts)
         }
@@ -109,7 +125,10 @@ fn checked_page(page: wit::Page, wanted: &[Want], limits: &Limits) -> Result<Pag
         state: page.state,
     };
     // A row that cannot be read is the bank's doing: it refuses this account, not the connector.
-    let unreadable = |row: usize, field: &str| Failure::Unreadable { row: u32::try_from(row).ok(), field: field.to_owned() };
+    let unreadable = |row: usize, field: &str| Failure::Unreadable {
+        row: u32::try_from(row).ok(),
+        field: field.to_owned(),
+    };
     let mut refused = None;
     for (row, given) in page.transactions.into_iter().enumerate() {
         match transaction(given)? {
@@ -144,7 +163,8 @@ fn transaction(row: wit::Transaction) -> Result<Result<Transaction, &'static str
     chars_at_most("a narration", &row.text, TEXT_CHARS_MAX)?;
     chars_at_most("a counterparty", row.counterparty.as_deref().unwrap_or(""), NAME_CHARS_MAX)?;
     at_most("bytes of a transaction's details", row.details.len(), DETAILS_BYTES_MAX)?;
-    let is_object = row.details.starts_with('{') && serde_json::from_str::<serde::de::IgnoredAny>(&row.details).is_ok();
+    let is_object =
+        row.details.starts_with('{') && serde_json::from_str::<serde::de::IgnoredAny>(&row.details).is_ok();
     if !is_object {
         return Err("a transaction's details are not a JSON object".into());
     }
@@ -158,7 +178,8 @@ fn transaction(row: wit::Transaction) -> Result<Result<Transaction, &'static str
         Some(Ok(balance)) => Some(balance.minor),
         Some(Err(_)) => return Ok(Err("balance-after")),
     };
-    let (Ok(booked_on), Ok(valued_on)) = (date(row.booked_on.as_deref()), date(row.valued_on.as_deref())) else {
+    let (Ok(booked_on), Ok(valued_on)) = (date(row.booked_on.as_deref()), date(row.valued_on.as_deref()))
+    else {
         return Ok(Err("date"));
     };
     Ok(Ok(Transaction {
@@ -182,7 +203,9 @@ fn transaction(row: wit::Transaction) -> Result<Result<Transaction, &'static str
 }
 
 fn coverage(given: wit::Coverage) -> Result<Coverage, Broken> {
-    let (Ok(Some(since)), Ok(Some(until))) = (date(Some(&given.window.since)), date(Some(&given.window.until))) else {
+    let (Ok(Some(since)), Ok(Some(until))) =
+        (date(Some(&given.window.since)), date(Some(&given.window.until)))
+    else {
         return Err("a coverage window has a date that is not YYYY-MM-DD".into());
     };
     Ok(Coverage {
@@ -306,11 +329,19 @@ fn request(given: wit::Request) -> Request {
             .map(|header| Header { name: header.name, value: parts(header.value) })
             .collect(),
         body: parts(given.body),
-        derived: given.derived.into_iter().map(|derived| Derived { name: derived.name, how: operation(derived.how) }).collect(),
+        derived: given
+            .derived
+            .into_iter()
+            .map(|derived| Derived { name: derived.name, how: operation(derived.how) })
+            .collect(),
         captures: given
             .captures
             .into_iter()
-            .map(|capture| Capture { name: capture.name, place: place(capture.place), required: capture.required })
+            .map(|capture| Capture {
+                name: capture.name,
+                place: place(capture.place),
+                required: capture.required,
+            })
             .collect(),
         after_ms: given.after_ms,
     }
@@ -342,13 +373,21 @@ fn operation(given: wit::Operation) -> Operation {
             parts(encoded.over),
         ),
         wit::Operation::Sha256(over) => Operation::Sha256(parts(over)),
-        wit::Operation::Hmac(mac) => Operation::Hmac { algorithm: mac.algorithm, key: mac.key, over: parts(mac.over) },
-        wit::Operation::Sign(signature) => {
-            Operation::Sign { algorithm: signature.algorithm, key: signature.key, over: parts(signature.over) }
+        wit::Operation::Hmac(mac) => {
+            Operation::Hmac { algorithm: mac.algorithm, key: mac.key, over: parts(mac.over) }
         }
+        wit::Operation::Sign(signature) => Operation::Sign {
+            algorithm: signature.algorithm,
+            key: signature.key,
+            over: parts(signature.over),
+        },
         wit::Operation::Totp(seed) => Operation::Totp(seed),
-        wit::Operation::Length(length) => Operation::Length { over: parts(length.over), digits: length.digits },
-        wit::Operation::Pick(picked) => Operation::Pick { secret: picked.secret, positions: picked.positions },
+        wit::Operation::Length(length) => {
+            Operation::Length { over: parts(length.over), digits: length.digits }
+        }
+        wit::Operation::Pick(picked) => {
+            Operation::Pick { secret: picked.secret, positions: picked.positions }
+        }
         wit::Operation::Random(bytes) => Operation::Random(bytes),
     }
 }

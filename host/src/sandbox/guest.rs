@@ -35,7 +35,11 @@ pub(super) fn replies(replies: Vec<model::Reply>) -> Vec<wit::Reply> {
         .into_iter()
         .map(|reply| wit::Reply {
             status: reply.status,
-            headers: reply.headers.into_iter().map(|(name, value)| wit::ReplyHeader { name, value }).collect(),
+            headers: reply
+                .headers
+                .into_iter()
+                .map(|(name, value)| wit::ReplyHeader { name, value })
+                .collect(),
             body: reply.body,
             captured: reply.captured,
         })
@@ -55,9 +59,10 @@ pub(super) fn wants(wants: &[model::Want]) -> Vec<wit::Want> {
         .iter()
         .map(|want| wit::Want {
             account: want.account.clone(),
-            transactions: want
-                .transactions
-                .map(|window| wit::Window { since: window.since.to_string(), until: window.until.to_string() }),
+            transactions: want.transactions.map(|window| wit::Window {
+                since: window.since.to_string(),
+                until: window.until.to_string(),
+            }),
             balances: want.balances,
             state: want.state.clone(),
         })

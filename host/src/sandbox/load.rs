@@ -27,22 +27,30 @@ const EXPORT: &str = "tidegate:connector/connector";
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LoadError {
     /// Larger than the limit.
-    #[error("the file has {0} bytes, more than the limit of {1}; strip debug information or split the connector")]
+    #[error(
+        "the file has {0} bytes, more than the limit of {1}; strip debug information or split the connector"
+    )]
     TooLarge(usize, usize),
     /// A core module, text, or something else.
     #[error("this is not a WebAssembly component ({0}); build it with `tidegate connector build`")]
     NotAComponent(String),
     /// No `connector.toml` inside.
-    #[error("the component carries no connector.toml; build it with `tidegate connector build`, which embeds the file")]
+    #[error(
+        "the component carries no connector.toml; build it with `tidegate connector build`, which embeds the file"
+    )]
     NoManifest,
     /// `connector.toml` is wrong.
     #[error(transparent)]
     Manifest(#[from] BadManifest),
     /// It wants something from outside.
-    #[error("a connector imports nothing, but this one imports {0}; build for wasm32-unknown-unknown and remove what needs the system")]
+    #[error(
+        "a connector imports nothing, but this one imports {0}; build for wasm32-unknown-unknown and remove what needs the system"
+    )]
     Imports(String),
     /// It speaks another version of the contract, or none.
-    #[error("the component exports {found}; this host speaks {EXPORT}@{CONTRACT_VERSION}: build it against that version")]
+    #[error(
+        "the component exports {found}; this host speaks {EXPORT}@{CONTRACT_VERSION}: build it against that version"
+    )]
     Contract {
         /// What it exports instead.
         found: String,
@@ -77,15 +85,23 @@ pub(super) fn read_manifest(component: &[u8], limits: &Limits) -> Result<Manifes
         return Err(LoadError::TooLarge(component.len(), limits.component_bytes));
     }
     if !wasmparser::Parser::is_component(component) {
-        let what = if wasmparser::Parser::is_core_wasm(component) { "it is a core module" } else { "no component header" };
+        let what = if wasmparser::Parser::is_core_wasm(component) {
+            "it is a core module"
+        } else {
+            "no component header"
+        };
         return Err(LoadError::NotAComponent(what.into()));
     }
     let mut depth = 0_u32;
     for payload in wasmparser::Parser::new(0).parse_all(component) {
         match payload.map_err(|error| LoadError::NotAComponent(error.to_string()))? {
-            wasmparser::Payload::ModuleSection { .. } | wasmparser::Payload::ComponentSection { .. } => depth += 1,
+            wasmparser::Payload::ModuleSection { .. } | wasmparser::Payload::ComponentSection { .. } => {
+                depth += 1
+            }
             wasmparser::Payload::End(_) => depth = depth.saturating_sub(1),
-            wasmparser::Payload::CustomSection(section) if depth == 0 && section.name() == MANIFEST_SECTION => {
+            wasmparser::Payload::CustomSection(section)
+                if depth == 0 && section.name() == MANIFEST_SECTION =>
+            {
                 return Ok(Manifest::parse(section.data())?);
             }
             _ => {}
@@ -104,7 +120,11 @@ pub(super) fn surface(engine: &Engine, component: &Component) -> (Vec<String>, V
 }
 
 /// Checks the surface, links, and instantiates once to probe: types only meet at instantiation.
-pub(super) fn link(engine: &Engine, component: &Component, limits: &Limits) -> Result<BankPre<Meter>, LoadError> {
+pub(super) fn link(
+    engine: &Engine,
+    component: &Component,
+    limits: &Limits,
+) -> Result<BankPre<Meter>, LoadError> {
     let (imports, exports) = surface(engine, component);
     if !imports.is_empty() {
         return Err(LoadError::Imports(imports.join(", ")));
@@ -181,7 +201,8 @@ impl CodeCache {
 
     async fn compile(&self, wasm: &[u8]) -> Result<Vec<u8>, LoadError> {
         let system = |what: String| LoadError::System(format!("compiling a connector: {what}"));
-        let (program, arguments) = self.compiler.split_first().ok_or_else(|| system("no compiler is configured".into()))?;
+        let (program, arguments) =
+            self.compiler.split_first().ok_or_else(|| system("no compiler is configured".into()))?;
         let mut child = tokio::process::Command::new(program)
             .args(arguments)
             .env_clear() // the child needs no master key

@@ -79,13 +79,17 @@ impl Sandbox {
     /// Starts the engine and its threads.
     pub fn new(config: SandboxConfig) -> Result<Self, LoadError> {
         let system = |what: String| LoadError::System(format!("the sandbox could not start: {what}"));
-        let engine =
-            engine::run_engine(&config.limits, config.threads).map_err(|error| system(format!("{error:#}")))?;
+        let engine = engine::run_engine(&config.limits, config.threads)
+            .map_err(|error| system(format!("{error:#}")))?;
         let pool = pool::Pool::start(config.threads).map_err(|error| system(error.to_string()))?;
         Ok(Self {
             engine,
             pool: Arc::new(pool),
-            cache: load::CodeCache { folder: config.cache_dir, compiler: config.compiler, key: config.cache_key },
+            cache: load::CodeCache {
+                folder: config.cache_dir,
+                compiler: config.compiler,
+                key: config.cache_key,
+            },
             limits: Arc::new(config.limits),
             threads: config.threads,
         })
@@ -137,7 +141,9 @@ impl Connector {
     ) -> Result<SessionStep, Fault> {
         let (ask, goal, replies) = (guest::context(ask), guest::goal(goal), guest::replies(replies));
         self.step(
-            move |store, bank| bank.tidegate_connector_connector().call_session(store, &ask, goal, &memory, &replies),
+            move |store, bank| {
+                bank.tidegate_connector_connector().call_session(store, &ask, goal, &memory, &replies)
+            },
             check::session,
         )
         .await
@@ -152,7 +158,9 @@ impl Connector {
     ) -> Result<AccountsStep, Fault> {
         let (ask, replies) = (guest::context(ask), guest::replies(replies));
         self.step(
-            move |store, bank| bank.tidegate_connector_connector().call_accounts(store, &ask, &memory, &replies),
+            move |store, bank| {
+                bank.tidegate_connector_connector().call_accounts(store, &ask, &memory, &replies)
+            },
             check::accounts,
         )
         .await
@@ -223,15 +231,18 @@ impl Connector {
         })?;
         if checked {
             return match check::read(step, wants, &self.limits).map_err(|rule| self.fault(rule))? {
-                ReadStep::Pages { pages, .. } => {
-                    Ok((pages.iter().flat_map(|page| &page.content).map(|page| page.transactions.len()).sum(), String::new()))
-                }
+                ReadStep::Pages { pages, .. } => Ok((
+                    pages.iter().flat_map(|page| &page.content).map(|page| page.transactions.len()).sum(),
+                    String::new(),
+                )),
                 ReadStep::Send(send) => Ok((0, send.memory)),
                 ReadStep::Fail(_) => Ok((0, String::new())),
             };
         }
         Ok(match step {
-            guest::wit::ReadStep::Pages(more) => (more.pages.iter().map(|page| page.transactions.len()).sum(), String::new()),
+            guest::wit::ReadStep::Pages(more) => {
+                (more.pages.iter().map(|page| page.transactions.len()).sum(), String::new())
+            }
             guest::wit::ReadStep::Send(send) => (0, send.memory),
             guest::wit::ReadStep::Fail(_) => (0, String::new()),
         })
@@ -253,7 +264,9 @@ impl Connector {
             _ if hit == Some("linear memory") => {
                 self.fault(format!("a step wanted more than {} MiB of memory", limits.memory_bytes >> 20))
             }
-            _ if hit.is_some() => self.fault(format!("a step wanted more than {} table elements", limits.table_elements)),
+            _ if hit.is_some() => {
+                self.fault(format!("a step wanted more than {} table elements", limits.table_elements))
+            }
             Some(Trap::StackOverflow) => self.fault("a step used up the stack (endless recursion?)".into()),
             Some(trap) => self.fault(format!("a step trapped: {trap}")),
             // wasmtime's own sentences hold no guest data; the one about fuel means the answer was too large.

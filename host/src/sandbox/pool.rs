@@ -28,7 +28,10 @@ impl Pool {
     }
 
     /// Runs a step; none if it panicked (wasmtime's bug, not the guest's) or the pool is going.
-    pub(super) async fn run<T: Send + 'static>(&self, step: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        step: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move || {
             let _ = answer.send(step());

@@ -53,7 +53,9 @@ pub(super) async fn sync(run: &mut Run<'_>, account: &Account, head: AccountHead
     let read = observe(run, account, &head).await;
     let (verdict, reading) = match read {
         Ok(read) => read,
-        Err(Halt::Failure(failure)) => return outcome::record_failure(run, account, &head, (sync_id, trigger), failure).await,
+        Err(Halt::Failure(failure)) => {
+            return outcome::record_failure(run, account, &head, (sync_id, trigger), failure).await;
+        }
         Err(halt) => return Err(halt),
     };
     let now = run.app.clock.now();
@@ -82,11 +84,15 @@ pub(super) async fn sync(run: &mut Run<'_>, account: &Account, head: AccountHead
         proof: verdict.proof,
         seq: head.seq,
         epoch: head.epoch,
-        next_allowed_at: run.asked_at.filter(|_| !min_interval.is_zero()).map(|asked| asked.plus(min_interval)),
+        next_allowed_at: run
+            .asked_at
+            .filter(|_| !min_interval.is_zero())
+            .map(|asked| asked.plus(min_interval)),
         next_at: Some(next_at),
         connector: run.connector.label(),
     };
-    let balances = if reading.observed.balances.is_empty() { head.balances.clone() } else { reading.observed.balances };
+    let balances =
+        if reading.observed.balances.is_empty() { head.balances.clone() } else { reading.observed.balances };
     let balances_changed = balances != head.balances;
     let commit = SyncCommit {
         sync,
@@ -97,7 +103,8 @@ pub(super) async fn sync(run: &mut Run<'_>, account: &Account, head: AccountHead
         due_at: next_at,
     };
     let business = run.connection.business;
-    let event = |sync: &Sync| sync.has_new_data.then(|| payload::account_updated(business, sync, balances_changed));
+    let event =
+        |sync: &Sync| sync.has_new_data.then(|| payload::account_updated(business, sync, balances_changed));
     let stored = run.app.store.commit_sync(run.lease, &commit, &event).await?;
     outcome::told(run, &stored);
     acknowledge(run, reading.after_commit).await
@@ -105,7 +112,11 @@ pub(super) async fn sync(run: &mut Run<'_>, account: &Account, head: AccountHead
 
 /// Reads and reconciles. Rows first, balance after; before a balance contradicts, it is read once
 /// more; before a statement counts as incomplete, all of it is.
-async fn observe(run: &mut Run<'_>, account: &Account, head: &AccountHead) -> Result<(Verdict, read::Reading), Halt> {
+async fn observe(
+    run: &mut Run<'_>,
+    account: &Account,
+    head: &AccountHead,
+) -> Result<(Verdict, read::Reading), Halt> {
     let window = window(run, head);
     let want = Want {
         account: account.bank.bank_id.clone(),

@@ -47,7 +47,8 @@ impl Run<'_> {
     /// What the connector is told with the next call.
     pub(super) fn context(&self) -> Result<Context, Halt> {
         let mut seed = [0; 32];
-        rand::fill(&mut seed).map_err(|_| Failure::NotConfigured("the system gives no random bytes".into()))?;
+        rand::fill(&mut seed)
+            .map_err(|_| Failure::NotConfigured("the system gives no random bytes".into()))?;
         let manifest = self.connector.manifest();
         let credentials = self
             .values
@@ -97,7 +98,11 @@ impl Run<'_> {
     }
 
     /// Sends the requests of a step in their order; the memory to come back with, and the replies.
-    pub(super) async fn exchange(&mut self, send: Send, purposes: &[Purpose]) -> Result<(String, Vec<Reply>), Halt> {
+    pub(super) async fn exchange(
+        &mut self,
+        send: Send,
+        purposes: &[Purpose],
+    ) -> Result<(String, Vec<Reply>), Halt> {
         self.no_secret_in(&send.memory)?;
         let mut replies = Vec::with_capacity(send.requests.len());
         for request in &send.requests {
@@ -175,7 +180,9 @@ impl Run<'_> {
         match error {
             EgressError::Refused(rule) | EgressError::BlockedAddress(rule) => self.broken(rule),
             EgressError::SecretEchoed(_) => Failure::SecretEchoed.into(),
-            EgressError::ReplyTooLarge(_) => Failure::Unreadable { row: None, field: "reply-too-large".into() }.into(),
+            EgressError::ReplyTooLarge(_) => {
+                Failure::Unreadable { row: None, field: "reply-too-large".into() }.into()
+            }
             EgressError::BadReply(_) => Failure::Unreadable { row: None, field: "reply".into() }.into(),
             EgressError::Unreachable { code, .. } => Failure::Unreachable(code.to_owned()).into(),
             EgressError::DeadlinePassed => StoreError::LeaseLost.into(),

@@ -76,7 +76,9 @@ pub(crate) async fn run(app: &App, lease: &Lease) -> Result<(), StoreError> {
     let opened = open(app, lease).await;
     let mut run = match opened {
         Ok(run) => run,
-        Err((connection, Halt::Failure(failure))) => return outcome::without_connector(app, lease, &connection, failure).await,
+        Err((connection, Halt::Failure(failure))) => {
+            return outcome::without_connector(app, lease, &connection, failure).await;
+        }
         Err((_, Halt::Store(error))) => return Err(error),
     };
     let prepared = match session::ensure_open(&mut run).await {
@@ -91,11 +93,9 @@ pub(crate) async fn run(app: &App, lease: &Lease) -> Result<(), StoreError> {
     for (account, head) in account::due(&run).await? {
         match account::sync(&mut run, &account, head).await {
             Ok(()) => {}
-            // One account's failure does not block its sisters, unless it ends the connection's session.
+            // One account's failure is recorded there and does not block its sisters; this one is all of theirs.
             Err(Halt::Failure(failure)) => {
-                if outcome::account_failed(&mut run, &account, failure).await? == outcome::Next::Stop {
-                    return Ok(());
-                }
+                return outcome::account_failed(&mut run, &account, failure).await;
             }
             Err(Halt::Store(error)) => return Err(error),
         }

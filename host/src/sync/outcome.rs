@@ -16,13 +16,6 @@ const REJECTIONS_ARE_THE_BANKS: i64 = 3;
 /// would end the service.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
 
-/// Does the run go on with the next account?
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Next {
-    Account,
-    Stop,
-}
-
 /// Nothing could be asked of this institution: every due account says why, and waits for its slot.
 pub(super) async fn without_connector(
     app: &App,
@@ -78,7 +71,11 @@ pub(super) async fn record_failure(
 }
 
 /// What `record_failure` passed on: the connection's other accounts share it.
-pub(super) async fn account_failed(run: &mut Run<'_>, account: &Account, failure: Failure) -> Result<Next, StoreError> {
+pub(super) async fn account_failed(
+    run: &mut Run<'_>,
+    account: &Account,
+    failure: Failure,
+) -> Result<(), StoreError> {
     let settled = settled_again(run, &failure);
     for (other, head) in super::account::due(run).await? {
         if other.id != account.id && !settled.stopped {
@@ -88,8 +85,7 @@ pub(super) async fn account_failed(run: &mut Run<'_>, account: &Account, failure
             write(run, &other, &head, (id, trigger), &settled).await?;
         }
     }
-    finish(run, &settled).await?;
-    Ok(Next::Stop)
+    finish(run, &settled).await
 }
 
 /// A failure and what was decided about it.
@@ -123,7 +119,8 @@ fn settled_again(run: &Run<'_>, failure: &Failure) -> Settled {
 }
 
 fn retry_at(run: &Run<'_>, retry_after_s: Option<u32>) -> Option<Timestamp> {
-    retry_after_s.map(|seconds| run.app.clock.now().plus(Duration::from_secs(u64::from(seconds)).min(RETRY_AFTER_MAX)))
+    retry_after_s
+        .map(|seconds| run.app.clock.now().plus(Duration::from_secs(u64::from(seconds)).min(RETRY_AFTER_MAX)))
 }
 
 /// Acts on a failure: each kind has its one action.
@@ -173,8 +170,13 @@ async fn stop(run: &mut Run<'_>, settled: &mut Settled) -> Result<(), StoreError
     let now = run.app.clock.now();
     let reason = settled.failure.reason();
     let connection = &run.connection;
-    let event =
-        payload::reauthorisation_required(connection.business, connection.id, &connection.institution, reason, now);
+    let event = payload::reauthorisation_required(
+        connection.business,
+        connection.id,
+        &connection.institution,
+        reason,
+        now,
+    );
     run.app.store.require_reauthorisation(run.lease, reason, &event, now).await?;
     run.app.nudge.webhooks.notify_one();
     run.connection.state = ConnectionState::ReauthorisationRequired;
@@ -312,7 +314,8 @@ pub(super) async fn complete(run: &Run<'_>) -> Result<(), StoreError> {
     let failures = active.clone().map(|(_, head)| head.failures).max();
     // No account yet: the list itself failed or is empty, and is asked for again after a while.
     let due_at = active.map(|(_, head)| head.due_at.max(head.next_allowed_at.unwrap_or(head.due_at))).min();
-    let retry = now.plus(schedule::back_off(&run.bank.institution, run.connection.id.as_bytes(), run.lease.failures));
+    let retry =
+        now.plus(schedule::back_off(&run.bank.institution, run.connection.id.as_bytes(), run.lease.failures));
     let failures = failures.unwrap_or(run.lease.failures.saturating_add(1));
     run.app.store.complete(run.lease, slot, due_at.unwrap_or(retry.min(slot)), failures, now).await
 }

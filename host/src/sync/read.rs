@@ -42,7 +42,8 @@ pub(super) async fn read(run: &mut Run<'_>, mut want: Want) -> Result<Reading, H
 
 /// Begins where the bank said, else in the middle.
 fn shorter(window: Window, earliest: Option<chrono::NaiveDate>) -> Window {
-    let middle = window.until - chrono::Days::new(u64::try_from((window.until - window.since).num_days() / 2).unwrap_or(0));
+    let middle = window.until
+        - chrono::Days::new(u64::try_from((window.until - window.since).num_days() / 2).unwrap_or(0));
     let since = earliest.filter(|day| window.contains(*day)).unwrap_or(middle);
     Window { since, ..window }
 }
@@ -68,7 +69,9 @@ async fn pages(run: &mut Run<'_>, want: &Want) -> Result<Reading, Halt> {
                     run.no_secret_in(content.state.as_deref().unwrap_or(""))?;
                     reading.add(content);
                     if reading.observed.transactions.len() > ROWS_MAX {
-                        return Err(run.broken(format!("more than {ROWS_MAX} rows of one account in one sync")));
+                        return Err(
+                            run.broken(format!("more than {ROWS_MAX} rows of one account in one sync"))
+                        );
                     }
                 }
                 match next {

@@ -24,7 +24,9 @@ pub fn phase(connection: ConnectionId) -> i64 {
 /// The first slot after `now`. Missed slots are skipped: there is no catching up.
 pub fn next_slot(institution: &Institution, phase: i64, now: Timestamp) -> Timestamp {
     let schedule = &institution.schedule;
-    if let Some(slot) = schedule.cron.as_deref().and_then(|cron| next_in_window(institution, cron, phase, now)) {
+    if let Some(slot) =
+        schedule.cron.as_deref().and_then(|cron| next_in_window(institution, cron, phase, now))
+    {
         return slot;
     }
     let interval = i64::from(schedule.interval_minutes) * 60_000_000;
@@ -136,7 +138,10 @@ mod tests {
         let mut last = Duration::ZERO;
         for failures in 0..40 {
             let span = back_off(&hourly, b"account", failures);
-            assert!(span <= Duration::from_secs(3600) && span >= Duration::from_secs(48), "{failures}: {span:?}");
+            assert!(
+                span <= Duration::from_secs(3600) && span >= Duration::from_secs(48),
+                "{failures}: {span:?}"
+            );
             assert!(failures > 5 || span > last);
             last = span;
         }

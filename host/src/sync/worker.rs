@@ -54,7 +54,10 @@ pub async fn work(app: Arc<App>, mut shutdown: watch::Receiver<bool>) {
     }
     let drained = tokio::time::timeout(DRAIN, async { while running.join_next().await.is_some() {} }).await;
     if drained.is_err() {
-        tracing::warn!(left = running.len(), "syncs were still running; their connections are due again when the leases run out");
+        tracing::warn!(
+            left = running.len(),
+            "syncs were still running; their connections are due again when the leases run out"
+        );
     }
 }
 

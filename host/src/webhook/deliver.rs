@@ -54,13 +54,7 @@ pub(super) async fn attempt(app: &App, delivery: &ClaimedDelivery) {
 async fn send(app: &App, delivery: &ClaimedDelivery, at: Timestamp) -> (Outcome, Option<String>) {
     let id = delivery.event.to_string();
     let secrets = &delivery.endpoint.secrets;
-    let signature = match sign::signatures(
-        secrets,
-        at,
-        &id,
-        at.seconds(),
-        delivery.payload.as_bytes(),
-    ) {
+    let signature = match sign::signatures(secrets, at, &id, at.seconds(), delivery.payload.as_bytes()) {
         Ok(signature) => signature,
         Err(error) => {
             tracing::error!(endpoint = %delivery.endpoint.id, %error, "a webhook could not be signed");
@@ -74,24 +68,10 @@ async fn send(app: &App, delivery: &ClaimedDelivery, at: Timestamp) -> (Outcome,
         ("webhook-timestamp", at.seconds().to_string()),
         ("webhook-signature", signature),
     ];
-    match app
-        .egress
-        .post(
-            &delivery.endpoint.url,
-            &headers,
-            delivery.payload.clone().into_bytes(),
-        )
-        .await
-    {
+    match app.egress.post(&delivery.endpoint.url, &headers, delivery.payload.clone().into_bytes()).await {
         Ok(answer) => {
             let error = (!(200..300).contains(&answer.status)).then(|| "status".to_owned());
-            (
-                Outcome::Answered {
-                    status: answer.status,
-                    retry_after_s: answer.retry_after_s,
-                },
-                error,
-            )
+            (Outcome::Answered { status: answer.status, retry_after_s: answer.retry_after_s }, error)
         }
         Err(error) => (Outcome::Unanswered, Some(code(&error).to_owned())),
     }
@@ -116,13 +96,7 @@ async fn decide(app: &App, delivery: &ClaimedDelivery, outcome: Outcome) -> Afte
     let endpoint = &delivery.endpoint;
     let attempts = u32::try_from(delivery.attempts).unwrap_or(0);
     let (now, jitter) = (app.clock.now(), jitter());
-    let failed = !matches!(
-        outcome,
-        Outcome::Answered {
-            status: 200..=299,
-            ..
-        }
-    );
+    let failed = !matches!(outcome, Outcome::Answered { status: 200..=299, .. });
     let mut failing_since = endpoint.failing_since;
     if failed && failing_since.is_some_and(|since| now.since(since) >= schedule::FAILING_MAX) {
         if let Ok(Some(today)) = app.store.endpoint(endpoint.business, endpoint.id).await {
@@ -142,11 +116,7 @@ fn jitter() -> u32 {
 
 fn report(delivery: &ClaimedDelivery, attempt: &NewAttempt, after: &AfterAttempt) {
     let (id, event, endpoint) = (delivery.id, delivery.event, delivery.endpoint.id);
-    let (number, status, ms) = (
-        delivery.attempts.saturating_add(1),
-        attempt.status,
-        attempt.duration_ms,
-    );
+    let (number, status, ms) = (delivery.attempts.saturating_add(1), attempt.status, attempt.duration_ms);
     let error = attempt.error.as_deref().unwrap_or("");
     match after {
         AfterAttempt::Delivered => {

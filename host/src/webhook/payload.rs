@@ -143,10 +143,16 @@ mod tests {
 
         let event = reauthorisation_required(business, sync.connection, "demo-bank", "consent-expired", at);
         let data = check(&event, EventType::ReauthorisationRequired);
-        assert_eq!((&data["institution_id"], &data["reason"]), (&json!("demo-bank"), &json!("consent-expired")));
+        assert_eq!(
+            (&data["institution_id"], &data["reason"]),
+            (&json!("demo-bank"), &json!("consent-expired"))
+        );
         assert_eq!(event.account, None);
 
-        let data = check(&connection_deleted(business, sync.connection, "demo-bank", at), EventType::ConnectionDeleted);
+        let data = check(
+            &connection_deleted(business, sync.connection, "demo-bank", at),
+            EventType::ConnectionDeleted,
+        );
         assert_eq!(data["connection_id"], sync.connection.to_string());
     }
 }

@@ -37,25 +37,15 @@ pub(super) struct Wish {
 impl Permits {
     pub(super) fn new(total: usize, per_endpoint: u32) -> Self {
         let total = u32::try_from(total).unwrap_or(u32::MAX).max(1);
-        Self {
-            total,
-            per_endpoint: per_endpoint.max(1),
-            busy: HashMap::new(),
-        }
+        Self { total, per_endpoint: per_endpoint.max(1), busy: HashMap::new() }
     }
 
     /// What to claim for endpoints that work: they are served first.
     pub(super) fn healthy(&self) -> Wish {
         let per_endpoint = self.per_endpoint.div_ceil(2);
-        let full = |in_flight: &InFlight| {
-            in_flight.healthy + in_flight.failing + per_endpoint > self.per_endpoint
-        };
-        Wish {
-            failing: false,
-            limit: self.free(),
-            per_endpoint,
-            busy: self.busy_where(full),
-        }
+        let full =
+            |in_flight: &InFlight| in_flight.healthy + in_flight.failing + per_endpoint > self.per_endpoint;
+        Wish { failing: false, limit: self.free(), per_endpoint, busy: self.busy_where(full) }
     }
 
     /// What to claim for endpoints that fail: at most half of all permits together, and one round
@@ -64,10 +54,7 @@ impl Permits {
         let failing: u32 = self.busy.values().map(|in_flight| in_flight.failing).sum();
         Wish {
             failing: true,
-            limit: (self.total / 2)
-                .max(1)
-                .saturating_sub(failing)
-                .min(self.free()),
+            limit: (self.total / 2).max(1).saturating_sub(failing).min(self.free()),
             per_endpoint: self.per_endpoint.div_ceil(2),
             busy: self.busy_where(|_| true),
         }
@@ -76,21 +63,13 @@ impl Permits {
     /// A delivery to this endpoint starts.
     pub(super) fn begin(&mut self, endpoint: EndpointId, failing: bool) {
         let in_flight = self.busy.entry(endpoint).or_default();
-        *(if failing {
-            &mut in_flight.failing
-        } else {
-            &mut in_flight.healthy
-        }) += 1;
+        *(if failing { &mut in_flight.failing } else { &mut in_flight.healthy }) += 1;
     }
 
     /// A delivery to this endpoint ended; `failing` as when it began.
     pub(super) fn end(&mut self, endpoint: EndpointId, failing: bool) {
         if let Some(in_flight) = self.busy.get_mut(&endpoint) {
-            let count = if failing {
-                &mut in_flight.failing
-            } else {
-                &mut in_flight.healthy
-            };
+            let count = if failing { &mut in_flight.failing } else { &mut in_flight.healthy };
             *count = count.saturating_sub(1);
             if in_flight.healthy + in_flight.failing == 0 {
                 self.busy.remove(&endpoint);
@@ -99,20 +78,12 @@ impl Permits {
     }
 
     fn free(&self) -> u32 {
-        let in_flight: u32 = self
-            .busy
-            .values()
-            .map(|in_flight| in_flight.healthy + in_flight.failing)
-            .sum();
+        let in_flight: u32 = self.busy.values().map(|in_flight| in_flight.healthy + in_flight.failing).sum();
         self.total.saturating_sub(in_flight)
     }
 
     fn busy_where(&self, which: impl Fn(&InFlight) -> bool) -> Vec<EndpointId> {
-        self.busy
-            .iter()
-            .filter(|(_, in_flight)| which(in_flight))
-            .map(|(id, _)| *id)
-            .collect()
+        self.busy.iter().filter(|(_, in_flight)| which(in_flight)).map(|(id, _)| *id).collect()
     }
 }
 
@@ -134,10 +105,7 @@ mod tests {
                 }
                 assert!(in_flight <= per_endpoint, "{in_flight} of {per_endpoint}");
             }
-            assert!(
-                in_flight * 2 >= per_endpoint,
-                "{in_flight} of {per_endpoint}"
-            );
+            assert!(in_flight * 2 >= per_endpoint, "{in_flight} of {per_endpoint}");
         }
     }
 
@@ -155,24 +123,8 @@ mod tests {
         for endpoint in &dead {
             permits.end(*endpoint, true);
         }
-        assert_eq!(
-            permits.failing(),
-            Wish {
-                failing: true,
-                limit: 5,
-                per_endpoint: 1,
-                busy: vec![]
-            }
-        );
-        assert_eq!(
-            permits.healthy(),
-            Wish {
-                failing: false,
-                limit: 10,
-                per_endpoint: 1,
-                busy: vec![]
-            }
-        );
+        assert_eq!(permits.failing(), Wish { failing: true, limit: 5, per_endpoint: 1, busy: vec![] });
+        assert_eq!(permits.healthy(), Wish { failing: false, limit: 10, per_endpoint: 1, busy: vec![] });
     }
 
     #[test]

@@ -10,18 +10,8 @@ const HOUR: u64 = 60 * MINUTE;
 
 /// Seconds to wait before each attempt, the first included: the example of Standard Webhooks 1.0.0,
 /// about 76 hours in all.
-pub const DELAYS_S: [u64; 10] = [
-    0,
-    5,
-    5 * MINUTE,
-    30 * MINUTE,
-    2 * HOUR,
-    5 * HOUR,
-    10 * HOUR,
-    14 * HOUR,
-    20 * HOUR,
-    24 * HOUR,
-];
+pub const DELAYS_S: [u64; 10] =
+    [0, 5, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR];
 /// Waits are spread by so much to both sides, so that an outage does not end in a stampede.
 const JITTER_PER_MILLE: u64 = 200;
 /// A receiver that says it is overloaded gets at least this pause, whatever the table says.
@@ -58,33 +48,22 @@ pub fn after(
     jitter: u32,
 ) -> AfterAttempt {
     let (status, retry_after_s) = match outcome {
-        Outcome::Answered {
-            status: 200..=299, ..
-        } => return AfterAttempt::Delivered,
+        Outcome::Answered { status: 200..=299, .. } => return AfterAttempt::Delivered,
         Outcome::Answered { status: 410, .. } => {
             return AfterAttempt::DisableEndpoint("the receiver answered 410 Gone".to_owned());
         }
-        Outcome::Answered {
-            status,
-            retry_after_s,
-        } => (Some(status), retry_after_s),
+        Outcome::Answered { status, retry_after_s } => (Some(status), retry_after_s),
         Outcome::Unanswered => (None, None),
     };
     if let Some(since) = failing_since.filter(|since| now.since(*since) >= FAILING_MAX) {
         return AfterAttempt::DisableEndpoint(format!("every attempt failed since {since}"));
     }
-    let next = usize::try_from(attempts)
-        .unwrap_or(usize::MAX)
-        .saturating_add(1);
+    let next = usize::try_from(attempts).unwrap_or(usize::MAX).saturating_add(1);
     let Some(delay_s) = DELAYS_S.get(next).copied() else {
         return AfterAttempt::Exhausted;
     };
     let throttled = matches!(status, Some(429 | 502 | 504));
-    let base_s = if throttled {
-        delay_s.max(THROTTLED_S_MIN)
-    } else {
-        delay_s
-    };
+    let base_s = if throttled { delay_s.max(THROTTLED_S_MIN) } else { delay_s };
     let wished = Duration::from_secs(retry_after_s.unwrap_or(0).min(RETRY_AFTER_S_MAX));
     AfterAttempt::Retry(now.plus(spread(base_s, jitter).max(wished)))
 }
@@ -104,17 +83,11 @@ mod tests {
     const EVEN: u32 = u32::MAX / 2 + 1;
 
     fn status(status: u16) -> Outcome {
-        Outcome::Answered {
-            status,
-            retry_after_s: None,
-        }
+        Outcome::Answered { status, retry_after_s: None }
     }
 
     fn asked_to_wait(status: u16, seconds: u64) -> Outcome {
-        Outcome::Answered {
-            status,
-            retry_after_s: Some(seconds),
-        }
+        Outcome::Answered { status, retry_after_s: Some(seconds) }
     }
 
     fn retry(seconds: u64) -> AfterAttempt {
@@ -125,24 +98,11 @@ mod tests {
     fn the_table_is_walked_to_its_end_and_no_further() {
         let waits = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
         for (attempts, seconds) in (0..).zip(waits) {
-            assert_eq!(
-                after(attempts, status(500), None, NOW, EVEN),
-                retry(seconds),
-                "after {attempts}"
-            );
-            assert_eq!(
-                after(attempts, Outcome::Unanswered, None, NOW, EVEN),
-                retry(seconds)
-            );
+            assert_eq!(after(attempts, status(500), None, NOW, EVEN), retry(seconds), "after {attempts}");
+            assert_eq!(after(attempts, Outcome::Unanswered, None, NOW, EVEN), retry(seconds));
         }
-        assert_eq!(
-            after(9, status(500), None, NOW, EVEN),
-            AfterAttempt::Exhausted
-        );
-        assert_eq!(
-            after(u32::MAX, status(500), None, NOW, EVEN),
-            AfterAttempt::Exhausted
-        );
+        assert_eq!(after(9, status(500), None, NOW, EVEN), AfterAttempt::Exhausted);
+        assert_eq!(after(u32::MAX, status(500), None, NOW, EVEN), AfterAttempt::Exhausted);
     }
 
     #[test]
@@ -181,11 +141,7 @@ mod tests {
             (9, asked_to_wait(503, 90), AfterAttempt::Exhausted),
             (0, asked_to_wait(200, 90), AfterAttempt::Delivered),
         ] {
-            assert_eq!(
-                after(attempts, outcome, None, NOW, EVEN),
-                expected,
-                "{outcome:?}"
-            );
+            assert_eq!(after(attempts, outcome, None, NOW, EVEN), expected, "{outcome:?}");
         }
         // Chance never makes it earlier than the receiver asked for.
         assert_eq!(after(0, asked_to_wait(429, 60), None, NOW, 0), retry(60));
@@ -202,14 +158,8 @@ mod tests {
         let since = NOW.minus(FAILING_MAX);
         let disabled = AfterAttempt::DisableEndpoint(format!("every attempt failed since {since}"));
         assert_eq!(after(3, status(500), Some(since), NOW, EVEN), disabled);
-        assert_eq!(
-            after(9, Outcome::Unanswered, Some(since), NOW, EVEN),
-            disabled
-        );
-        assert_eq!(
-            after(3, status(200), Some(since), NOW, EVEN),
-            AfterAttempt::Delivered
-        );
+        assert_eq!(after(9, Outcome::Unanswered, Some(since), NOW, EVEN), disabled);
+        assert_eq!(after(3, status(200), Some(since), NOW, EVEN), AfterAttempt::Delivered);
         let later = since.plus(Duration::from_secs(1));
         assert_eq!(after(3, status(500), Some(later), NOW, EVEN), retry(7_200));
     }

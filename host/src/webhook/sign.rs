@@ -37,18 +37,12 @@ pub enum SignError {
 pub fn new_secret() -> Result<Secret, SignError> {
     let mut bytes = Zeroizing::new([0_u8; NEW_SECRET_BYTES]);
     rand::fill(bytes.as_mut_slice()).map_err(|_| SignError::NoRandomness)?;
-    Ok(Secret::new(format!(
-        "{SECRET_PREFIX}{}",
-        STANDARD.encode(bytes.as_slice())
-    )))
+    Ok(Secret::new(format!("{SECRET_PREFIX}{}", STANDARD.encode(bytes.as_slice()))))
 }
 
 /// The bytes of a secret, checked.
 fn secret_bytes(secret: &Secret) -> Result<Zeroizing<Vec<u8>>, SignError> {
-    let text = secret
-        .reveal()
-        .strip_prefix(SECRET_PREFIX)
-        .ok_or(SignError::NotASecret)?;
+    let text = secret.reveal().strip_prefix(SECRET_PREFIX).ok_or(SignError::NotASecret)?;
     let bytes = Zeroizing::new(STANDARD.decode(text).map_err(|_| SignError::NotASecret)?);
     if !SECRET_BYTES.contains(&bytes.len()) {
         return Err(SignError::Length(bytes.len()));
@@ -65,9 +59,7 @@ pub fn signatures(
     timestamp_s: i64,
     body: &[u8],
 ) -> Result<String, SignError> {
-    let in_force = secrets
-        .iter()
-        .filter(|secret| secret.expires_at.is_none_or(|end| end > now));
+    let in_force = secrets.iter().filter(|secret| secret.expires_at.is_none_or(|end| end > now));
     let signed = in_force
         .map(|secret| {
             let key = hmac::Key::new(hmac::HMAC_SHA256, &secret_bytes(&secret.secret)?);
@@ -90,40 +82,23 @@ mod tests {
     const NOW: Timestamp = Timestamp(1_649_367_553_000_000);
 
     fn in_force(secret: &str, expires_at: Option<Timestamp>) -> EndpointSecret {
-        EndpointSecret {
-            secret: Secret::new(secret),
-            expires_at,
-        }
+        EndpointSecret { secret: Secret::new(secret), expires_at }
     }
 
     #[test]
     fn the_official_vector_is_signed_as_the_official_libraries_sign_it() {
         let secrets = [in_force("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD", None)];
         let body = br#"{"email":"test@example.com","username":"test_user"}"#;
-        let header = signatures(
-            &secrets,
-            NOW,
-            "msg_27UH4WbU6Z5A5EzD8u03UvzRbpk",
-            NOW.seconds(),
-            body,
-        );
-        assert_eq!(
-            header.as_deref(),
-            Ok("v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw=")
-        );
+        let header = signatures(&secrets, NOW, "msg_27UH4WbU6Z5A5EzD8u03UvzRbpk", NOW.seconds(), body);
+        assert_eq!(header.as_deref(), Ok("v1,tZ1I4/hDygAJgO5TYxiSd6Sd0kDW6hPenDe+bTa3Kkw="));
     }
 
     #[test]
     fn another_body_id_or_time_gives_another_signature() {
         let secrets = [in_force("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD", None)];
-        let sign =
-            |id: &str, at: i64, body: &[u8]| signatures(&secrets, NOW, id, at, body).unwrap();
+        let sign = |id: &str, at: i64, body: &[u8]| signatures(&secrets, NOW, id, at, body).unwrap();
         let first = sign("evt_1", 1, b"{}");
-        for other in [
-            sign("evt_2", 1, b"{}"),
-            sign("evt_1", 2, b"{}"),
-            sign("evt_1", 1, b"{ }"),
-        ] {
+        for other in [sign("evt_2", 1, b"{}"), sign("evt_1", 2, b"{}"), sign("evt_1", 1, b"{ }")] {
             assert_ne!(first, other);
         }
     }
@@ -132,10 +107,7 @@ mod tests {
     fn the_standardwebhooks_crate_accepts_what_we_sign_with_either_secret_of_a_rotation() {
         let (new, old) = (new_secret().unwrap(), new_secret().unwrap());
         let secrets = [
-            EndpointSecret {
-                secret: new.clone(),
-                expires_at: None,
-            },
+            EndpointSecret { secret: new.clone(), expires_at: None },
             EndpointSecret {
                 secret: old.clone(),
                 expires_at: Some(NOW.plus(std::time::Duration::from_secs(60))),
@@ -161,47 +133,25 @@ mod tests {
     fn a_rotated_secret_stops_signing_when_its_time_is_over() {
         let new = new_secret().unwrap();
         let secrets = [
-            EndpointSecret {
-                secret: new,
-                expires_at: None,
-            },
-            EndpointSecret {
-                secret: new_secret().unwrap(),
-                expires_at: Some(NOW),
-            },
+            EndpointSecret { secret: new, expires_at: None },
+            EndpointSecret { secret: new_secret().unwrap(), expires_at: Some(NOW) },
         ];
-        assert_eq!(
-            signatures(&secrets, NOW, "evt_1", 1, b"")
-                .unwrap()
-                .split(' ')
-                .count(),
-            1
-        );
-        assert_eq!(
-            signatures(secrets.get(1..).unwrap(), NOW, "evt_1", 1, b""),
-            Err(SignError::NoSecret)
-        );
+        assert_eq!(signatures(&secrets, NOW, "evt_1", 1, b"").unwrap().split(' ').count(), 1);
+        assert_eq!(signatures(secrets.get(1..).unwrap(), NOW, "evt_1", 1, b""), Err(SignError::NoSecret));
     }
 
     #[test]
     fn a_secret_of_the_wrong_shape_or_size_is_refused() {
         let of_length = |bytes: usize| format!("whsec_{}", STANDARD.encode(vec![7_u8; bytes]));
         for (secret, expected) in [
-            (
-                "C2FVsBQIhrscChlQIMV+b5sSYspob7oD".to_owned(),
-                Some(SignError::NotASecret),
-            ),
+            ("C2FVsBQIhrscChlQIMV+b5sSYspob7oD".to_owned(), Some(SignError::NotASecret)),
             ("whsec_not base64".to_owned(), Some(SignError::NotASecret)),
             (of_length(23), Some(SignError::Length(23))),
             (of_length(24), None),
             (of_length(64), None),
             (of_length(65), Some(SignError::Length(65))),
         ] {
-            assert_eq!(
-                signatures(&[in_force(&secret, None)], NOW, "e", 1, b"").err(),
-                expected,
-                "{secret}"
-            );
+            assert_eq!(signatures(&[in_force(&secret, None)], NOW, "e", 1, b"").err(), expected, "{secret}");
         }
     }
 

@@ -27,10 +27,7 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fr
 /// Sends webhooks until `shutdown` turns true, then finishes what is in flight. No error ends it.
 pub async fn run(app: Arc<App>, mut shutdown: watch::Receiver<bool>) {
     let mut worker = Worker {
-        permits: Permits::new(
-            app.config.webhook_concurrency,
-            app.config.webhook_per_endpoint,
-        ),
+        permits: Permits::new(app.config.webhook_concurrency, app.config.webhook_per_endpoint),
         running: JoinSet::new(),
         blocked: HashSet::new(),
         starved: false,
@@ -123,16 +120,8 @@ impl Worker {
         now: Timestamp,
         until: Timestamp,
     ) -> Result<Vec<ClaimedDelivery>, StoreError> {
-        let Wish {
-            failing,
-            limit,
-            per_endpoint,
-            ref busy,
-        } = *wish;
-        self.app
-            .store
-            .claim_deliveries(now, until, per_endpoint, limit, failing, busy)
-            .await
+        let Wish { failing, limit, per_endpoint, ref busy } = *wish;
+        self.app.store.claim_deliveries(now, until, per_endpoint, limit, failing, busy).await
     }
 
     fn start(&mut self, delivery: ClaimedDelivery, failing: bool) {

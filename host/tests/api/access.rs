@@ -36,7 +36,9 @@ fn unknown_ids() -> Vec<(&'static str, String)> {
 /// A body that the route would take.
 fn body(method: &str, path: &str) -> Option<Value> {
     match (method, path) {
-        ("POST", "/v1/connections/{connection_id}/reauthorise") => Some(json!({"credentials": {"token": "x"}})),
+        ("POST", "/v1/connections/{connection_id}/reauthorise") => {
+            Some(json!({"credentials": {"token": "x"}}))
+        }
         ("POST", path) if path.ends_with("/sync") => Some(json!({})),
         ("POST", path) if path.ends_with("/rotate-secret") || path.ends_with("/replay") => None,
         ("PATCH", _) => Some(json!({"state": "disabled"})),
@@ -48,7 +50,9 @@ fn body(method: &str, path: &str) -> Option<Value> {
 fn private_routes() -> Vec<(String, String)> {
     let mut private: Vec<_> = routes()
         .into_iter()
-        .filter(|(_, path)| path.starts_with("/v1/") && path.contains('{') && !path.contains("institution_id"))
+        .filter(|(_, path)| {
+            path.starts_with("/v1/") && path.contains('{') && !path.contains("institution_id")
+        })
         .collect();
     private.sort_by_key(|(method, _)| method == "DELETE");
     private
@@ -63,7 +67,8 @@ async fn another_business_s_ids_are_answered_like_unknown_ones_on_every_route() 
     assert!(private.len() >= 18, "{private:?}");
     for (method, path) in &private {
         let theirs = world.ask(&other, method, &fill(path, &ids(&estate)), body(method, path).as_ref()).await;
-        let unknown = world.ask(&other, method, &fill(path, &unknown_ids()), body(method, path).as_ref()).await;
+        let unknown =
+            world.ask(&other, method, &fill(path, &unknown_ids()), body(method, path).as_ref()).await;
         assert_eq!(theirs.text, unknown.text, "{method} {path}");
         theirs.problem(404, "unknown-id");
         unknown.problem(404, "unknown-id");
@@ -147,10 +152,12 @@ async fn a_key_does_only_what_its_scopes_say() {
                 _ => Scope::Webhooks,
             };
             if needs == scope {
-                let reply =
-                    world.ask(&tenant, &method, &fill(&path, &ids(&estate)), body(&method, &path).as_ref()).await;
+                let reply = world
+                    .ask(&tenant, &method, &fill(&path, &ids(&estate)), body(&method, &path).as_ref())
+                    .await;
                 let detail = reply.problem(403, "missing-scope")["detail"].as_str().unwrap().to_owned();
-                let command = format!("tidegate api-key create {} --scopes {}", tenant.business, scope.name());
+                let command =
+                    format!("tidegate api-key create {} --scopes {}", tenant.business, scope.name());
                 assert!(detail.contains(&command), "{detail}");
                 refused += 1;
             }

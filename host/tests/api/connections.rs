@@ -37,7 +37,9 @@ async fn connections_are_listed_page_by_page_and_by_customer() {
     let (mut seen, mut query) = (Vec::new(), String::new());
     loop {
         let page = world.get(&tenant, &format!("/v1/connections?limit=1{query}")).await.is(200);
-        seen.extend(page["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap().to_owned()));
+        seen.extend(
+            page["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap().to_owned()),
+        );
         match page["next_cursor"].as_str() {
             Some(cursor) => query = format!("&cursor={cursor}"),
             None => break,
@@ -67,6 +69,7 @@ async fn a_deleted_connection_is_gone_with_its_accounts_and_tells_so_once() {
     }
     let deliveries = format!("/v1/webhook-endpoints/{}/deliveries", estate.endpoint);
     let told = world.get(&tenant, &deliveries).await.is(200);
-    let deleted = told["items"].as_array().unwrap().iter().filter(|item| item["type"] == "connection.deleted");
+    let deleted =
+        told["items"].as_array().unwrap().iter().filter(|item| item["type"] == "connection.deleted");
     assert_eq!(deleted.count(), 1, "{told}");
 }

@@ -20,7 +20,9 @@ async fn changes_are_read_to_their_end_and_on_from_there() {
     assert_eq!((&empty["items"], &empty["has_more"]), (&json!([]), &json!(false)));
 
     let (coffee, rent) = (entry(-320, "Coffee", 1), entry(-90_000, "Rent", 2));
-    world.run(&lease, account, vec![NewChange::Added(coffee.clone()), NewChange::Added(rent.clone())], |_| {}).await;
+    world
+        .run(&lease, account, vec![NewChange::Added(coffee.clone()), NewChange::Added(rent.clone())], |_| {})
+        .await;
     let first = format!("{path}?limit=1&cursor={}", empty["next_cursor"].as_str().unwrap());
     let first = world.get(&tenant, &first).await.is(200);
     assert_eq!(first["has_more"], true);
@@ -104,7 +106,13 @@ async fn transactions_are_filtered_by_day_status_and_amount_and_paged() {
     assert_eq!(world.get(&tenant, &path).await.is(200), *coffee);
     assert_eq!((&coffee["amount"], &coffee["booked_on"]), (&json!("-3.20"), &json!("2027-01-01")));
     let balances = world.get(&tenant, &format!("/v1/accounts/{account}/balances")).await.is(200);
-    assert_eq!((&balances["items"][0]["amount"], &balances["items"][0]["kind"]), (&json!("1204.50"), &json!("booked")));
+    assert_eq!(
+        (&balances["items"][0]["amount"], &balances["items"][0]["kind"]),
+        (&json!("1204.50"), &json!("booked"))
+    );
     let status = world.get(&tenant, &format!("/v1/accounts/{account}")).await.is(200);
-    assert_eq!((&status["seq"], &status["number"], &status["failures"]), (&json!(4), &json!("12345678"), &json!(0)));
+    assert_eq!(
+        (&status["seq"], &status["number"], &status["failures"]),
+        (&json!(4), &json!("12345678"), &json!(0))
+    );
 }

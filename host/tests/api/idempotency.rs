@@ -25,7 +25,10 @@ async fn a_repeated_request_is_done_once_and_answered_alike() {
     assert_eq!((first.status, again.status), (201, 201));
     assert_eq!(first.text, again.text);
     assert_eq!(first.header("location"), again.header("location"));
-    assert_eq!((first.header("idempotent-replayed"), again.header("idempotent-replayed")), (None, Some("true".into())));
+    assert_eq!(
+        (first.header("idempotent-replayed"), again.header("idempotent-replayed")),
+        (None, Some("true".into()))
+    );
     assert_eq!(again.header("content-type").as_deref(), Some("application/json"));
     assert_eq!(count(&world, &tenant).await, 1);
 

@@ -19,7 +19,8 @@ async fn a_bad_body_is_refused_with_the_place_and_without_its_values() {
     leak.problem(400, "invalid-body");
     let unknown = post(r#"{"institution": "a"}"#, json_kind).await.problem(400, "invalid-body");
     assert!(unknown["detail"].as_str().unwrap().contains("unknown field `institution`"), "{unknown}");
-    let missing = post(r#"{"institution_id": "a", "credentials": {}}"#, json_kind).await.problem(400, "invalid-body");
+    let missing =
+        post(r#"{"institution_id": "a", "credentials": {}}"#, json_kind).await.problem(400, "invalid-body");
     assert!(missing["detail"].as_str().unwrap().contains("missing field `consent`"), "{missing}");
     post("", json_kind).await.problem(400, "invalid-body");
     post("{}", "text/plain").await.problem(415, "unsupported-media-type");

@@ -26,7 +26,9 @@ async fn a_call_waits_for_its_sync_and_shows_what_it_came_to() {
     assert!(run.customer_present);
     assert_eq!((&answer["status"], &answer["code"]), (&json!("finished"), &json!("SYNC_SUCCESSFUL")));
     assert_eq!((&answer["has_new_data"], &answer["added"]), (&json!(true), &json!(1)));
-    assert!(answer["bank_asked_at"].is_string() && answer["next_at"].is_string() && answer["cursor"].is_string());
+    assert!(
+        answer["bank_asked_at"].is_string() && answer["next_at"].is_string() && answer["cursor"].is_string()
+    );
     let listed = world.get(&tenant, &format!("/v1/accounts/{account}/syncs")).await.is(200);
     assert_eq!(listed["items"][0], answer);
     assert_eq!(listed["items"][1]["id"], estate.sync.to_string());
@@ -105,8 +107,13 @@ async fn a_stopped_connection_is_not_asked_and_says_how_to_go_on() {
     world.app.clock.advance(Duration::from_secs(3_600));
     let lease = world.lease(estate.connection).await;
     let now = world.app.clock.now();
-    let event =
-        payload::reauthorisation_required(tenant.business, estate.connection, "example-bank", "consent-expired", now);
+    let event = payload::reauthorisation_required(
+        tenant.business,
+        estate.connection,
+        "example-bank",
+        "consent-expired",
+        now,
+    );
     assert!(world.app.store.require_reauthorisation(&lease, "consent-expired", &event, now).await.unwrap());
     // The account's own last sync went well: nothing that could be shown explains the stop.
     let stopped = world.ask(&tenant, "POST", &path, None).await.problem(409, "reauthorisation-required");
@@ -114,7 +121,10 @@ async fn a_stopped_connection_is_not_asked_and_says_how_to_go_on() {
     assert!(stopped["detail"].as_str().unwrap().contains(&command), "{stopped}");
     assert_eq!(stopped["last_sync"]["id"], estate.sync.to_string());
     let shown = world.get(&tenant, &format!("/v1/connections/{}", estate.connection)).await.is(200);
-    assert_eq!((&shown["state"], &shown["reason"]), (&json!("reauthorisation_required"), &json!("consent-expired")));
+    assert_eq!(
+        (&shown["state"], &shown["reason"]),
+        (&json!("reauthorisation_required"), &json!("consent-expired"))
+    );
     assert!(shown["next_step"].as_str().unwrap().contains("reauthorise"));
     assert!(shown["consent"]["ended_at"].is_string());
 }

@@ -9,8 +9,7 @@ use std::time::Duration;
 async fn an_endpoint_is_made_changed_and_deleted_and_shows_its_secret_once() {
     let world = World::new().await;
     let tenant = world.tenant("Business").await;
-    let asked =
-        json!({"url": "https://example.com/hook", "event_types": ["sync.failed", "account.updated", "sync.failed"]});
+    let asked = json!({"url": "https://example.com/hook", "event_types": ["sync.failed", "account.updated", "sync.failed"]});
     let made = world.post(&tenant, "/v1/webhook-endpoints", &asked).await;
     let path = made.header("location").unwrap();
     let made = made.is(201);
@@ -23,8 +22,9 @@ async fn an_endpoint_is_made_changed_and_deleted_and_shows_its_secret_once() {
     let disabled = change(json!({"state": "disabled"})).await.is(200);
     assert_eq!((&disabled["state"], &disabled["url"]), (&json!("disabled"), &shown["url"]));
     assert_eq!(disabled["disabled_reason"], "disabled by its owner");
-    let active =
-        change(json!({"state": "active", "url": "https://example.com/other", "event_types": []})).await.is(200);
+    let active = change(json!({"state": "active", "url": "https://example.com/other", "event_types": []}))
+        .await
+        .is(200);
     assert_eq!((&active["state"], &active["disabled_reason"]), (&json!("active"), &json!(null)));
     assert_eq!(world.get(&tenant, &path).await.is(200), active);
     change(json!({"url": "http://10.0.0.1/"})).await.problem(422, "invalid-value");
@@ -37,7 +37,9 @@ async fn an_endpoint_is_made_changed_and_deleted_and_shows_its_secret_once() {
 async fn a_url_that_would_be_refused_later_is_refused_at_once() {
     let world = World::new().await;
     let tenant = world.tenant("Business").await;
-    for url in ["http://127.0.0.1:9/", "https://10.1.2.3/", "ftp://example.com/", "nonsense", "https://[::1]/", ""] {
+    for url in
+        ["http://127.0.0.1:9/", "https://10.1.2.3/", "ftp://example.com/", "nonsense", "https://[::1]/", ""]
+    {
         let refused = world.post(&tenant, "/v1/webhook-endpoints", &json!({"url": url})).await;
         refused.problem(422, "invalid-value");
     }
@@ -64,7 +66,8 @@ async fn a_rotated_secret_signs_a_day_longer() {
     let estate = world.estate(&tenant).await;
     let path = format!("/v1/webhook-endpoints/{}/rotate-secret", estate.endpoint);
     let rotated = world.ask(&tenant, "POST", &path, None).await.is(200);
-    let stored = world.app.store.endpoint(tenant.business, estate.endpoint.parse().unwrap()).await.unwrap().unwrap();
+    let stored =
+        world.app.store.endpoint(tenant.business, estate.endpoint.parse().unwrap()).await.unwrap().unwrap();
     let [new, old] = stored.secrets.as_slice() else { panic!("two secrets") };
     assert_eq!(new.secret.reveal(), rotated["secret"].as_str().unwrap());
     assert_eq!(new.expires_at, None);
@@ -84,19 +87,29 @@ async fn a_delivery_shows_its_attempts_and_is_sent_again_on_request() {
 
     let store = &world.app.store;
     let now = world.app.clock.now();
-    let attempt = NewAttempt { id: AttemptId::new(), at: now, duration_ms: 12, status: Some(204), error: None };
+    let attempt =
+        NewAttempt { id: AttemptId::new(), at: now, duration_ms: 12, status: Some(204), error: None };
     let claimed = claim(&world).await;
     assert!(store.record_attempt(&claimed, &attempt, &AfterAttempt::Delivered).await.unwrap());
     let shown = world.get(&tenant, &list).await.is(200);
-    assert_eq!((&shown["items"][0]["state"], &shown["items"][0]["attempts"]), (&json!("delivered"), &json!(1)));
+    assert_eq!(
+        (&shown["items"][0]["state"], &shown["items"][0]["attempts"]),
+        (&json!("delivered"), &json!(1))
+    );
     assert_eq!(shown["items"][0]["type"], "account.updated");
     let attempts = world.get(&tenant, &format!("{path}/attempts")).await.is(200);
-    assert_eq!((&attempts["items"][0]["status"], &attempts["items"][0]["duration_ms"]), (&json!(204), &json!(12)));
+    assert_eq!(
+        (&attempts["items"][0]["status"], &attempts["items"][0]["duration_ms"]),
+        (&json!(204), &json!(12))
+    );
 
     world.ask(&tenant, "POST", &format!("{path}/replay"), None).await.is(204);
     let again = claim(&world).await;
     assert_eq!((again.id, again.event, &again.payload), (claimed.id, claimed.event, &claimed.payload));
-    world.get(&tenant, &format!("{list}/{}/attempts", host::model::DeliveryId::new())).await.problem(404, "unknown-id");
+    world
+        .get(&tenant, &format!("{list}/{}/attempts", host::model::DeliveryId::new()))
+        .await
+        .problem(404, "unknown-id");
 }
 
 /// The one delivery that is due.

@@ -121,7 +121,9 @@ impl World {
             log_filter: "info".into(),
         };
         change(&mut config);
-        let store = Store::open(&config.database_url, Arc::new(Vault::from_text(&master_key).unwrap())).await.unwrap();
+        let store = Store::open(&config.database_url, Arc::new(Vault::from_text(&master_key).unwrap()))
+            .await
+            .unwrap();
         store.migrate().await.unwrap();
         let clock = Clock::frozen(START);
         let profile = "name = \"Example Bank\"\ncountry = \"GB\"\nconnector = \"example\"\n[origins]\n";
@@ -192,7 +194,11 @@ impl World {
             business: tenant.business,
             institution: INSTITUTION.into(),
             customer_ref: Some(customer.into()),
-            credentials: vec![NewCredential { name: "token".into(), value: Secret::new("s3cret"), expires_at: None }],
+            credentials: vec![NewCredential {
+                name: "token".into(),
+                value: Secret::new("s3cret"),
+                expires_at: None,
+            }],
             consent: Some(NewConsent {
                 granted_at: START,
                 expires_at: None,
@@ -211,7 +217,8 @@ impl World {
     /// The lease on a connection that is due.
     pub async fn lease(&self, connection: ConnectionId) -> Lease {
         let now = self.app.clock.now();
-        let leases = self.app.store.claim_due(now, now.plus(LEASE), &[(INSTITUTION.to_owned(), 100)]).await.unwrap();
+        let leases =
+            self.app.store.claim_due(now, now.plus(LEASE), &[(INSTITUTION.to_owned(), 100)]).await.unwrap();
         let mut wanted = None;
         for lease in leases {
             if lease.connection == connection {
@@ -235,7 +242,13 @@ impl World {
     }
 
     /// What a run over an account leaves behind, told to those who wait.
-    pub async fn run(&self, lease: &Lease, account: AccountId, changes: Vec<NewChange>, shape: fn(&mut Sync)) -> Sync {
+    pub async fn run(
+        &self,
+        lease: &Lease,
+        account: AccountId,
+        changes: Vec<NewChange>,
+        shape: fn(&mut Sync),
+    ) -> Sync {
         let now = self.app.clock.now();
         let (id, trigger, present) = self.app.store.begin_asking(lease, account).await.unwrap();
         let mut sync = Sync {
@@ -273,7 +286,8 @@ impl World {
                 as_of: None,
                 includes_pending: false,
             };
-            let commit = SyncCommit { sync, changes, missed: vec![], balances: vec![balance], state: None, due_at };
+            let commit =
+                SyncCommit { sync, changes, missed: vec![], balances: vec![balance], state: None, due_at };
             let event = |sync: &Sync| Some(payload::account_updated(business, sync, true));
             self.app.store.commit_sync(lease, &commit, &event).await.unwrap()
         } else {
@@ -294,14 +308,18 @@ impl World {
     /// One of everything.
     pub async fn estate(&self, tenant: &Tenant) -> Estate {
         let body = serde_json::json!({"url": "https://example.com/hook"});
-        let endpoint =
-            self.post(tenant, "/v1/webhook-endpoints", &body).await.is(201)["id"].as_str().unwrap().to_owned();
+        let endpoint = self.post(tenant, "/v1/webhook-endpoints", &body).await.is(201)["id"]
+            .as_str()
+            .unwrap()
+            .to_owned();
         let connection = self.connection(tenant, "customer-1").await;
         let lease = self.lease(connection).await;
         let account = self.account(&lease, "bank-1").await;
-        let sync = self.run(&lease, account.id, vec![NewChange::Added(entry(-320, "Coffee", 1))], |_| {}).await;
+        let sync =
+            self.run(&lease, account.id, vec![NewChange::Added(entry(-320, "Coffee", 1))], |_| {}).await;
         self.complete(&lease).await;
-        let deliveries = self.get(tenant, &format!("/v1/webhook-endpoints/{endpoint}/deliveries")).await.is(200);
+        let deliveries =
+            self.get(tenant, &format!("/v1/webhook-endpoints/{endpoint}/deliveries")).await.is(200);
         Estate {
             connection,
             transaction: TransactionId { account: account.id, number: 1 },

@@ -10,7 +10,9 @@ use crate::api::extract::{Ask, Id, PathId};
 use crate::api::gate::Caller;
 use crate::api::problem::{Answer, Problem};
 use crate::api::schema::{self, Page};
-use crate::model::{self, AccountHead, AccountId, AccountState, BalanceKind, ConnectionId, SyncId, Timestamp};
+use crate::model::{
+    self, AccountHead, AccountId, AccountState, BalanceKind, ConnectionId, SyncId, Timestamp,
+};
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -113,7 +115,11 @@ pub struct Filter {
 /// Oldest first.
 #[utoipa::path(get, path = "/v1/accounts", operation_id = "list_accounts", tag = "accounts", params(Filter),
     responses((status = 200, description = "A page.", body = Page<Account>)))]
-pub async fn list(State(api): State<Api>, caller: Caller, Ask(ask): Ask<Filter>) -> Answer<Json<Page<Account>>> {
+pub async fn list(
+    State(api): State<Api>,
+    caller: Caller,
+    Ask(ask): Ask<Filter>,
+) -> Answer<Json<Page<Account>>> {
     let after = ask.cursor.as_deref().map(AccountId::decode).transpose()?;
     let connection = match ask.connection_id {
         None => None,
@@ -130,7 +136,11 @@ pub async fn list(State(api): State<Api>, caller: Caller, Ask(ask): Ask<Filter>)
 #[utoipa::path(get, path = "/v1/accounts/{account_id}", operation_id = "show_account", tag = "accounts",
     params(("account_id" = String, Path, description = "The account's id.")),
     responses((status = 200, description = "The account.", body = AccountStatus)))]
-pub async fn show(State(api): State<Api>, caller: Caller, Id(id): Id<AccountId>) -> Answer<Json<AccountStatus>> {
+pub async fn show(
+    State(api): State<Api>,
+    caller: Caller,
+    Id(id): Id<AccountId>,
+) -> Answer<Json<AccountStatus>> {
     let account = find(&api, caller, id).await?;
     let head = head(&api, id).await?;
     Ok(Json(AccountStatus {
@@ -150,10 +160,17 @@ pub async fn show(State(api): State<Api>, caller: Caller, Id(id): Id<AccountId>)
 #[utoipa::path(get, path = "/v1/accounts/{account_id}/balances", operation_id = "show_balances", tag = "accounts",
     params(("account_id" = String, Path, description = "The account's id.")),
     responses((status = 200, description = "The balances.", body = Balances)))]
-pub async fn balances(State(api): State<Api>, caller: Caller, Id(id): Id<AccountId>) -> Answer<Json<Balances>> {
+pub async fn balances(
+    State(api): State<Api>,
+    caller: Caller,
+    Id(id): Id<AccountId>,
+) -> Answer<Json<Balances>> {
     find(&api, caller, id).await?;
     let head = head(&api, id).await?;
-    Ok(Json(Balances { fresh_at: head.fresh_at, items: head.balances.into_iter().map(Balance::of).collect() }))
+    Ok(Json(Balances {
+        fresh_at: head.fresh_at,
+        items: head.balances.into_iter().map(Balance::of).collect(),
+    }))
 }
 
 /// One of the caller's accounts.

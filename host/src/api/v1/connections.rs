@@ -146,7 +146,11 @@ pub struct Filter {
             body = crate::api::problem::ProblemSchema, content_type = "application/problem+json"),
         (status = 422, description = "A value is against a rule; the detail names it.",
             body = crate::api::problem::ProblemSchema, content_type = "application/problem+json")))]
-pub async fn create(State(api): State<Api>, caller: Caller, Body(asked): Body<ConnectionRequest>) -> Answer<Response> {
+pub async fn create(
+    State(api): State<Api>,
+    caller: Caller,
+    Body(asked): Body<ConnectionRequest>,
+) -> Answer<Response> {
     let now = api.app.clock.now();
     let bank = available(&api, &asked.institution_id)?;
     check_text("customer_ref", asked.customer_ref.as_deref().unwrap_or("-"))?;
@@ -175,11 +179,16 @@ pub async fn create(State(api): State<Api>, caller: Caller, Body(asked): Body<Co
 /// Oldest first.
 #[utoipa::path(get, path = "/v1/connections", operation_id = "list_connections", tag = "connections", params(Filter),
     responses((status = 200, description = "A page.", body = Page<Connection>)))]
-pub async fn list(State(api): State<Api>, caller: Caller, Ask(ask): Ask<Filter>) -> Answer<Json<Page<Connection>>> {
+pub async fn list(
+    State(api): State<Api>,
+    caller: Caller,
+    Ask(ask): Ask<Filter>,
+) -> Answer<Json<Page<Connection>>> {
     let after = ask.cursor.as_deref().map(ConnectionId::decode).transpose()?;
     let (customer, institution) = (ask.customer_ref.as_deref(), ask.institution_id.as_deref());
     let store = &api.app.store;
-    let page = store.connections(caller.business, customer, institution, after, super::limit(ask.limit)).await?;
+    let page =
+        store.connections(caller.business, customer, institution, after, super::limit(ask.limit)).await?;
     Ok(Json(Page::of(page, |last| last.id.encode(), Connection::of)))
 }
 
@@ -296,7 +305,9 @@ impl Connection {
     fn of(stored: model::Connection) -> Self {
         Self {
             next_step: match stored.state {
-                ConnectionState::Active if stored.accounts_listed => "Nothing: its accounts are kept up to date.",
+                ConnectionState::Active if stored.accounts_listed => {
+                    "Nothing: its accounts are kept up to date."
+                }
                 ConnectionState::Active => {
                     "Nothing: GET /v1/accounts?connection_id=… lists its accounts once the bank was asked."
                 }

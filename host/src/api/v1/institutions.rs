@@ -84,6 +84,10 @@ pub async fn list(State(api): State<Api>) -> Json<All<Institution>> {
     params(("institution_id" = String, Path, description = "The bank's id.")),
     responses((status = 200, description = "The bank.", body = Institution)))]
 pub async fn show(State(api): State<Api>, Path(id): Path<String>) -> Answer<Json<Institution>> {
-    let bank = api.app.institutions.get(&id).ok_or_else(|| Problem::unknown("institution", "GET /v1/institutions"))?;
+    let bank = api
+        .app
+        .institutions
+        .get(&id)
+        .ok_or_else(|| Problem::unknown("institution", "GET /v1/institutions"))?;
     Ok(Json(Institution::of(bank)))
 }

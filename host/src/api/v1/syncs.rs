@@ -87,7 +87,9 @@ impl Sync {
             finished_at: Some(stored.finished_at),
             next_allowed_at: stored.next_allowed_at,
             next_at: stored.next_at,
-            cursor: Some(ChangesCursor { account: stored.account, epoch: stored.epoch, seq: stored.seq }.encode()),
+            cursor: Some(
+                ChangesCursor { account: stored.account, epoch: stored.epoch, seq: stored.seq }.encode(),
+            ),
         }
     }
 

@@ -104,7 +104,11 @@ pub struct EndpointChange {
             headers(("Location" = String, description = "Its address."))),
         (status = 422, description = "The URL cannot be used; the detail says why.",
             body = crate::api::problem::ProblemSchema, content_type = "application/problem+json")))]
-pub async fn create(State(api): State<Api>, caller: Caller, Body(asked): Body<EndpointRequest>) -> Answer<Response> {
+pub async fn create(
+    State(api): State<Api>,
+    caller: Caller,
+    Body(asked): Body<EndpointRequest>,
+) -> Answer<Response> {
     check_url(&api, &asked.url)?;
     if api.app.store.endpoints(caller.business).await?.len() >= ENDPOINTS_MAX {
         return Err(Problem::new(
@@ -215,7 +219,8 @@ pub async fn rotate_secret(
     let now = api.app.clock.now();
     let mut endpoint = find(&api, caller, id).await?;
     let secret = sign::new_secret().map_err(|error| Problem::internal(&error))?;
-    endpoint.secrets = rotated(endpoint.secrets, EndpointSecret { secret: secret.clone(), expires_at: None }, now);
+    endpoint.secrets =
+        rotated(endpoint.secrets, EndpointSecret { secret: secret.clone(), expires_at: None }, now);
     save(&api, &endpoint).await?;
     Ok(Json(EndpointWithSecret { endpoint: Endpoint::of(endpoint), secret: secret.reveal().to_owned() }))
 }
@@ -278,8 +283,11 @@ mod tests {
     fn a_rotated_secret_signs_a_day_longer_and_expired_ones_are_dropped() {
         let now = Timestamp(1_000_000);
         let secret = |text: &str, expires_at| EndpointSecret { secret: Secret::new(text), expires_at };
-        let old =
-            vec![secret("current", None), secret("older", Some(Timestamp(now.0 + 5))), secret("expired", Some(now))];
+        let old = vec![
+            secret("current", None),
+            secret("older", Some(Timestamp(now.0 + 5))),
+            secret("expired", Some(now)),
+        ];
         let expected = [
             secret("new", None),
             secret("current", Some(now.plus(Duration::from_secs(86_400)))),

@@ -19,11 +19,7 @@ fn write_all(into: &mut String, inspection: &Inspection) -> std::fmt::Result {
             if !manifest.description.is_empty() {
                 writeln!(into, "           {}", manifest.description)?;
             }
-            writeln!(
-                into,
-                "contract   {} (this host speaks {CONTRACT_VERSION})",
-                manifest.contract
-            )?;
+            writeln!(into, "contract   {} (this host speaks {CONTRACT_VERSION})", manifest.contract)?;
         }
         None => writeln!(into, "connector  no readable connector.toml inside")?,
     }
@@ -32,17 +28,9 @@ fn write_all(into: &mut String, inspection: &Inspection) -> std::fmt::Result {
     list(into, "imports", &inspection.imports)?;
     if let Some(manifest) = &inspection.manifest {
         list(into, "routes", &routes(manifest))?;
-        list(
-            into,
-            "values",
-            &manifest.values.iter().map(value).collect::<Vec<_>>(),
-        )?;
+        list(into, "values", &manifest.values.iter().map(value).collect::<Vec<_>>())?;
     }
-    let limits: Vec<_> = inspection
-        .limits
-        .iter()
-        .map(|(name, value)| format!("{name}: {value}"))
-        .collect();
+    let limits: Vec<_> = inspection.limits.iter().map(|(name, value)| format!("{name}: {value}")).collect();
     list(into, "limits", &limits)?;
     match &inspection.refusal {
         None => writeln!(into, "would load"),
@@ -66,11 +54,8 @@ fn routes(manifest: &Manifest) -> Vec<String> {
             Purpose::Acknowledge => "acknowledge",
             Purpose::End => "end",
         };
-        let reply = if route.reply.is_empty() {
-            String::new()
-        } else {
-            format!(", reply {}", route.reply.join(" "))
-        };
+        let reply =
+            if route.reply.is_empty() { String::new() } else { format!(", reply {}", route.reply.join(" ")) };
         format!(
             "{}: {} {{{}}}{} ({purpose}{reply})",
             route.name,
@@ -102,11 +87,7 @@ fn value(value: &ValueDeclaration) -> String {
     }
     text.push_str(&format!(
         ", on {}",
-        if value.routes.is_empty() {
-            "no route".to_owned()
-        } else {
-            value.routes.join(" ")
-        }
+        if value.routes.is_empty() { "no route".to_owned() } else { value.routes.join(" ") }
     ));
     text
 }
@@ -159,16 +140,10 @@ limits
 would load
 ";
         assert_eq!(describe(&inspection), expected);
-        let refused = Inspection {
-            manifest: None,
-            refusal: Some("it imports wasi".to_owned()),
-            ..inspection
-        };
+        let refused =
+            Inspection { manifest: None, refusal: Some("it imports wasi".to_owned()), ..inspection };
         let text = describe(&refused);
         assert!(text.contains("no readable connector.toml"), "{text}");
-        assert!(
-            text.ends_with("would not load: it imports wasi\n"),
-            "{text}"
-        );
+        assert!(text.ends_with("would not load: it imports wasi\n"), "{text}");
     }
 }

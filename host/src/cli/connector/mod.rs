@@ -33,13 +33,10 @@ pub(super) enum Command {
 pub(super) fn run(command: Command) -> anyhow::Result<Answer> {
     match command {
         Command::Inspect { file } => {
-            let component = std::fs::read(&file)
-                .with_context(|| format!("{} could not be read", file.display()))?;
+            let component =
+                std::fs::read(&file).with_context(|| format!("{} could not be read", file.display()))?;
             let inspection = sandbox::inspect(&component);
-            Ok(Answer {
-                text: inspect::describe(&inspection),
-                good: inspection.refusal.is_none(),
-            })
+            Ok(Answer { text: inspect::describe(&inspection), good: inspection.refusal.is_none() })
         }
         Command::Build { dir, out } => {
             let file = build::build(&dir, &out)?;

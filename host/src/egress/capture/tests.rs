@@ -7,9 +7,15 @@ fn open(body: &str) -> Open {
     Open {
         headers: vec![
             ("x-token".to_owned(), "from a header".to_owned()),
-            ("location".to_owned(), "https://app.example/back?code=a%20b&state=s#id_token=j%2Ew&x".to_owned()),
+            (
+                "location".to_owned(),
+                "https://app.example/back?code=a%20b&state=s#id_token=j%2Ew&x".to_owned(),
+            ),
         ],
-        cookies: vec![Zeroizing::new("sid=old; Path=/".to_owned()), Zeroizing::new("sid=new; HttpOnly".to_owned())],
+        cookies: vec![
+            Zeroizing::new("sid=old; Path=/".to_owned()),
+            Zeroizing::new("sid=new; HttpOnly".to_owned()),
+        ],
         body: body.as_bytes().to_vec(),
     }
 }
@@ -38,14 +44,28 @@ fn json(path: &str) -> Place {
 
 #[test]
 fn a_json_field_is_replaced_by_an_empty_string_and_nothing_else_changes() {
-    check_body(r#"{"access_token" : "t\u0041","n": 1.10}"#, json("access_token"), Some("tA"), r#"{"access_token" : "","n": 1.10}"#);
+    check_body(
+        r#"{"access_token" : "t\u0041","n": 1.10}"#,
+        json("access_token"),
+        Some("tA"),
+        r#"{"access_token" : "","n": 1.10}"#,
+    );
     check_body(r#"{"a":{"b":12.50}}"#, json("a.b"), Some("12.50"), r#"{"a":{"b":""}}"#);
     check_body(r#"{"a":"1","a":"2"}"#, json("a"), Some("2"), r#"{"a":"","a":""}"#);
 }
 
 #[test]
 fn what_is_no_text_or_no_json_is_not_captured() {
-    for body in [r#"{"a":null}"#, r#"{"a":""}"#, r#"{"a":{"b":1}}"#, r#"{"a":[1]}"#, r#"{"b":"a"}"#, "a=1", r#"{"a":"x""#, ""] {
+    for body in [
+        r#"{"a":null}"#,
+        r#"{"a":""}"#,
+        r#"{"a":{"b":1}}"#,
+        r#"{"a":[1]}"#,
+        r#"{"b":"a"}"#,
+        "a=1",
+        r#"{"a":"x""#,
+        "",
+    ] {
         check_body(body, json("a"), None, body);
     }
 }
@@ -94,8 +114,15 @@ fn several_captures_do_not_disturb_each_other_even_at_one_place() {
         capture("header", Place::Header("x-token".to_owned()), true),
     ];
     let captured = take(&mut reply, &captures, true).unwrap();
-    let captured: Vec<(&str, &str)> = captured.iter().map(|(name, secret)| (name.as_str(), secret.reveal())).collect();
-    let wanted = [("two", "second-and-longer"), ("one", "first"), ("inside", "and"), ("again", "second-and-longer"), ("header", "from a header")];
+    let captured: Vec<(&str, &str)> =
+        captured.iter().map(|(name, secret)| (name.as_str(), secret.reveal())).collect();
+    let wanted = [
+        ("two", "second-and-longer"),
+        ("one", "first"),
+        ("inside", "and"),
+        ("again", "second-and-longer"),
+        ("header", "from a header"),
+    ];
     assert_eq!(captured, wanted);
     assert_eq!(String::from_utf8(reply.body).unwrap(), r#"{"a":"","b":"","c":3}"#);
 }
@@ -111,5 +138,8 @@ fn a_required_capture_must_be_there_when_the_bank_said_yes() {
 #[test]
 fn a_giant_value_is_refused() {
     let body = format!(r#"{{"a":"{}"}}"#, "x".repeat(CAPTURE_BYTES_MAX + 1));
-    assert!(matches!(take(&mut open(&body), &[capture("token", json("a"), false)], true), Err(EgressError::BadReply(_))));
+    assert!(matches!(
+        take(&mut open(&body), &[capture("token", json("a"), false)], true),
+        Err(EgressError::BadReply(_))
+    ));
 }

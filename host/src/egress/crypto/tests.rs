@@ -103,12 +103,17 @@ fn es256_is_64_bytes_and_verifies() {
     let signed = sign("ES256", &key, b"text").unwrap();
     assert_eq!(signed.len(), 64);
     let public: aws_lc_rs::encoding::PublicKeyX509Der = pair.public_key().as_der().unwrap();
-    assert!(UnparsedPublicKey::new(&signature::ECDSA_P256_SHA256_FIXED, public.as_ref()).verify(b"text", &signed).is_ok());
+    assert!(
+        UnparsedPublicKey::new(&signature::ECDSA_P256_SHA256_FIXED, public.as_ref())
+            .verify(b"text", &signed)
+            .is_ok()
+    );
 }
 
 #[test]
 fn a_key_of_another_kind_or_form_does_not_sign() {
-    let ec = pem(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap().to_pkcs8v1().unwrap().as_ref());
+    let ec =
+        pem(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap().to_pkcs8v1().unwrap().as_ref());
     for (algorithm, key, why) in [
         ("RS256", ec.as_str(), NotSigned::Key),
         ("EdDSA", &ec, NotSigned::Key),

@@ -79,7 +79,12 @@ pub async fn list(
         None => ChangesCursor { account: id, epoch: head.epoch, seq: 0 },
         Some(text) => usable(ChangesCursor::decode(&text)?, &head)?,
     };
-    let page = api.app.store.changes(id, start.seq, crate::api::v1::limit(ask.limit)).await.map_err(super::erased)?;
+    let page = api
+        .app
+        .store
+        .changes(id, start.seq, crate::api::v1::limit(ask.limit))
+        .await
+        .map_err(super::erased)?;
     let next = ChangesCursor { seq: page.items.last().map_or(start.seq, |last| last.seq), ..start };
     Ok(Json(Changes {
         items: page.items.into_iter().map(Change::of).collect(),
@@ -139,7 +144,9 @@ mod tests {
             last_sync: None,
             fresh_at: None,
         };
-        let check = |account, epoch, seq| usable(ChangesCursor { account, epoch, seq }, &head).map_err(|no| no.code());
+        let check = |account, epoch, seq| {
+            usable(ChangesCursor { account, epoch, seq }, &head).map_err(|no| no.code())
+        };
         assert!(check(account, 1, 5).is_ok());
         assert_eq!(check(AccountId::new(), 1, 5), Err(Code::BadCursor));
         assert_eq!(check(account, 0, 5), Err(Code::CursorExpired));

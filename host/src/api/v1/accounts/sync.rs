@@ -166,7 +166,9 @@ fn at_screen(given: CustomerAtScreen) -> Answer<CustomerPresent> {
 /// Nothing will be asked of the bank: the last sync says why, else a problem does.
 fn stopped(account: &model::Account, last: Option<model::Sync>) -> Answer<Response> {
     match last {
-        Some(last) if last.code == SyncCode::ReauthorisationRequired => Ok(Json(Sync::finished(last)).into_response()),
+        Some(last) if last.code == SyncCode::ReauthorisationRequired => {
+            Ok(Json(Sync::finished(last)).into_response())
+        }
         last => Err(Problem::new(
             Code::ReauthorisationRequired,
             format!(

@@ -8,7 +8,8 @@ use crate::api::gate::Caller;
 use crate::api::problem::{Answer, Code, Problem};
 use crate::api::schema::{self, Page};
 use crate::model::{
-    self, AccountId, Currency, IdStability, Money, StoredTransaction, Timestamp, TransactionId, TransactionStatus,
+    self, AccountId, Currency, IdStability, Money, StoredTransaction, Timestamp, TransactionId,
+    TransactionStatus,
 };
 use crate::store::TransactionFilter;
 use axum::Json;
@@ -129,7 +130,8 @@ pub async fn list(
     };
     let limit = crate::api::v1::limit(ask.limit);
     let page = api.app.store.transactions(id, &filter, limit).await.map_err(super::erased)?;
-    let cursor = |last: &StoredTransaction| TransactionsCursor { account: id, number: last.id.number }.encode();
+    let cursor =
+        |last: &StoredTransaction| TransactionsCursor { account: id, number: last.id.number }.encode();
     Ok(Json(Page::of(page, cursor, Transaction::of)))
 }
 

@@ -63,7 +63,9 @@ pub fn check_credentials(
     if given.keys().any(|name| !declared.contains_key(name.as_str())) {
         return Err(Problem::invalid(format!("credentials: this institution takes only {}.", names())));
     }
-    if let Some((name, _)) = declared.iter().find(|(name, optional)| !**optional && !given.contains_key(**name)) {
+    if let Some((name, _)) =
+        declared.iter().find(|(name, optional)| !**optional && !given.contains_key(**name))
+    {
         return Err(Problem::invalid(format!(
             "credentials: \"{name}\" is missing; this institution takes {}.",
             names()
@@ -117,7 +119,9 @@ pub fn check_text(field: &str, text: &str) -> Answer<()> {
     if (1..=TEXT_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control) {
         return Ok(());
     }
-    Err(Problem::invalid(format!("{field}: must have 1 to {TEXT_BYTES_MAX} bytes and no control characters.")))
+    Err(Problem::invalid(format!(
+        "{field}: must have 1 to {TEXT_BYTES_MAX} bytes and no control characters."
+    )))
 }
 
 #[cfg(test)]
@@ -142,10 +146,15 @@ mod tests {
         Manifest::parse(text.as_bytes()).unwrap()
     }
 
-    fn credentials(given: &[(&str, &str)], expiry: &[(&str, Timestamp)]) -> Result<Vec<NewCredential>, String> {
-        let given = given.iter().map(|(name, text)| ((*name).to_owned(), SecretText(Secret::new(*text)))).collect();
+    fn credentials(
+        given: &[(&str, &str)],
+        expiry: &[(&str, Timestamp)],
+    ) -> Result<Vec<NewCredential>, String> {
+        let given =
+            given.iter().map(|(name, text)| ((*name).to_owned(), SecretText(Secret::new(*text)))).collect();
         let expiry = expiry.iter().map(|(name, at)| ((*name).to_owned(), *at)).collect();
-        check_credentials(Some(&manifest()), given, &expiry, NOW).map_err(|problem| problem.json().to_string())
+        check_credentials(Some(&manifest()), given, &expiry, NOW)
+            .map_err(|problem| problem.json().to_string())
     }
 
     fn refused(given: &[(&str, &str)], expiry: &[(&str, Timestamp)], word: &str) {
@@ -157,8 +166,11 @@ mod tests {
     fn credentials_are_those_the_connector_declares() {
         let later = Timestamp(NOW.0 + 1);
         let taken = credentials(&[("refresh-token", "hunter2")], &[("refresh-token", later)]).unwrap();
-        let expected =
-            NewCredential { name: "refresh-token".into(), value: Secret::new("hunter2"), expires_at: Some(later) };
+        let expected = NewCredential {
+            name: "refresh-token".into(),
+            value: Secret::new("hunter2"),
+            expires_at: Some(later),
+        };
         assert_eq!(taken, [expected]);
         assert_eq!(credentials(&[("refresh-token", "a"), ("access-token", "b")], &[]).unwrap().len(), 2);
 
@@ -191,7 +203,10 @@ mod tests {
     #[test]
     fn a_consent_lies_in_the_past_and_ends_in_the_future() {
         assert!(consent(|_| {}).is_ok());
-        assert!(consent(|given| given.granted_at = NOW.plus(CLOCK_SKEW_MAX)).is_err(), "it would end before it began");
+        assert!(
+            consent(|given| given.granted_at = NOW.plus(CLOCK_SKEW_MAX)).is_err(),
+            "it would end before it began"
+        );
         let within_skew = |given: &mut ConsentGiven| {
             given.granted_at = NOW.plus(CLOCK_SKEW_MAX);
             given.expires_at = None;

@@ -1,0 +1,310 @@
+-- Customer text stands only in columns of sealed bytes; ids, numbers, codes and times are clear.
+
+CREATE TABLE business (
+    id         {bytes} NOT NULL,
+    name       TEXT    NOT NULL,
+    created_at {int}   NOT NULL,
+    CONSTRAINT business_key PRIMARY KEY (id)
+) {in_key_order};
+
+-- One per owner of sealed columns. Deleting the row erases all that it sealed.
+CREATE TABLE data_key (
+    owner      {bytes} NOT NULL,
+    business   {bytes},
+    master_key TEXT    NOT NULL,
+    wrapped    {bytes} NOT NULL,
+    CONSTRAINT data_key_key PRIMARY KEY (owner)
+) {in_key_order};
+
+CREATE TABLE api_key (
+    id          {bytes} NOT NULL,
+    business    {bytes} NOT NULL,
+    name        TEXT    NOT NULL,
+    scopes      TEXT    NOT NULL,
+    secret_hash {bytes} NOT NULL,
+    created_at  {int}   NOT NULL,
+    revoked_at  {int},
+    CONSTRAINT api_key_key PRIMARY KEY (id),
+    CONSTRAINT api_key_business FOREIGN KEY (business) REFERENCES business (id)
+) {in_key_order};
+CREATE INDEX api_key_of_business ON api_key (business, id);
+
+-- `business` is null for the operator's own.
+CREATE TABLE registration (
+    id          {bytes} NOT NULL,
+    business    {bytes},
+    institution TEXT    NOT NULL,
+    version     {int}   NOT NULL,
+    sealed      {bytes} NOT NULL,
+    created_at  {int}   NOT NULL,
+    CONSTRAINT registration_key PRIMARY KEY (id),
+    CONSTRAINT registration_business FOREIGN KEY (business) REFERENCES business (id)
+) {table};
+CREATE UNIQUE INDEX registration_of_business ON registration (business, institution) WHERE business IS NOT NULL;
+CREATE UNIQUE INDEX registration_of_operator ON registration (institution) WHERE business IS NULL;
+
+-- What is known of an institution beyond its profile. Every institution with connections has a row.
+CREATE TABLE institution (
+    id           TEXT NOT NULL,
+    fingerprint  TEXT,
+    approved_at  {int},
+    paused_until {int},
+    pause_reason TEXT,
+    CONSTRAINT institution_key PRIMARY KEY (id)
+) {table};
+
+CREATE TABLE connector_quarantine (
+    digest         TEXT  NOT NULL,
+    reason         TEXT  NOT NULL,
+    quarantined_at {int} NOT NULL,
+    CONSTRAINT connector_quarantine_key PRIMARY KEY (digest)
+) {table};
+
+CREATE TABLE connection (
+    id                  {bytes} NOT NULL,
+    business            {bytes} NOT NULL,
+    institution         TEXT    NOT NULL,
+    phase               {int}   NOT NULL,
+    customer_ref        {bytes},
+    customer_ref_index  {bytes},
+    state               TEXT    NOT NULL,
+    reason              TEXT,
+    session_valid_until {int},
+    session_open        {bool}  NOT NULL,
+    session_state       {bytes},
+    accounts_listed     {bool}  NOT NULL,
+    first_rejected_at   {int},
+    last_rejected_at    {int},
+    created_at          {int}   NOT NULL,
+    deleted_at          {int},
+    erased_at           {int},
+    CONSTRAINT connection_key PRIMARY KEY (id),
+    CONSTRAINT connection_business FOREIGN KEY (business) REFERENCES business (id),
+    CONSTRAINT connection_state CHECK (state IN ('active', 'reauthorisation_required', 'deleted'))
+) {table};
+CREATE INDEX connection_of_business ON connection (business, id);
+CREATE INDEX connection_of_customer ON connection (business, customer_ref_index, id) WHERE customer_ref_index IS NOT NULL;
+CREATE INDEX connection_rejected ON connection (institution, last_rejected_at) WHERE last_rejected_at IS NOT NULL;
+CREATE INDEX connection_to_erase ON connection (id) WHERE deleted_at IS NOT NULL AND erased_at IS NULL;
+
+-- The row is the job: due_at is schedule, retry time and visibility timeout; token fences.
+CREATE TABLE schedule (
+    institution TEXT    NOT NULL,
+    phase       {int}   NOT NULL,
+    connection  {bytes} NOT NULL,
+    due_at      {int}   NOT NULL,
+    token       {int}   NOT NULL,
+    slot_at     {int}   NOT NULL,
+    claimed_at  {int},
+    failures    {int}   NOT NULL,
+    active      {bool}  NOT NULL,
+    CONSTRAINT schedule_key PRIMARY KEY (institution, phase, connection)
+) {in_key_order};
+CREATE INDEX schedule_due ON schedule (institution, due_at) WHERE active;
+
+CREATE TABLE consent (
+    id         {bytes} NOT NULL,
+    connection {bytes} NOT NULL,
+    granted_at {int}   NOT NULL,
+    expires_at {int},
+    scopes     TEXT    NOT NULL,
+    how        TEXT    NOT NULL,
+    reference  {bytes},
+    ended_at   {int},
+    end_reason TEXT,
+    CONSTRAINT consent_key PRIMARY KEY (connection, id),
+    CONSTRAINT consent_connection FOREIGN KEY (connection) REFERENCES connection (id)
+) {in_key_order};
+
+CREATE TABLE credential (
+    connection {bytes} NOT NULL,
+    name       TEXT    NOT NULL,
+    version    {int}   NOT NULL,
+    sealed     {bytes} NOT NULL,
+    expires_at {int},
+    CONSTRAINT credential_key PRIMARY KEY (connection, name),
+    CONSTRAINT credential_connection FOREIGN KEY (connection) REFERENCES connection (id)
+) {table};
+
+-- `listed`: the bank's id, name and number, sealed; the indexes are keyed hashes of id and number.
+CREATE TABLE account (
+    id            {bytes} NOT NULL,
+    connection    {bytes} NOT NULL,
+    business      {bytes} NOT NULL,
+    listed        {bytes},
+    currency      TEXT    NOT NULL,
+    bank_id_index {bytes},
+    number_index  {bytes},
+    state         TEXT    NOT NULL,
+    created_at    {int}   NOT NULL,
+    CONSTRAINT account_key PRIMARY KEY (id),
+    CONSTRAINT account_connection FOREIGN KEY (connection) REFERENCES connection (id),
+    CONSTRAINT account_bank_id UNIQUE (connection, bank_id_index),
+    CONSTRAINT account_state CHECK (state IN ('active', 'closed'))
+) {table};
+CREATE INDEX account_of_business ON account (business, id);
+
+CREATE TABLE account_head (
+    account         {bytes} NOT NULL,
+    connection      {bytes} NOT NULL,
+    seq             {int}   NOT NULL,
+    epoch           {int}   NOT NULL,
+    balances        TEXT    NOT NULL,
+    state           {bytes},
+    due_at          {int}   NOT NULL,
+    next_sync       {bytes},
+    current_sync    {bytes},
+    requested_at    {int},
+    present         {bytes},
+    next_allowed_at {int},
+    failures        {int}   NOT NULL,
+    last_sync       {bytes},
+    fresh_at        {int},
+    CONSTRAINT account_head_key PRIMARY KEY (account),
+    CONSTRAINT account_head_account FOREIGN KEY (account) REFERENCES account (id)
+) {table};
+CREATE INDEX account_head_of_connection ON account_head (connection);
+
+-- Syncs that somebody asked for and that are not finished; answered_by when another run took over.
+CREATE TABLE sync_request (
+    id          {bytes} NOT NULL,
+    account     {bytes} NOT NULL,
+    answered_by {bytes},
+    CONSTRAINT sync_request_key PRIMARY KEY (id)
+) {in_key_order};
+CREATE INDEX sync_request_of_account ON sync_request (account);
+
+-- The current rows. known_until: the booking date of a booked row, else the end of time, so that
+-- one range finds what a reading is compared with.
+CREATE TABLE txn (
+    account       {bytes} NOT NULL,
+    number        {int}   NOT NULL,
+    status        TEXT    NOT NULL,
+    stability     TEXT    NOT NULL,
+    booked_on     TEXT,
+    valued_on     TEXT,
+    amount_minor  {int}   NOT NULL,
+    currency      TEXT    NOT NULL,
+    known_until   TEXT    NOT NULL,
+    first_seen_at {int}   NOT NULL,
+    first_seen_on TEXT    NOT NULL,
+    changed_at    {int}   NOT NULL,
+    last_seq      {int}   NOT NULL,
+    missed        {int}   NOT NULL,
+    CONSTRAINT txn_key PRIMARY KEY (account, number),
+    CONSTRAINT txn_status CHECK (status IN ('pending', 'booked'))
+) {in_key_order};
+CREATE INDEX txn_known ON txn (account, known_until);
+
+CREATE TABLE txn_body (
+    account {bytes} NOT NULL,
+    number  {int}   NOT NULL,
+    sealed  {bytes} NOT NULL,
+    CONSTRAINT txn_body_key PRIMARY KEY (account, number)
+) {in_key_order};
+
+-- Append-only; erasing empties before_image and after_image.
+CREATE TABLE txn_change (
+    account      {bytes} NOT NULL,
+    seq          {int}   NOT NULL,
+    number       {int}   NOT NULL,
+    kind         TEXT    NOT NULL,
+    before_image {bytes},
+    after_image  {bytes},
+    observed_at  {int}   NOT NULL,
+    sync         {bytes} NOT NULL,
+    CONSTRAINT txn_change_key PRIMARY KEY (account, seq),
+    CONSTRAINT txn_change_kind CHECK (kind IN ('added', 'modified', 'removed'))
+) {in_key_order};
+
+CREATE TABLE sync (
+    id               {bytes} NOT NULL,
+    connection       {bytes} NOT NULL,
+    account          {bytes} NOT NULL,
+    wanted_by        TEXT    NOT NULL,
+    customer_present {bool}  NOT NULL,
+    started_at       {int}   NOT NULL,
+    finished_at      {int}   NOT NULL,
+    bank_asked_at    {int},
+    bank_answered_at {int},
+    code             TEXT    NOT NULL,
+    reason           TEXT,
+    message          TEXT,
+    has_new_data     {bool}  NOT NULL,
+    added            {int}   NOT NULL,
+    modified         {int}   NOT NULL,
+    removed          {int}   NOT NULL,
+    proof            TEXT    NOT NULL,
+    seq              {int}   NOT NULL,
+    epoch            {int}   NOT NULL,
+    next_allowed_at  {int},
+    next_at          {int},
+    connector        TEXT    NOT NULL,
+    CONSTRAINT sync_key PRIMARY KEY (account, id)
+) {in_key_order};
+CREATE INDEX sync_by_id ON sync (id);
+
+-- payload holds ids, numbers and codes only; it is the exact body that is signed and sent.
+CREATE TABLE event (
+    id         {bytes} NOT NULL,
+    business   {bytes} NOT NULL,
+    kind       TEXT    NOT NULL,
+    connection {bytes} NOT NULL,
+    account    {bytes},
+    payload    TEXT    NOT NULL,
+    created_at {int}   NOT NULL,
+    CONSTRAINT event_key PRIMARY KEY (id)
+) {table};
+
+CREATE TABLE endpoint (
+    id              {bytes} NOT NULL,
+    business        {bytes} NOT NULL,
+    url             TEXT    NOT NULL,
+    event_types     TEXT    NOT NULL,
+    state           TEXT    NOT NULL,
+    disabled_reason TEXT,
+    failing_since   {int},
+    secrets         {bytes} NOT NULL,
+    created_at      {int}   NOT NULL,
+    CONSTRAINT endpoint_key PRIMARY KEY (id),
+    CONSTRAINT endpoint_business FOREIGN KEY (business) REFERENCES business (id),
+    CONSTRAINT endpoint_state CHECK (state IN ('active', 'disabled'))
+) {table};
+CREATE INDEX endpoint_of_business ON endpoint (business, id);
+
+CREATE TABLE delivery (
+    id       {bytes} NOT NULL,
+    event    {bytes} NOT NULL,
+    endpoint {bytes} NOT NULL,
+    state    TEXT    NOT NULL,
+    due_at   {int}   NOT NULL,
+    token    {int}   NOT NULL,
+    attempts {int}   NOT NULL,
+    CONSTRAINT delivery_key PRIMARY KEY (id),
+    CONSTRAINT delivery_state CHECK (state IN ('pending', 'delivered', 'exhausted', 'cancelled'))
+) {in_key_order};
+CREATE INDEX delivery_due ON delivery (endpoint, due_at) WHERE state = 'pending';
+CREATE INDEX delivery_of_endpoint ON delivery (endpoint, id);
+
+CREATE TABLE attempt (
+    id          {bytes} NOT NULL,
+    delivery    {bytes} NOT NULL,
+    event       {bytes} NOT NULL,
+    at          {int}   NOT NULL,
+    duration_ms {int}   NOT NULL,
+    status      {int},
+    error       TEXT,
+    CONSTRAINT attempt_key PRIMARY KEY (delivery, id)
+) {in_key_order};
+
+-- status and sealed are null while the request is being answered.
+CREATE TABLE idempotency (
+    business     {bytes} NOT NULL,
+    key          TEXT    NOT NULL,
+    request_hash {bytes} NOT NULL,
+    status       {int},
+    sealed       {bytes},
+    created_at   {int}   NOT NULL,
+    CONSTRAINT idempotency_key PRIMARY KEY (business, key)
+) {table};
+CREATE INDEX idempotency_created ON idempotency (created_at);

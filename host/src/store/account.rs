@@ -1,0 +1,308 @@
+//! Accounts and their heads.
+
+use super::codec::{balances, currency, from_word, json, small};
+use super::commit::finish;
+use super::db::{Tx, args, row};
+use super::schedule::fence;
+use super::seal::OwnerKey;
+use super::{PageOf, Result, Store, StoreError, one_more};
+use crate::model::*;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+row! {
+    AccountRow {
+        id: AccountId, connection: ConnectionId, business: BusinessId, listed: Option<Vec<u8>>, currency: String,
+        state: String, created_at: Timestamp,
+    }
+}
+
+row! {
+    HeadRow {
+        account: AccountId, seq: i64, epoch: i64, balances: String, state: Option<Vec<u8>>, due_at: Timestamp,
+        requested_at: Option<Timestamp>, next_allowed_at: Option<Timestamp>, failures: i64,
+        last_sync: Option<SyncId>, fresh_at: Option<Timestamp>,
+    }
+}
+
+row! {
+    /// What a listed account is recognised by.
+    KnownRow { id: AccountId, bank_id_index: Option<Vec<u8>>, number_index: Option<Vec<u8>>, state: String }
+}
+
+/// The sealed part of an account.
+#[derive(Serialize, Deserialize)]
+struct Listed {
+    bank_id: String,
+    name: String,
+    number: Option<String>,
+}
+
+const LISTED: &str = "account.listed";
+pub(super) const HEAD_STATE: &str = "account_head.state";
+
+const ACCOUNTS: &str = "SELECT a.id, a.connection, a.business, a.listed, a.currency, a.state, a.created_at
+    FROM account a JOIN connection c ON c.id = a.connection
+    WHERE a.business = $1 AND c.state <> 'deleted' AND ($2 IS NULL OR a.connection = $2) AND ($3 IS NULL OR a.id > $3)
+    ORDER BY a.id LIMIT $4";
+const OF_CONNECTION: &str = "SELECT id, connection, business, listed, currency, state, created_at
+    FROM account WHERE connection = $1 ORDER BY id";
+
+impl Store {
+    /// The bank's list of a connection's accounts: known ones (by bank id, else by number; both through a
+    /// keyed index) keep their id and get the new names; new ones are added, due now; vanished ones
+    /// are closed. Marks the connection as listed. All accounts, also closed ones.
+    pub async fn record_accounts(
+        &self,
+        lease: &Lease,
+        listed: &[BankAccount],
+        now: Timestamp,
+    ) -> Result<Vec<Account>> {
+        let key = self.lease_key(lease).await?;
+        let business = key.business.ok_or(StoreError::Corrupt("data key"))?;
+        let mut tx = self.db.begin().await?;
+        fence(&mut tx, lease).await?;
+        let sql =
+            "SELECT id, bank_id_index, number_index, state FROM account WHERE connection = $1 ORDER BY id";
+        let known: Vec<KnownRow> = tx.all(sql, args![lease.connection]).await?;
+        let seen = recognise(&key, &known, listed);
+        for (bank, place) in listed.iter().zip(&seen) {
+            let account = Listing { key: &key, lease, business, bank, now };
+            match place {
+                Some(id) => {
+                    account
+                        .update(&mut tx, *id, known.iter().any(|row| row.id == *id && row.state == "closed"))
+                        .await?
+                }
+                None => account.insert(&mut tx).await?,
+            }
+        }
+        for gone in known.iter().filter(|row| row.state == "active" && !seen.contains(&Some(row.id))) {
+            close(&mut tx, lease, gone.id, now).await?;
+        }
+        tx.run("UPDATE connection SET accounts_listed = $2 WHERE id = $1", args![lease.connection, true])
+            .await?;
+        let rows: Vec<AccountRow> = tx.all(OF_CONNECTION, args![lease.connection]).await?;
+        tx.commit().await?;
+        rows.into_iter().map(|row| open(&key, row)).collect()
+    }
+
+    /// One of the business's accounts. Accounts of deleted connections are unknown.
+    pub async fn account(&self, business: BusinessId, id: AccountId) -> Result<Option<Account>> {
+        let sql = "SELECT a.id, a.connection, a.business, a.listed, a.currency, a.state, a.created_at
+                   FROM account a JOIN connection c ON c.id = a.connection
+                   WHERE a.id = $1 AND a.business = $2 AND c.state <> 'deleted'";
+        let found: Option<AccountRow> = self.db.optional(sql, args![id, business]).await?;
+        let Some(row) = found else { return Ok(None) };
+        match self.keys.of(&self.db, row.connection.as_bytes()).await {
+            Err(StoreError::Erased) => Ok(None), // deleted since the row was read
+            key => Ok(Some(open(&key?, row)?)),
+        }
+    }
+
+    /// A business's accounts, oldest first, `after` excluded.
+    pub async fn accounts(
+        &self,
+        business: BusinessId,
+        connection: Option<ConnectionId>,
+        after: Option<AccountId>,
+        limit: u32,
+    ) -> Result<PageOf<Account>> {
+        let rows: Vec<AccountRow> =
+            self.db.all(ACCOUNTS, args![business, connection, after, one_more(limit)]).await?;
+        let page = PageOf::cut(rows, limit);
+        let mut items = Vec::new();
+        for row in page.items {
+            match self.keys.of(&self.db, row.connection.as_bytes()).await {
+                Err(StoreError::Erased) => {}
+                key => items.push(open(&key?, row)?),
+            }
+        }
+        Ok(PageOf { items, has_more: page.has_more })
+    }
+
+    /// A connection's accounts with their heads, for a run.
+    pub async fn accounts_with_heads(&self, connection: ConnectionId) -> Result<Vec<(Account, AccountHead)>> {
+        let rows: Vec<AccountRow> = self.db.all(OF_CONNECTION, args![connection]).await?;
+        let sql = "SELECT account, seq, epoch, balances, state, due_at, requested_at, next_allowed_at, failures, last_sync,
+                     fresh_at
+                   FROM account_head WHERE connection = $1 ORDER BY account";
+        let mut heads: Vec<HeadRow> = self.db.all(sql, args![connection]).await?;
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let key = self.keys.of(&self.db, connection.as_bytes()).await?;
+        let mut both = Vec::new();
+        for row in rows {
+            // An account listed between the two reads has no head yet here, or the other way round.
+            if let Some(place) = heads.iter().position(|head| head.account == row.id) {
+                let head = heads.swap_remove(place);
+                both.push((open(&key, row)?, open_head(&key, head)?));
+            }
+        }
+        Ok(both)
+    }
+
+    /// Where an account stands.
+    pub async fn head(&self, account: AccountId) -> Result<Option<AccountHead>> {
+        let sql = "SELECT account, seq, epoch, balances, state, due_at, requested_at, next_allowed_at, failures, last_sync,
+                     fresh_at
+                   FROM account_head WHERE account = $1";
+        let found: Option<HeadRow> = self.db.optional(sql, args![account]).await?;
+        match (found, self.key_of_account(account).await?) {
+            (Some(row), Some(key)) => Ok(Some(open_head(&key, row)?)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The data key of an account's connection; none if the account is unknown or its connection deleted.
+    pub(super) async fn key_of_account(&self, account: AccountId) -> Result<Option<OwnerKey>> {
+        let sql = "SELECT connection FROM account WHERE id = $1 AND listed IS NOT NULL";
+        let found: Option<(ConnectionId,)> = self.db.optional(sql, args![account]).await?;
+        let Some((connection,)) = found else { return Ok(None) };
+        match self.keys.of(&self.db, connection.as_bytes()).await {
+            Err(StoreError::Erased) => Ok(None),
+            key => key.map(Some),
+        }
+    }
+}
+
+/// An account on the bank's list.
+struct Listing<'a> {
+    key: &'a OwnerKey,
+    lease: &'a Lease,
+    business: BusinessId,
+    bank: &'a BankAccount,
+    now: Timestamp,
+}
+
+impl Listing<'_> {
+    fn sealed(&self, id: AccountId) -> Result<Vec<u8>> {
+        let (bank_id, name, number) =
+            (self.bank.bank_id.clone(), self.bank.name.clone(), self.bank.number.clone());
+        self.key.seal(LISTED, id.as_bytes(), json(&Listed { bank_id, name, number }, LISTED)?.as_bytes())
+    }
+
+    async fn insert(&self, tx: &mut Tx) -> Result<()> {
+        let id = AccountId::new();
+        let (connection, now, currency) = (self.lease.connection, self.now, self.bank.currency.code());
+        let sql = "INSERT INTO account (id, connection, business, listed, currency, bank_id_index, number_index, state,
+                     created_at)
+                   VALUES ($1, $2, $3, $4, $5, $6, $7, 'active', $8)";
+        let (by_id, by_number) = indexes(self.key, self.bank);
+        tx.run(sql, args![id, connection, self.business, self.sealed(id)?, currency, by_id, by_number, now])
+            .await?;
+        let sql = "INSERT INTO account_head (account, connection, seq, epoch, balances, due_at, failures)
+                   VALUES ($1, $2, 0, 0, '[]', $3, 0)";
+        tx.run(sql, args![id, connection, now]).await?;
+        Ok(())
+    }
+
+    async fn update(&self, tx: &mut Tx, id: AccountId, was_closed: bool) -> Result<()> {
+        let (by_id, by_number) = indexes(self.key, self.bank);
+        let sql = "UPDATE account SET listed = $2, currency = $3, bank_id_index = $4, number_index = $5, state = 'active'
+                   WHERE id = $1";
+        tx.run(sql, args![id, self.sealed(id)?, self.bank.currency.code(), by_id, by_number]).await?;
+        if was_closed {
+            tx.run("UPDATE account_head SET due_at = $2 WHERE account = $1", args![id, self.now]).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Which known account each listed one is, if any: by bank id first, then by number and currency
+/// among those that no bank id claimed.
+fn recognise(key: &OwnerKey, known: &[KnownRow], listed: &[BankAccount]) -> Vec<Option<AccountId>> {
+    let indexes: Vec<_> = listed.iter().map(|bank| indexes(key, bank)).collect();
+    let by_id = |(index, _): &(Vec<u8>, Option<Vec<u8>>)| {
+        known.iter().find(|row| row.bank_id_index.as_ref() == Some(index)).map(|row| row.id)
+    };
+    let mut seen: Vec<Option<AccountId>> = indexes.iter().map(by_id).collect();
+    let mut taken: BTreeSet<AccountId> = seen.iter().flatten().copied().collect();
+    for (place, (_, number)) in seen.iter_mut().zip(&indexes) {
+        if place.is_none() && number.is_some() {
+            let free = |row: &&KnownRow| row.number_index == *number && !taken.contains(&row.id);
+            *place = known.iter().find(free).map(|row| row.id);
+            taken.extend(*place);
+        }
+    }
+    seen
+}
+
+fn indexes(key: &OwnerKey, bank: &BankAccount) -> (Vec<u8>, Option<Vec<u8>>) {
+    let number = bank.number.as_deref();
+    (
+        key.index(&["account.bank_id", &bank.bank_id]),
+        number.map(|number| key.index(&["account.number", number, bank.currency.code()])),
+    )
+}
+
+/// Closes an account, and answers those who wait for a sync of it.
+async fn close(tx: &mut Tx, lease: &Lease, id: AccountId, now: Timestamp) -> Result<()> {
+    tx.run("UPDATE account SET state = 'closed' WHERE id = $1", args![id]).await?;
+    let sql = "SELECT seq, epoch, next_sync FROM account_head WHERE account = $1";
+    let (seq, epoch, wanted): (i64, i64, Option<SyncId>) = tx.one(sql, args![id]).await?;
+    let Some(wanted) = wanted else { return Ok(()) };
+    let answer = Sync {
+        id: wanted,
+        connection: lease.connection,
+        account: id,
+        trigger: Trigger::Request,
+        customer_present: false,
+        started_at: now,
+        finished_at: now,
+        bank_asked_at: None,
+        bank_answered_at: None,
+        code: SyncCode::SyncError,
+        reason: Some("account-closed".to_owned()),
+        message: Some("the bank no longer lists this account; its history stays readable".to_owned()),
+        has_new_data: false,
+        added: 0,
+        modified: 0,
+        removed: 0,
+        proof: Proof::Unproved,
+        seq,
+        epoch: small(epoch, "epoch")?,
+        next_allowed_at: None,
+        next_at: None,
+        connector: String::new(),
+    };
+    let sql = "UPDATE account_head SET next_sync = NULL, requested_at = NULL, present = NULL, last_sync = $2
+               WHERE account = $1";
+    tx.run(sql, args![id, wanted]).await?;
+    finish(tx, &answer, None).await
+}
+
+fn open(key: &OwnerKey, row: AccountRow) -> Result<Account> {
+    let sealed = row.listed.ok_or(StoreError::Erased)?;
+    let listed: Listed = key.open_json(LISTED, row.id.as_bytes(), &sealed)?;
+    Ok(Account {
+        id: row.id,
+        connection: row.connection,
+        business: row.business,
+        bank: BankAccount {
+            bank_id: listed.bank_id,
+            name: listed.name,
+            currency: currency(&row.currency)?,
+            number: listed.number,
+        },
+        state: from_word(&row.state, "account state")?,
+        created_at: row.created_at,
+    })
+}
+
+fn open_head(key: &OwnerKey, row: HeadRow) -> Result<AccountHead> {
+    Ok(AccountHead {
+        account: row.account,
+        seq: row.seq,
+        epoch: small(row.epoch, "epoch")?,
+        balances: balances(&row.balances)?,
+        state: key.open_text(HEAD_STATE, row.account.as_bytes(), row.state.as_deref())?,
+        due_at: row.due_at,
+        requested_at: row.requested_at,
+        next_allowed_at: row.next_allowed_at,
+        failures: small(row.failures, "failures")?,
+        last_sync: row.last_sync,
+        fresh_at: row.fresh_at,
+    })
+}

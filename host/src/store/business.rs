@@ -1,0 +1,88 @@
+//! Businesses and their API keys.
+
+use super::codec::{json, parsed};
+use super::db::{args, row};
+use super::{Result, Store};
+use crate::model::*;
+
+row! { BusinessRow { id: BusinessId, name: String, created_at: Timestamp } }
+
+row! {
+    KeyRow {
+        id: ApiKeyId, business: BusinessId, name: String, scopes: String, secret_hash: Vec<u8>,
+        created_at: Timestamp, revoked_at: Option<Timestamp>,
+    }
+}
+
+const KEY: &str =
+    "SELECT id, business, name, scopes, secret_hash, created_at, revoked_at FROM api_key WHERE id = $1";
+const KEYS: &str = "SELECT id, business, name, scopes, secret_hash, created_at, revoked_at FROM api_key WHERE business = $1 ORDER BY id";
+
+impl KeyRow {
+    fn key(self) -> Result<(ApiKey, Vec<u8>)> {
+        let key = ApiKey {
+            id: self.id,
+            business: self.business,
+            name: self.name,
+            scopes: parsed(&self.scopes, "scopes")?,
+            created_at: self.created_at,
+            revoked_at: self.revoked_at,
+        };
+        Ok((key, self.secret_hash))
+    }
+}
+
+impl Store {
+    /// A new tenant.
+    pub async fn create_business(&self, name: &str, now: Timestamp) -> Result<Business> {
+        let id = BusinessId::new();
+        let mut tx = self.db.begin().await?;
+        let sql = "INSERT INTO business (id, name, created_at) VALUES ($1, $2, $3)";
+        tx.run(sql, args![&id, name, now]).await?;
+        self.keys.create(&mut tx, id.as_bytes(), Some(id)).await?;
+        tx.commit().await?;
+        Ok(Business { id, name: name.to_owned(), created_at: now })
+    }
+
+    /// All tenants, oldest first.
+    pub async fn businesses(&self) -> Result<Vec<Business>> {
+        let rows: Vec<BusinessRow> =
+            self.db.all("SELECT id, name, created_at FROM business ORDER BY id", args![]).await?;
+        Ok(rows
+            .into_iter()
+            .map(|row| Business { id: row.id, name: row.name, created_at: row.created_at })
+            .collect())
+    }
+
+    /// A new key; only the SHA-256 of its secret is stored. Constraint `api_key_business` if the business is unknown.
+    pub async fn create_api_key(&self, key: &ApiKey, secret_hash: &[u8; 32]) -> Result<()> {
+        let sql = "INSERT INTO api_key (id, business, name, scopes, secret_hash, created_at, revoked_at)
+                   VALUES ($1, $2, $3, $4, $5, $6, $7)";
+        let scopes = json(&key.scopes, "scopes")?;
+        let args =
+            args![&key.id, &key.business, &key.name, &scopes, secret_hash, key.created_at, key.revoked_at];
+        self.db.run(sql, args).await.map_err(|error| error.on_foreign_key("api_key_business"))?;
+        Ok(())
+    }
+
+    /// A key and the hash of its secret.
+    pub async fn api_key(&self, id: ApiKeyId) -> Result<Option<(ApiKey, [u8; 32])>> {
+        let found: Option<KeyRow> = self.db.optional(KEY, args![id]).await?;
+        let Some(found) = found else { return Ok(None) };
+        let (key, hash) = found.key()?;
+        let hash = hash.try_into().map_err(|_| super::StoreError::Corrupt("API key hash"))?;
+        Ok(Some((key, hash)))
+    }
+
+    /// A business's keys, oldest first.
+    pub async fn api_keys(&self, business: BusinessId) -> Result<Vec<ApiKey>> {
+        let rows: Vec<KeyRow> = self.db.all(KEYS, args![business]).await?;
+        rows.into_iter().map(|row| Ok(row.key()?.0)).collect()
+    }
+
+    /// Ends a key; false if unknown or already ended.
+    pub async fn revoke_api_key(&self, id: ApiKeyId, now: Timestamp) -> Result<bool> {
+        let sql = "UPDATE api_key SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL";
+        Ok(self.db.run(sql, args![id, now]).await? == 1)
+    }
+}

@@ -1,0 +1,291 @@
+//! Connections and consents: creating, listing, re-authorising.
+
+use super::codec::{from_word, json, parsed};
+use super::db::{Tx, args, row};
+use super::seal::OwnerKey;
+use super::{NewConnection, PageOf, Result, Store, StoreError, one_more};
+use crate::model::*;
+
+row! {
+    ConnectionRow {
+        id: ConnectionId, business: BusinessId, institution: String, customer_ref: Option<Vec<u8>>, state: String,
+        reason: Option<String>, session_valid_until: Option<Timestamp>, session_open: bool,
+        session_state: Option<Vec<u8>>, accounts_listed: bool, created_at: Timestamp, deleted_at: Option<Timestamp>,
+    }
+}
+
+row! {
+    ConsentRow {
+        id: ConsentId, connection: ConnectionId, granted_at: Timestamp, expires_at: Option<Timestamp>,
+        scopes: String, how: String, reference: Option<Vec<u8>>, ended_at: Option<Timestamp>,
+        end_reason: Option<String>,
+    }
+}
+
+const CONNECTION: &str = "SELECT id, business, institution, customer_ref, state, reason, session_valid_until,
+        session_open, session_state, accounts_listed, created_at, deleted_at
+    FROM connection WHERE id = $1";
+const CONNECTIONS: &str =
+    "SELECT id, business, institution, customer_ref, state, reason, session_valid_until,
+        session_open, session_state, accounts_listed, created_at, deleted_at
+    FROM connection
+    WHERE business = $1 AND ($2 IS NULL OR customer_ref_index = $2) AND ($3 IS NULL OR institution = $3)
+      AND ($4 IS NULL OR id > $4)
+    ORDER BY id LIMIT $5";
+const CONSENTS: &str =
+    "SELECT id, connection, granted_at, expires_at, scopes, how, reference, ended_at, end_reason
+    FROM consent WHERE connection = $1 ORDER BY id";
+
+pub(super) const CUSTOMER_REF: &str = "connection.customer_ref";
+pub(super) const SESSION_STATE: &str = "connection.session_state";
+const REFERENCE: &str = "consent.reference";
+
+/// Where a connection's schedule row stands.
+pub(super) struct Place {
+    pub(super) business: BusinessId,
+    pub(super) institution: String,
+    pub(super) phase: i64,
+    pub(super) active: bool,
+    pub(super) claimed_at: Option<Timestamp>,
+}
+
+impl Store {
+    /// A new connection with its credentials (sealed under a new data key), consent and schedule row.
+    pub async fn create_connection(&self, new: &NewConnection, now: Timestamp) -> Result<Connection> {
+        let (id, business) = (new.id, new.business);
+        let mut tx = self.db.begin().await?;
+        let key = self.keys.create(&mut tx, id.as_bytes(), Some(business)).await?;
+        let (customer_ref, index) = match new.customer_ref.as_deref() {
+            Some(name) => {
+                // An unknown business has no key; the foreign key below gives the better error.
+                let of_business = match self.keys.of_in(&mut tx, business.as_bytes()).await {
+                    Err(StoreError::Erased) => {
+                        return Err(StoreError::Constraint("connection_business".to_owned()));
+                    }
+                    other => other?,
+                };
+                let sealed = key.seal(CUSTOMER_REF, id.as_bytes(), name.as_bytes())?;
+                (Some(sealed), Some(of_business.index(&[CUSTOMER_REF, name])))
+            }
+            None => (None, None),
+        };
+        let sql = "INSERT INTO connection (id, business, institution, phase, customer_ref, customer_ref_index, state,
+                     session_open, accounts_listed, created_at)
+                   VALUES ($1, $2, $3, $4, $5, $6, 'active', $7, $7, $8)";
+        tx.run(sql, args![id, business, &new.institution, new.phase, customer_ref, index, false, now])
+            .await
+            .map_err(|error| error.on_foreign_key("connection_business"))?;
+        tx.run(
+            "INSERT INTO institution (id) VALUES ($1) ON CONFLICT (id) DO NOTHING",
+            args![&new.institution],
+        )
+        .await?;
+        let sql =
+            "INSERT INTO schedule (institution, phase, connection, due_at, token, slot_at, failures, active)
+                   VALUES ($1, $2, $3, $4, 0, $5, 0, $6)";
+        tx.run(sql, args![&new.institution, new.phase, id, new.due_at, new.slot_at, true]).await?;
+        super::credential::insert(&mut tx, &key, id, 1, &new.credentials).await?;
+        if let Some(consent) = &new.consent {
+            insert_consent(&mut tx, &key, id, consent).await?;
+        }
+        tx.commit().await?;
+        self.known_connection(id).await
+    }
+
+    /// One of the business's connections.
+    pub async fn connection(&self, business: BusinessId, id: ConnectionId) -> Result<Option<Connection>> {
+        let found: Option<ConnectionRow> = self.db.optional(CONNECTION, args![id]).await?;
+        match found {
+            Some(row) if row.business == business => Ok(Some(self.open_connection(row).await?)),
+            _ => Ok(None),
+        }
+    }
+
+    /// A connection, for a run that holds its lease.
+    pub async fn leased_connection(&self, lease: &Lease) -> Result<Connection> {
+        let sql = "SELECT id, business, institution, customer_ref, state, reason, session_valid_until,
+                     session_open, session_state, accounts_listed, created_at, deleted_at
+                   FROM connection WHERE id = $1 AND EXISTS (
+                     SELECT 1 FROM schedule
+                     WHERE schedule.institution = $2 AND phase = $3 AND connection = $1 AND token = $4
+                       AND claimed_at IS NOT NULL)";
+        let args = args![lease.connection, &lease.institution, lease.phase, lease.token];
+        let found: Option<ConnectionRow> = self.db.optional(sql, args).await?;
+        self.open_connection(found.ok_or(StoreError::LeaseLost)?).await
+    }
+
+    async fn known_connection(&self, id: ConnectionId) -> Result<Connection> {
+        let row: ConnectionRow = self.db.one(CONNECTION, args![id]).await?;
+        self.open_connection(row).await
+    }
+
+    async fn open_connection(&self, row: ConnectionRow) -> Result<Connection> {
+        let state: ConnectionState = from_word(&row.state, "connection state")?;
+        let sealed = row.customer_ref.is_some() || row.session_state.is_some();
+        let (customer_ref, session_state) = if sealed {
+            let key = self.keys.of(&self.db, row.id.as_bytes()).await?;
+            let id = row.id.as_bytes();
+            (
+                key.open_text(CUSTOMER_REF, id, row.customer_ref.as_deref())?,
+                key.open_text(SESSION_STATE, id, row.session_state.as_deref())?,
+            )
+        } else {
+            (None, None)
+        };
+        Ok(Connection {
+            id: row.id,
+            business: row.business,
+            institution: row.institution,
+            customer_ref,
+            state,
+            reason: row.reason,
+            session_valid_until: row.session_valid_until,
+            session_open: row.session_open,
+            session_state,
+            accounts_listed: row.accounts_listed,
+            created_at: row.created_at,
+            deleted_at: row.deleted_at,
+        })
+    }
+
+    /// A business's connections, oldest first, `after` excluded.
+    pub async fn connections(
+        &self,
+        business: BusinessId,
+        customer_ref: Option<&str>,
+        institution: Option<&str>,
+        after: Option<ConnectionId>,
+        limit: u32,
+    ) -> Result<PageOf<Connection>> {
+        let index = match customer_ref {
+            Some(name) => match self.keys.of(&self.db, business.as_bytes()).await {
+                Err(StoreError::Erased) => return Ok(PageOf { items: Vec::new(), has_more: false }),
+                key => Some(key?.index(&[CUSTOMER_REF, name])),
+            },
+            None => None,
+        };
+        let args = args![business, index, institution, after, one_more(limit)];
+        let rows: Vec<ConnectionRow> = self.db.all(CONNECTIONS, args).await?;
+        let page = PageOf::cut(rows, limit);
+        let mut items = Vec::new();
+        for row in page.items {
+            match self.open_connection(row).await {
+                Err(StoreError::Erased) => {} // erased since the rows were read
+                other => items.push(other?),
+            }
+        }
+        Ok(PageOf { items, has_more: page.has_more })
+    }
+
+    /// Fresh credentials (all old ones are dropped) and consent (the old one ends as `replaced`):
+    /// state active, session closed, accounts to be listed again, due now, all accounts due now,
+    /// back-off and refusals cleared. `None` if unknown or deleted. The lease, if any, is fenced off (token + 1).
+    pub async fn reauthorise(
+        &self,
+        business: BusinessId,
+        id: ConnectionId,
+        credentials: &[NewCredential],
+        consent: Option<&NewConsent>,
+        now: Timestamp,
+    ) -> Result<Option<Connection>> {
+        let mut tx = self.db.begin().await?;
+        let place = hold(&mut tx, id).await?;
+        match place {
+            Some(place) if place.business == business => {
+                let sql = "UPDATE schedule SET token = token + 1, due_at = $4, claimed_at = NULL, failures = 0, active = $5
+                           WHERE institution = $1 AND phase = $2 AND connection = $3";
+                tx.run(sql, args![&place.institution, place.phase, id, now, true]).await?;
+            }
+            _ => return Ok(None),
+        }
+        let key = self.keys.of_in(&mut tx, id.as_bytes()).await?;
+        let sql = "UPDATE connection SET state = 'active', reason = NULL, session_open = $2, session_valid_until = NULL,
+                     session_state = NULL, accounts_listed = $2, first_rejected_at = NULL, last_rejected_at = NULL
+                   WHERE id = $1";
+        tx.run(sql, args![id, false]).await?;
+        let sql = "UPDATE account_head SET due_at = $2, failures = 0 WHERE connection = $1";
+        tx.run(sql, args![id, now]).await?;
+        let sql = "SELECT COALESCE(max(version), 0) FROM credential WHERE connection = $1";
+        let (version,): (i64,) = tx.one(sql, args![id]).await?;
+        tx.run("DELETE FROM credential WHERE connection = $1", args![id]).await?;
+        super::credential::insert(&mut tx, &key, id, version + 1, credentials).await?;
+        if let Some(consent) = consent {
+            end_consent(&mut tx, id, "replaced", now).await?;
+            insert_consent(&mut tx, &key, id, consent).await?;
+        }
+        tx.commit().await?;
+        Ok(Some(self.known_connection(id).await?))
+    }
+
+    /// The consent in force, or the last one.
+    pub async fn consent(&self, connection: ConnectionId) -> Result<Option<Consent>> {
+        let all = self.consents(connection).await?;
+        let in_force = all.iter().find(|consent| consent.ended_at.is_none()).cloned();
+        Ok(in_force.or_else(|| all.into_iter().last()))
+    }
+
+    /// All consents of a connection, oldest first.
+    pub async fn consents(&self, connection: ConnectionId) -> Result<Vec<Consent>> {
+        let rows: Vec<ConsentRow> = self.db.all(CONSENTS, args![connection]).await?;
+        let mut all = Vec::new();
+        for row in rows {
+            let reference = match row.reference.as_deref() {
+                Some(sealed) => {
+                    let key = self.keys.of(&self.db, connection.as_bytes()).await?;
+                    key.open_text(REFERENCE, row.id.as_bytes(), Some(sealed))?
+                }
+                None => None,
+            };
+            all.push(Consent {
+                id: row.id,
+                connection: row.connection,
+                granted_at: row.granted_at,
+                expires_at: row.expires_at,
+                scopes: parsed(&row.scopes, "consent scopes")?,
+                how: row.how,
+                reference,
+                ended_at: row.ended_at,
+                end_reason: row.end_reason,
+            });
+        }
+        Ok(all)
+    }
+}
+
+/// Holds the connection's schedule row until the transaction ends; `None` if unknown or deleted.
+pub(super) async fn hold(tx: &mut Tx, id: ConnectionId) -> Result<Option<Place>> {
+    let sql = "SELECT business, institution, phase FROM connection WHERE id = $1";
+    let place: Option<(BusinessId, String, i64)> = tx.optional(sql, args![id]).await?;
+    let Some((business, institution, phase)) = place else { return Ok(None) };
+    let sql = "SELECT active, claimed_at FROM schedule WHERE institution = $1 AND phase = $2 AND connection = $3 {for_update}";
+    let held: Option<(bool, Option<Timestamp>)> =
+        tx.optional(tx.dialect().sql(sql), args![&institution, phase, id]).await?;
+    // A deleted connection has no schedule row.
+    Ok(held.map(|(active, claimed_at)| Place { business, institution, phase, active, claimed_at }))
+}
+
+/// Ends the consent in force, if there is one.
+pub(super) async fn end_consent(tx: &mut Tx, id: ConnectionId, reason: &str, now: Timestamp) -> Result<()> {
+    let sql = "UPDATE consent SET ended_at = $2, end_reason = $3 WHERE connection = $1 AND ended_at IS NULL";
+    tx.run(sql, args![id, now, reason]).await?;
+    Ok(())
+}
+
+async fn insert_consent(
+    tx: &mut Tx,
+    key: &OwnerKey,
+    connection: ConnectionId,
+    consent: &NewConsent,
+) -> Result<()> {
+    let id = ConsentId::new();
+    let reference = key.seal_text(REFERENCE, id.as_bytes(), consent.reference.as_deref())?;
+    let scopes = json(&consent.scopes, "consent scopes")?;
+    let sql = "INSERT INTO consent (id, connection, granted_at, expires_at, scopes, how, reference)
+               VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    tx.run(
+        sql,
+        args![id, connection, consent.granted_at, consent.expires_at, &scopes, &consent.how, reference],
+    )
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,395 @@
+//! Connections, transactions, parameters and rows: the same calls for SQLite and PostgreSQL.
+//!
+//! A query is written once and run through [`Db`] (one statement) or [`Tx`] (several); only the
+//! small `match`es here know which driver answers. Must not know: tables.
+
+use super::{Result, StoreError, dialect::Dialect};
+use crate::model::{
+    AccountId, ApiKeyId, AttemptId, BusinessId, ConnectionId, ConsentId, DeliveryId, EndpointId, EventId,
+    RegistrationId, SyncId, Timestamp,
+};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, PgPool, Postgres, SqlSafeStr, Sqlite, SqlitePool};
+use std::borrow::Cow;
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Readers beside the one SQLite writer: more than cores only wait for the same disk.
+const SQLITE_READERS_MAX: u32 = 8;
+/// How long SQLite waits for a lock of another connection: checkpoints take far less.
+const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Page cache of the writer, in KiB: the hot end of schedule, heads and transactions.
+const SQLITE_WRITE_CACHE_KIB: u32 = 32 * 1024;
+/// Page cache of each reader, in KiB: eight of them stay below the writer's.
+const SQLITE_READ_CACHE_KIB: u32 = 4 * 1024;
+/// The write-ahead log is cut back to this many bytes after a checkpoint.
+const SQLITE_WAL_BYTES_MAX: u64 = 64 << 20;
+/// Connections of one process to PostgreSQL: five processes fit its default of 100.
+const POSTGRES_CONNECTIONS_MAX: u32 = 16;
+
+/// The database behind the store.
+#[derive(Clone)]
+pub(super) enum Db {
+    /// One file, this process only.
+    Sqlite { read: SqlitePool, write: SqlitePool, path: PathBuf },
+    /// A server that several processes share.
+    Postgres(PgPool),
+}
+
+/// An open write transaction; dropped without [`Tx::commit`] it leaves nothing.
+pub(super) enum Tx {
+    Sqlite(sqlx::Transaction<'static, Sqlite>),
+    Postgres(sqlx::Transaction<'static, Postgres>),
+}
+
+/// A parameter. The kinds are few so that both databases store the same thing; a NULL keeps its kind.
+#[derive(Clone)]
+pub(super) enum Arg<'a> {
+    Int(Option<i64>),
+    Bool(bool),
+    Text(Option<Cow<'a, str>>),
+    Bytes(Option<Cow<'a, [u8]>>),
+}
+
+/// A row that both drivers can read.
+pub(super) trait Row:
+    for<'r> sqlx::FromRow<'r, sqlx::sqlite::SqliteRow>
+    + for<'r> sqlx::FromRow<'r, sqlx::postgres::PgRow>
+    + Send
+    + Unpin
+{
+}
+impl<T> Row for T where
+    T: for<'r> sqlx::FromRow<'r, sqlx::sqlite::SqliteRow>
+        + for<'r> sqlx::FromRow<'r, sqlx::postgres::PgRow>
+        + Send
+        + Unpin
+{
+}
+
+/// The parameters of a query, in the order of `$1`, `$2`, …
+macro_rules! args {
+    ($($value:expr),* $(,)?) => { &[$($crate::store::db::Arg::from($value)),*] };
+}
+pub(super) use args;
+
+/// A struct read from the columns of the same names.
+macro_rules! row {
+    ($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty),* $(,)? }) => {
+        $(#[$doc])*
+        struct $name { $($field: $type),* }
+        $crate::store::db::row!(@read $name, sqlx::sqlite::SqliteRow, $($field),*);
+        $crate::store::db::row!(@read $name, sqlx::postgres::PgRow, $($field),*);
+    };
+    (@read $name:ident, $row:ty, $($field:ident),*) => {
+        impl<'r> sqlx::FromRow<'r, $row> for $name {
+            fn from_row(row: &'r $row) -> sqlx::Result<Self> {
+                use sqlx::Row;
+                Ok(Self { $($field: row.try_get(stringify!($field))?),* })
+            }
+        }
+    };
+}
+pub(super) use row;
+
+macro_rules! bound {
+    ($query:expr, $args:expr) => {{
+        let mut query = $query;
+        for arg in $args {
+            query = match arg {
+                Arg::Int(value) => query.bind(*value),
+                Arg::Bool(value) => query.bind(*value),
+                Arg::Text(value) => query.bind(value.as_deref().map(str::to_owned)),
+                Arg::Bytes(value) => query.bind(value.as_deref().map(<[u8]>::to_vec)),
+            };
+        }
+        query
+    }};
+}
+
+/// Runs one body for whichever driver is behind it.
+macro_rules! on {
+    ($self:expr, $side:ident, |$executor:ident| $body:expr) => {
+        match $self {
+            Self::Sqlite { $side: $executor, .. } => $body,
+            Self::Postgres($executor) => $body,
+        }
+    };
+    ($self:expr, |$executor:ident| $body:expr) => {
+        match $self {
+            Self::Sqlite(transaction) => {
+                let $executor = &mut **transaction;
+                $body
+            }
+            Self::Postgres(transaction) => {
+                let $executor = &mut **transaction;
+                $body
+            }
+        }
+    };
+}
+
+impl Db {
+    /// Opens by URL; see [`super::Store::open`].
+    pub(super) async fn open(url: &str) -> Result<Self> {
+        if url.starts_with("postgres:") || url.starts_with("postgresql:") {
+            let options: PgConnectOptions = url.parse()?;
+            let pool = PgPoolOptions::new()
+                .max_connections(POSTGRES_CONNECTIONS_MAX)
+                .connect_with(options.application_name("tidegate").disable_statement_logging());
+            return Ok(Self::Postgres(pool.await?));
+        }
+        let path = url.strip_prefix("sqlite:").map(|rest| rest.strip_prefix("//").unwrap_or(rest));
+        match path.filter(|path| !path.is_empty()) {
+            Some(path) => Self::open_file(Path::new(path)).await,
+            None => Err(StoreError::Database(
+                "the database URL must be `sqlite:PATH` or `postgres://user:password@host/name`".to_owned(),
+            )),
+        }
+    }
+
+    async fn open_file(path: &Path) -> Result<Self> {
+        // NORMAL with a write-ahead log survives a crash of the process with every commit, and a
+        // power cut without damage, though perhaps without the last commits; those are read from
+        // the bank again. FULL costs an fsync per sync.
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .synchronous(SqliteSynchronous::Normal)
+            .busy_timeout(SQLITE_BUSY_TIMEOUT)
+            .foreign_keys(true)
+            .pragma("temp_store", "memory")
+            .disable_statement_logging();
+        let write = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
+        let write = write.connect_with(
+            options
+                .clone()
+                .create_if_missing(true)
+                .journal_mode(SqliteJournalMode::Wal)
+                .pragma("cache_size", format!("-{SQLITE_WRITE_CACHE_KIB}"))
+                .pragma("journal_size_limit", SQLITE_WAL_BYTES_MAX.to_string())
+                // What is deleted is overwritten: a wrapped data key must not linger in a free page.
+                .pragma("secure_delete", "on"),
+        );
+        let write = write.await?;
+        let read = SqlitePoolOptions::new().max_connections(SQLITE_READERS_MAX);
+        let read = read
+            .connect_with(options.read_only(true).pragma("cache_size", format!("-{SQLITE_READ_CACHE_KIB}")))
+            .await?;
+        Ok(Self::Sqlite { read, write, path: path.to_owned() })
+    }
+
+    /// The lock of the one process that serves an SQLite file; none on PostgreSQL, which many serve.
+    pub(super) fn sole_server(&self) -> Result<Option<File>> {
+        match self {
+            Self::Sqlite { path, .. } => lock_file(path).map(Some),
+            Self::Postgres(_) => Ok(None),
+        }
+    }
+
+    /// What differs in SQL.
+    pub(super) fn dialect(&self) -> Dialect {
+        match self {
+            Self::Sqlite { .. } => Dialect::Sqlite,
+            Self::Postgres(_) => Dialect::Postgres,
+        }
+    }
+
+    /// Begins a write; on SQLite nobody else writes until it ends.
+    pub(super) async fn begin(&self) -> Result<Tx> {
+        Ok(match self {
+            Self::Sqlite { write, .. } => Tx::Sqlite(write.begin_with("BEGIN IMMEDIATE").await?),
+            Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+        })
+    }
+
+    /// Reads all rows.
+    pub(super) async fn all<T: Row>(&self, sql: impl SqlSafeStr, args: &[Arg<'_>]) -> Result<Vec<T>> {
+        on!(self, read, |pool| Ok(bound!(sqlx::query_as(sql), args).fetch_all(pool).await?))
+    }
+
+    /// Reads the row, if there is one.
+    pub(super) async fn optional<T: Row>(&self, sql: impl SqlSafeStr, args: &[Arg<'_>]) -> Result<Option<T>> {
+        on!(self, read, |pool| Ok(bound!(sqlx::query_as(sql), args).fetch_optional(pool).await?))
+    }
+
+    /// Reads the row that there always is.
+    pub(super) async fn one<T: Row>(&self, sql: impl SqlSafeStr, args: &[Arg<'_>]) -> Result<T> {
+        on!(self, read, |pool| Ok(bound!(sqlx::query_as(sql), args).fetch_one(pool).await?))
+    }
+
+    /// Writes with one statement, which is a transaction of its own; how many rows it touched.
+    pub(super) async fn run(&self, sql: impl SqlSafeStr, args: &[Arg<'_>]) -> Result<u64> {
+        on!(self, write, |pool| Ok(bound!(sqlx::query(sql), args).execute(pool).await?.rows_affected()))
+    }
+
+    /// SQLite: moves the write-ahead log into the file and empties it, so that what was erased is
+    /// in neither. A reader in the way only delays it until the next checkpoint.
+    pub(super) async fn checkpoint(&self) -> Result<()> {
+        if let Self::Sqlite { write, .. } = self {
+            sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(write).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Tx {
+    /// What differs in SQL.
+    pub(super) fn dialect(&self) -> Dialect {
+        match self {
+            Self::Sqlite(_) => Dialect::Sqlite,
+            Self::Postgres(_) => Dialect::Postgres,
+        }
+    }
+
+    /// Reads all rows.
+    pub(super) async fn all<T: Row>(&mut self, sql: impl SqlSafeStr, args: &[Arg<'_>]) -> Result<Vec<T>> {
+        on!(self, |connection| Ok(bound!(sqlx::query_as(sql), args).fetch_all(connection).await?))
+    }
+
+    /// Reads the row, if there is one.
+    pub(super) async fn optional<T: Row>(
+        &mut self,
+        sql: impl SqlSafeStr,
+        args: &[Arg<'_>],
+    ) -> Result<Option<T>> {
+        on!(self, |connection| Ok(bound!(sqlx::query_as(sql), args).fetch_optional(connection).await?))
+    }
+
+    /// Reads the row that there always is.
+    pub(super) async fn one<T: Row>(&mut self, sql: impl SqlSafeStr, args: &[Arg<'_>]) -> Result<T> {
+        on!(self, |connection| Ok(bound!(sqlx::query_as(sql), args).fetch_one(connection).await?))
+    }
+
+    /// Writes; how many rows it touched.
+    pub(super) async fn run(&mut self, sql: impl SqlSafeStr, args: &[Arg<'_>]) -> Result<u64> {
+        on!(self, |connection| Ok(bound!(sqlx::query(sql), args).execute(connection).await?.rows_affected()))
+    }
+
+    /// Runs several statements without parameters, as a migration has.
+    pub(super) async fn script(&mut self, sql: String) -> Result<()> {
+        let sql = sqlx::AssertSqlSafe(sql);
+        on!(self, |connection| sqlx::raw_sql(sql).execute(connection).await.map(drop))?;
+        Ok(())
+    }
+
+    /// Makes all of it last.
+    pub(super) async fn commit(self) -> Result<()> {
+        match self {
+            Self::Sqlite(transaction) => transaction.commit().await?,
+            Self::Postgres(transaction) => transaction.commit().await?,
+        }
+        Ok(())
+    }
+}
+
+/// Takes the lock file beside the database; the system frees it with the handle.
+fn lock_file(database: &Path) -> Result<File> {
+    let mut path = database.as_os_str().to_owned();
+    path.push(".lock");
+    let path = PathBuf::from(path);
+    let shown = path.display();
+    let open = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = open.map_err(|why| {
+        StoreError::Database(format!(
+            "{shown} could not be opened ({why}); create its folder, or let this user write there"
+        ))
+    })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Database(format!(
+            "another `tidegate serve` works on this SQLite database (it holds {shown}); stop it first, or use PostgreSQL, which several can share"
+        ))),
+        Err(TryLockError::Error(why)) => Err(StoreError::Database(format!(
+            "{shown} could not be locked ({why}); put the database on a local file system"
+        ))),
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::Database(inside) => match super::dialect::constraint(inside.as_ref()) {
+                Some(name) => Self::Constraint(name),
+                None => Self::Database(inside.message().to_owned()),
+            },
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => Self::Corrupt("row"),
+            other => Self::Database(other.to_string()),
+        }
+    }
+}
+
+macro_rules! arg_from {
+    ($($type:ty => $kind:ident($value:ident => $made:expr);)*) => {$(
+        impl<'a> From<$type> for Arg<'a> {
+            fn from($value: $type) -> Self { Self::$kind($made) }
+        }
+    )*};
+}
+
+arg_from! {
+    i64 => Int(value => Some(value));
+    Option<i64> => Int(value => value);
+    i32 => Int(value => Some(i64::from(value)));
+    u32 => Int(value => Some(i64::from(value)));
+    Timestamp => Int(value => Some(value.0));
+    Option<Timestamp> => Int(value => value.map(|at| at.0));
+    bool => Bool(value => value);
+    String => Text(value => Some(Cow::Owned(value)));
+    Option<String> => Text(value => value.map(Cow::Owned));
+    &'a str => Text(value => Some(Cow::Borrowed(value)));
+    &'a String => Text(value => Some(Cow::Borrowed(value.as_str())));
+    Option<&'a str> => Text(value => value.map(Cow::Borrowed));
+    &'a [u8] => Bytes(value => Some(Cow::Borrowed(value)));
+    &'a Vec<u8> => Bytes(value => Some(Cow::Borrowed(value.as_slice())));
+    &'a [u8; 32] => Bytes(value => Some(Cow::Borrowed(value.as_slice())));
+    Vec<u8> => Bytes(value => Some(Cow::Owned(value)));
+    Option<Vec<u8>> => Bytes(value => value.map(Cow::Owned));
+}
+
+/// Ids are stored as their 16 bytes, moments as microseconds.
+macro_rules! stored {
+    ($($id:ident),*) => {$(
+        impl<'a> From<&'a $id> for Arg<'a> {
+            fn from(id: &'a $id) -> Self { Self::Bytes(Some(Cow::Borrowed(id.as_bytes()))) }
+        }
+        impl<'a> From<$id> for Arg<'a> {
+            fn from(id: $id) -> Self { Self::Bytes(Some(Cow::Owned(id.as_bytes().to_vec()))) }
+        }
+        impl<'a> From<Option<$id>> for Arg<'a> {
+            fn from(id: Option<$id>) -> Self { Self::Bytes(id.map(|id| Cow::Owned(id.as_bytes().to_vec()))) }
+        }
+        stored!(@read $id, Vec<u8>, Sqlite, |bytes| $id::from_bytes(&bytes).ok_or("not an id")?);
+        stored!(@read $id, Vec<u8>, Postgres, |bytes| $id::from_bytes(&bytes).ok_or("not an id")?);
+    )*};
+    (@read $type:ident, $raw:ty, $db:ty, |$value:ident| $made:expr) => {
+        impl sqlx::Type<$db> for $type {
+            fn type_info() -> <$db as sqlx::Database>::TypeInfo { <$raw as sqlx::Type<$db>>::type_info() }
+            fn compatible(kind: &<$db as sqlx::Database>::TypeInfo) -> bool { <$raw as sqlx::Type<$db>>::compatible(kind) }
+        }
+        impl<'r> sqlx::Decode<'r, $db> for $type {
+            fn decode(value: <$db as sqlx::Database>::ValueRef<'r>) -> Result<Self, sqlx::error::BoxDynError> {
+                let $value = <$raw as sqlx::Decode<'r, $db>>::decode(value)?;
+                Ok($made)
+            }
+        }
+    };
+}
+
+stored!(
+    BusinessId,
+    ApiKeyId,
+    RegistrationId,
+    ConnectionId,
+    ConsentId,
+    AccountId,
+    SyncId,
+    EventId,
+    EndpointId,
+    DeliveryId,
+    AttemptId
+);
+stored!(@read Timestamp, i64, Sqlite, |micros| Timestamp(micros));
+stored!(@read Timestamp, i64, Postgres, |micros| Timestamp(micros));

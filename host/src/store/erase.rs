@@ -1,0 +1,108 @@
+//! Ending a connection and erasing its customer's data, so that a crash can't stop it half-way.
+//!
+//! First transaction: polling ends, the event is stored, the data key and every short sealed column
+//! are gone; from then on nothing that is left can be read. Then the long tables, in batches.
+//! PostgreSQL's vacuum reclaims the deleted key's bytes; SQLite overwrites them at once.
+
+use super::connection::{end_consent, hold};
+use super::db::{Tx, args};
+use super::{Result, Store, endpoint};
+use crate::model::*;
+
+/// Numbers of history per batch: a write transaction of a few milliseconds.
+const ERASE_BATCH: i64 = 500;
+/// Connections looked up at a time by [`Store::finish_erasures`].
+const CONNECTIONS_BATCH: i64 = 100;
+
+impl Store {
+    /// Ends polling (the schedule row goes, so no lease holds), stores the event with its deliveries,
+    /// ends the consent, deletes the data key, then erases: credentials, sealed columns, names, numbers,
+    /// customer reference, balances, transactions and before/after, in batches. `seq`, kinds and times
+    /// stay. False if unknown or already deleted.
+    pub async fn delete_connection(
+        &self,
+        business: BusinessId,
+        id: ConnectionId,
+        event: &NewEvent,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let mut tx = self.db.begin().await?;
+        let place = match hold(&mut tx, id).await? {
+            Some(place) if place.business == business => place,
+            _ => return Ok(false),
+        };
+        let sql = "DELETE FROM schedule WHERE institution = $1 AND phase = $2 AND connection = $3";
+        tx.run(sql, args![&place.institution, place.phase, id]).await?;
+        endpoint::tell(&mut tx, event).await?;
+        end_consent(&mut tx, id, "deleted", now).await?;
+        self.keys.destroy(&mut tx, id.as_bytes()).await?;
+        forget_short(&mut tx, id, now).await?;
+        tx.commit().await?;
+        self.keys.forget(id.as_bytes());
+        self.erase(id).await?;
+        Ok(true)
+    }
+
+    /// Finishes erasures that a crash interrupted; how many connections were worked on.
+    pub async fn finish_erasures(&self) -> Result<u64> {
+        let mut worked_on = 0;
+        loop {
+            let sql = "SELECT id FROM connection WHERE deleted_at IS NOT NULL AND erased_at IS NULL ORDER BY id LIMIT $1";
+            let batch: Vec<(ConnectionId,)> = self.db.all(sql, args![CONNECTIONS_BATCH]).await?;
+            if batch.is_empty() {
+                return Ok(worked_on);
+            }
+            for (id,) in batch {
+                self.erase(id).await?;
+                worked_on += 1;
+            }
+        }
+    }
+
+    /// The long tables of a deleted connection. A transaction's number is the `seq` of its first
+    /// change, so one range of numbers serves all of them.
+    async fn erase(&self, id: ConnectionId) -> Result<()> {
+        let heads: Vec<(AccountId, i64)> =
+            self.db.all("SELECT account, seq FROM account_head WHERE connection = $1", args![id]).await?;
+        for (account, seq) in heads {
+            let mut done = 0;
+            while done < seq {
+                let until = done + ERASE_BATCH;
+                let mut tx = self.db.begin().await?;
+                for sql in [
+                    "DELETE FROM txn WHERE account = $1 AND number > $2 AND number <= $3",
+                    "DELETE FROM txn_body WHERE account = $1 AND number > $2 AND number <= $3",
+                    "UPDATE txn_change SET before_image = NULL, after_image = NULL
+                     WHERE account = $1 AND seq > $2 AND seq <= $3",
+                ] {
+                    tx.run(sql, args![account, done, until]).await?;
+                }
+                tx.commit().await?;
+                done = until;
+            }
+        }
+        self.db.run("UPDATE connection SET erased_at = deleted_at WHERE id = $1", args![id]).await?;
+        self.db.checkpoint().await
+    }
+}
+
+/// Everything sealed that is not in the long tables.
+async fn forget_short(tx: &mut Tx, id: ConnectionId, now: Timestamp) -> Result<()> {
+    let sql = "UPDATE connection SET state = 'deleted', deleted_at = $2, customer_ref = NULL, customer_ref_index = NULL,
+                 reason = NULL, session_open = $3, session_valid_until = NULL, session_state = NULL,
+                 first_rejected_at = NULL, last_rejected_at = NULL
+               WHERE id = $1";
+    tx.run(sql, args![id, now, false]).await?;
+    for sql in [
+        "DELETE FROM credential WHERE connection = $1",
+        "UPDATE consent SET reference = NULL WHERE connection = $1",
+        "DELETE FROM sync_request WHERE account IN (SELECT id FROM account WHERE connection = $1)",
+        "UPDATE account SET listed = NULL, bank_id_index = NULL, number_index = NULL WHERE connection = $1",
+        "UPDATE account_head SET balances = '[]', state = NULL, present = NULL, next_sync = NULL, current_sync = NULL,
+           requested_at = NULL
+         WHERE connection = $1",
+    ] {
+        tx.run(sql, args![id]).await?;
+    }
+    Ok(())
+}

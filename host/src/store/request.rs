@@ -1,0 +1,126 @@
+//! Wanting a sync, and the moment a run takes up what is wanted.
+//!
+//! `account_head.next_sync` is the sync that requests join; when the run is about to ask the bank
+//! it becomes `current_sync`, and from then on requests make a new one: so the bank is always asked
+//! after the request.
+
+use super::codec::{from_word, json, parsed};
+use super::connection::hold;
+use super::db::{Tx, args, row};
+use super::schedule::fence;
+use super::{Requested, Result, Store, StoreError};
+use crate::model::*;
+
+row! {
+    HeadRow {
+        state: String, next_sync: Option<SyncId>, next_allowed_at: Option<Timestamp>, last_sync: Option<SyncId>,
+        paused_until: Option<Timestamp>,
+    }
+}
+
+row! { AskingRow { next_sync: Option<SyncId>, current_sync: Option<SyncId>, present: Option<Vec<u8>> } }
+
+const PRESENT: &str = "account_head.present";
+
+impl Store {
+    /// Wants a sync of the account: joins the run that has not asked the bank yet, else asks for the next one
+    /// (creating its id on the account's head), and makes the connection due now if it is idle.
+    /// A paused institution is too early, too; a closed account is stopped.
+    pub async fn request_sync(
+        &self,
+        account: &Account,
+        present: Option<&CustomerPresent>,
+        now: Timestamp,
+    ) -> Result<Requested> {
+        let present = match present {
+            Some(present) => {
+                let key = self.key_of_account(account.id).await?.ok_or(StoreError::Erased)?;
+                let plain = json(present, PRESENT)?;
+                Some(key.seal(PRESENT, account.id.as_bytes(), plain.as_bytes())?)
+            }
+            None => None,
+        };
+        let mut tx = self.db.begin().await?;
+        let Some(place) = hold(&mut tx, account.connection).await? else {
+            return Ok(Requested::Stopped(None));
+        };
+        let sql = "SELECT a.state, h.next_sync, h.next_allowed_at, h.last_sync,
+                     (SELECT paused_until FROM institution WHERE id = $2) AS paused_until
+                   FROM account_head h JOIN account a ON a.id = h.account WHERE h.account = $1";
+        let head: HeadRow = tx.one(sql, args![account.id, &place.institution]).await?;
+        let state: AccountState = from_word(&head.state, "account state")?;
+        if !place.active || state == AccountState::Closed {
+            return Ok(Requested::Stopped(last(&mut tx, account.id, head.last_sync).await?));
+        }
+        if let Some(joined) = head.next_sync {
+            let sql = "UPDATE account_head SET present = COALESCE(present, $2) WHERE account = $1";
+            if present.is_some() {
+                tx.run(sql, args![account.id, present]).await?;
+                tx.commit().await?;
+            }
+            return Ok(Requested::Sync(joined));
+        }
+        if let Some(next_allowed_at) = head.next_allowed_at.max(head.paused_until).filter(|at| *at > now) {
+            let last = last(&mut tx, account.id, head.last_sync).await?;
+            return Ok(Requested::TooEarly { next_allowed_at, last });
+        }
+        let id = SyncId::new();
+        let sql =
+            "UPDATE account_head SET next_sync = $2, requested_at = $3, present = $4 WHERE account = $1";
+        tx.run(sql, args![account.id, id, now, present]).await?;
+        tx.run("INSERT INTO sync_request (id, account) VALUES ($1, $2)", args![id, account.id]).await?;
+        if place.claimed_at.is_none() {
+            let sql = "UPDATE schedule SET due_at = $4
+                       WHERE institution = $1 AND phase = $2 AND connection = $3 AND due_at > $4";
+            tx.run(sql, args![&place.institution, place.phase, account.connection, now]).await?;
+        }
+        tx.commit().await?;
+        Ok(Requested::Sync(id))
+    }
+
+    /// The run is about to ask the bank about this account: takes the requested sync's id (else the one an
+    /// interrupted run left, else a new one) and who is present. From now on requests go to the next run.
+    pub async fn begin_asking(
+        &self,
+        lease: &Lease,
+        account: AccountId,
+    ) -> Result<(SyncId, Trigger, Option<CustomerPresent>)> {
+        let key = self.lease_key(lease).await?;
+        let mut tx = self.db.begin().await?;
+        fence(&mut tx, lease).await?;
+        let sql = "SELECT next_sync, current_sync, present FROM account_head WHERE account = $1 AND connection = $2";
+        let head: Option<AskingRow> = tx.optional(sql, args![account, lease.connection]).await?;
+        let head = head.ok_or(StoreError::LeaseLost)?;
+        let (id, trigger) = match (head.next_sync, head.current_sync) {
+            (Some(next), left) => {
+                // This run also answers the one that an interrupted run left unanswered.
+                let sql = "UPDATE sync_request SET answered_by = $1 WHERE id = $2 OR (account = $3 AND answered_by = $2)";
+                if left.is_some() {
+                    tx.run(sql, args![next, left, account]).await?;
+                }
+                (next, Trigger::Request)
+            }
+            (None, Some(left)) => {
+                let sql = "SELECT count(*) FROM sync_request WHERE id = $1";
+                let (requested,): (i64,) = tx.one(sql, args![left]).await?;
+                (left, if requested > 0 { Trigger::Request } else { Trigger::Schedule })
+            }
+            (None, None) => (SyncId::new(), Trigger::Schedule),
+        };
+        let sql =
+            "UPDATE account_head SET current_sync = $2, next_sync = NULL, requested_at = NULL, present = NULL
+                   WHERE account = $1";
+        tx.run(sql, args![account, id]).await?;
+        tx.commit().await?;
+        let present = key.open_text(PRESENT, account.as_bytes(), head.present.as_deref())?;
+        let present = present.map(|text| parsed(&text, PRESENT)).transpose()?;
+        Ok((id, trigger, present))
+    }
+}
+
+async fn last(tx: &mut Tx, account: AccountId, id: Option<SyncId>) -> Result<Option<Box<Sync>>> {
+    match id {
+        Some(id) => Ok(super::sync::finished(tx, account, id).await?.map(Box::new)),
+        None => Ok(None),
+    }
+}

@@ -1,0 +1,130 @@
+//! The schedule: one row per connection is the job. `due_at` is schedule, retry time and
+//! visibility timeout; `token` fences; `claimed_at` is empty while nobody holds it.
+
+use super::codec::{json, small};
+use super::db::{Tx, args, row};
+use super::dialect::Kind;
+use super::{Result, Store, StoreError};
+use crate::model::*;
+use serde_json::json as value;
+
+row! { ClaimRow { phase: i64, connection: ConnectionId, token: i64, slot_at: Timestamp, failures: i64 } }
+
+const PERMITS: [(&str, Kind); 2] = [("institution", Kind::Text), ("permits", Kind::Int)];
+
+impl Store {
+    /// Claims connections that are due, at most so many per institution, most overdue first; paused institutions not at all.
+    pub async fn claim_due(
+        &self,
+        now: Timestamp,
+        until: Timestamp,
+        permits: &[(String, u32)],
+    ) -> Result<Vec<Lease>> {
+        // Most polls find nothing: ask first, without taking a lock.
+        let sql = "SELECT institution, permits FROM bulk
+                   WHERE EXISTS (SELECT 1 FROM schedule s
+                                 WHERE s.institution = bulk.institution AND s.active AND s.due_at <= $2)
+                     AND NOT EXISTS (SELECT 1 FROM institution i WHERE i.id = bulk.institution AND i.paused_until > $2)";
+        let wanted = permits.iter().filter(|(_, permits)| *permits > 0);
+        let wanted: Vec<_> =
+            wanted.map(|(name, permits)| value!({"institution": name, "permits": permits})).collect();
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let wanted = json(&wanted, "permits")?;
+        let sql = self.db.dialect().bulk(&PERMITS, sql);
+        let due: Vec<(String, i64)> = self.db.all(sql, args![&wanted, now]).await?;
+        if due.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut leases = Vec::new();
+        let mut tx = self.db.begin().await?;
+        for (institution, permits) in due {
+            let sql = "WITH due AS MATERIALIZED (
+                         SELECT phase AS due_phase, connection AS due_connection FROM schedule
+                         WHERE institution = $1 AND active AND due_at <= $2
+                         ORDER BY due_at LIMIT $3 {skip_locked})
+                       UPDATE schedule SET due_at = $4, token = token + 1, claimed_at = $2
+                       FROM due
+                       WHERE institution = $1 AND phase = due_phase AND connection = due_connection
+                       RETURNING phase, connection, token, slot_at, failures";
+            let sql = tx.dialect().sql(sql);
+            let rows: Vec<ClaimRow> = tx.all(sql, args![&institution, now, permits, until]).await?;
+            for row in rows {
+                leases.push(Lease {
+                    connection: row.connection,
+                    institution: institution.clone(),
+                    phase: row.phase,
+                    token: row.token,
+                    slot_at: row.slot_at,
+                    claimed_at: now,
+                    until,
+                    failures: small(row.failures, "failures")?,
+                });
+            }
+        }
+        tx.commit().await?;
+        Ok(leases)
+    }
+
+    /// When the next connection of any institution is due; none if there is none. Connections of a
+    /// paused institution are due when the pause ends, at the earliest.
+    pub async fn next_due(&self, now: Timestamp) -> Result<Option<Timestamp>> {
+        let sql = "SELECT min(CASE WHEN paused_until > $1 AND paused_until > due_at THEN paused_until ELSE due_at END)
+                   FROM (SELECT paused_until, (SELECT min(s.due_at) FROM schedule s
+                                               WHERE s.institution = i.id AND s.active) AS due_at
+                         FROM institution i) AS next
+                   WHERE due_at IS NOT NULL";
+        let (next,): (Option<Timestamp>,) = self.db.one(sql, args![now]).await?;
+        Ok(next)
+    }
+
+    /// At the start of the only process on a SQLite file: what was claimed is due again.
+    pub async fn release_all(&self, now: Timestamp) -> Result<u64> {
+        let sql = "UPDATE schedule SET due_at = $1, claimed_at = NULL WHERE claimed_at IS NOT NULL";
+        self.db.run(sql, args![now]).await
+    }
+
+    /// Gives a lease back unused, due now (graceful stop).
+    pub async fn release(&self, lease: &Lease, now: Timestamp) -> Result<()> {
+        let sql = "UPDATE schedule SET due_at = $5, claimed_at = NULL
+                   WHERE institution = $1 AND phase = $2 AND connection = $3 AND token = $4 AND claimed_at IS NOT NULL";
+        let args = args![&lease.institution, lease.phase, lease.connection, lease.token, now];
+        match self.db.run(sql, args).await? {
+            0 => Err(StoreError::LeaseLost),
+            _ => Ok(()),
+        }
+    }
+
+    /// The run is over: the connection is due at `due_at`, or now if a sync was requested meanwhile.
+    pub async fn complete(
+        &self,
+        lease: &Lease,
+        slot_at: Timestamp,
+        due_at: Timestamp,
+        failures: i32,
+        now: Timestamp,
+    ) -> Result<()> {
+        let mut tx = self.db.begin().await?;
+        fence(&mut tx, lease).await?;
+        // A statement of its own, so that it sees every request that came before the fence.
+        let sql = "SELECT count(*) FROM account_head WHERE connection = $1 AND next_sync IS NOT NULL";
+        let (requested,): (i64,) = tx.one(sql, args![lease.connection]).await?;
+        let due_at = if requested > 0 { now } else { due_at };
+        let sql = "UPDATE schedule SET due_at = $4, slot_at = $5, failures = $6, claimed_at = NULL
+                   WHERE institution = $1 AND phase = $2 AND connection = $3";
+        tx.run(sql, args![&lease.institution, lease.phase, lease.connection, due_at, slot_at, failures])
+            .await?;
+        tx.commit().await
+    }
+}
+
+/// Holds the connection's schedule row if the lease still does, until the transaction ends.
+pub(super) async fn fence(tx: &mut Tx, lease: &Lease) -> Result<()> {
+    let sql = "SELECT token FROM schedule
+               WHERE institution = $1 AND phase = $2 AND connection = $3 AND token = $4 AND claimed_at IS NOT NULL
+               {for_update}";
+    let args = args![&lease.institution, lease.phase, lease.connection, lease.token];
+    let held: Option<(i64,)> = tx.optional(tx.dialect().sql(sql), args).await?;
+    held.map(|_| ()).ok_or(StoreError::LeaseLost)
+}

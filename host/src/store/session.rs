@@ -1,0 +1,87 @@
+//! What a run learns about a connection's session and consent.
+
+use super::connection::{SESSION_STATE, end_consent};
+use super::db::args;
+use super::schedule::fence;
+use super::{Rejection, Result, Store, endpoint};
+use crate::model::*;
+use std::time::Duration;
+
+/// Refusals of one institution's connections count together for so long: a bank that refuses many
+/// at once is itself at fault.
+const RECENT_REJECTIONS: Duration = Duration::from_secs(10 * 60);
+
+impl Store {
+    /// The session is open until then; clears refusals.
+    pub async fn save_session(
+        &self,
+        lease: &Lease,
+        valid_until: Option<Timestamp>,
+        state: Option<&str>,
+    ) -> Result<()> {
+        let key = self.lease_key(lease).await?;
+        let state = key.seal_text(SESSION_STATE, lease.connection.as_bytes(), state)?;
+        let mut tx = self.db.begin().await?;
+        fence(&mut tx, lease).await?;
+        let sql = "UPDATE connection SET session_open = $2, session_valid_until = $3, session_state = $4,
+                     first_rejected_at = NULL, last_rejected_at = NULL
+                   WHERE id = $1";
+        tx.run(sql, args![lease.connection, true, valid_until, state]).await?;
+        tx.commit().await
+    }
+
+    /// The session is over (the bank said so).
+    pub async fn close_session(&self, lease: &Lease) -> Result<()> {
+        let mut tx = self.db.begin().await?;
+        fence(&mut tx, lease).await?;
+        let sql = "UPDATE connection SET session_open = $2, session_valid_until = NULL WHERE id = $1";
+        tx.run(sql, args![lease.connection, false]).await?;
+        tx.commit().await
+    }
+
+    /// Stops polling until the customer acted: state, schedule, consent (`ended_by_bank` or `expired`) and
+    /// the one event, in one transaction. False (and no event) if it was already stopped. The lease
+    /// holds on, so that the run can end in order.
+    pub async fn require_reauthorisation(
+        &self,
+        lease: &Lease,
+        reason: &str,
+        event: &NewEvent,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let id = lease.connection;
+        let mut tx = self.db.begin().await?;
+        fence(&mut tx, lease).await?;
+        let sql = "UPDATE connection SET state = 'reauthorisation_required', reason = $2, session_open = $3,
+                     session_valid_until = NULL
+                   WHERE id = $1 AND state = 'active'";
+        if tx.run(sql, args![id, reason, false]).await? == 0 {
+            return Ok(false);
+        }
+        let sql = "UPDATE schedule SET active = $4 WHERE institution = $1 AND phase = $2 AND connection = $3";
+        tx.run(sql, args![&lease.institution, lease.phase, id, false]).await?;
+        let sql =
+            "SELECT expires_at FROM consent WHERE connection = $1 AND ended_at IS NULL AND expires_at <= $2";
+        let expired: Option<(Timestamp,)> = tx.optional(sql, args![id, now]).await?;
+        end_consent(&mut tx, id, if expired.is_some() { "expired" } else { "ended_by_bank" }, now).await?;
+        endpoint::tell(&mut tx, event).await?;
+        tx.commit().await?;
+        Ok(true)
+    }
+
+    /// Notes that the bank refused the credentials.
+    pub async fn note_rejection(&self, lease: &Lease, now: Timestamp) -> Result<Rejection> {
+        let mut tx = self.db.begin().await?;
+        fence(&mut tx, lease).await?;
+        let sql = "SELECT first_rejected_at FROM connection WHERE id = $1";
+        let (first_at,): (Option<Timestamp>,) = tx.one(sql, args![lease.connection]).await?;
+        let sql =
+            "UPDATE connection SET first_rejected_at = COALESCE(first_rejected_at, $2), last_rejected_at = $2
+                   WHERE id = $1";
+        tx.run(sql, args![lease.connection, now]).await?;
+        let sql = "SELECT count(*) FROM connection WHERE institution = $1 AND last_rejected_at > $2";
+        let (recent,): (i64,) = tx.one(sql, args![&lease.institution, now.minus(RECENT_REJECTIONS)]).await?;
+        tx.commit().await?;
+        Ok(Rejection { first_at, recent_at_institution: recent })
+    }
+}
