@@ -62,7 +62,7 @@ pub async fn gate(
             Code::MissingScope,
             format!(
                 "This request needs the scope \"{0}\", which the API key lacks. Make a key that has it: tidegate \
-                 api-key create --business {1} --scope {0}",
+                 api-key create {1} --scopes {0}",
                 scope.name(),
                 key.business
             ),

@@ -71,15 +71,6 @@ pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     out
 }
 
-/// A new signing secret for a webhook endpoint: `whsec_` and base64 of 32 random bytes (Standard
-/// Webhooks 1.0.0).
-pub fn mint_webhook_secret() -> Result<Secret, NoRandomness> {
-    let mut bytes = zeroize::Zeroizing::new([0_u8; SECRET_BYTES]);
-    rand::fill(bytes.as_mut_slice()).map_err(|_| NoRandomness)?;
-    let text = zeroize::Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(bytes.as_slice()));
-    Ok(Secret::new(format!("whsec_{}", text.as_str())))
-}
-
 fn hash(secret: &str) -> [u8; 32] {
     sha256(&[secret.as_bytes()])
 }
@@ -136,12 +127,5 @@ mod tests {
     fn a_minted_key_does_not_show_itself_in_debug() {
         let key = mint().unwrap();
         assert!(!format!("{key:?}").contains(key.text.reveal()));
-    }
-
-    #[test]
-    fn a_webhook_secret_has_the_form_of_the_standard() {
-        let secret = mint_webhook_secret().unwrap();
-        let text = secret.reveal().strip_prefix("whsec_").unwrap();
-        assert_eq!(base64::engine::general_purpose::STANDARD.decode(text).unwrap().len(), 32);
     }
 }

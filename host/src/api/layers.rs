@@ -66,9 +66,10 @@ pub fn panicked(panic: Box<dyn Any + Send>) -> Response {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
+    use std::future::IntoFuture;
 
     #[test]
     fn a_request_id_is_kept_if_it_is_safe_to_log_and_made_otherwise() {
@@ -81,5 +82,26 @@ mod tests {
         assert_ne!(with(b"a b"), "a b");
         assert_eq!(with(&[b'a'; 129]).len(), 36);
         assert_eq!(request_id(&HeaderMap::new()).len(), 36);
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_answered_with_a_problem_and_the_next_request_is_served() {
+        use axum::routing::get;
+        let broken = async || -> &'static str { panic!("hunter2") };
+        let router = axum::Router::new()
+            .route("/broken", get(broken))
+            .route("/fine", get(async || "fine"))
+            .layer(tower_http::catch_panic::CatchPanicLayer::custom(panicked))
+            .layer(axum::middleware::from_fn(observe));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(axum::serve(listener, router).into_future());
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let answer = client.get(format!("{base}/broken")).send().await.unwrap();
+        assert_eq!(answer.status(), 500);
+        assert!(answer.headers().contains_key(REQUEST_ID));
+        let text = answer.text().await.unwrap();
+        assert!(text.contains("\"internal\"") && !text.contains("hunter2"), "{text}");
+        assert_eq!(client.get(format!("{base}/fine")).send().await.unwrap().status(), 200);
     }
 }

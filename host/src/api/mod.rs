@@ -128,14 +128,14 @@ pub async fn serve(
     app: Arc<App>,
     listener: tokio::net::TcpListener,
     shutdown: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
+) -> anyhow::Result<()> {
     // Answers are small and complete: waiting to fill a packet only delays them.
     let listener = listener.tap_io(|stream| {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
     });
-    axum::serve(listener, router(app)).with_graceful_shutdown(shutdown).await
+    Ok(axum::serve(listener, router(app)).with_graceful_shutdown(shutdown).await?)
 }
 
 /// The OpenAPI document.

@@ -1,5 +1,7 @@
 //! `/v1/connections`: customers' links to their banks.
 
+mod handed_in;
+
 use crate::api::Api;
 use crate::api::cursor::Cursor;
 use crate::api::extract::{Ask, Body, Id, PathId, SecretText};
@@ -7,29 +9,19 @@ use crate::api::gate::Caller;
 use crate::api::problem::{Answer, Code, Problem};
 use crate::api::schema::{self, Page};
 use crate::app::Bank;
-use crate::model::{self, ConnectionId, ConnectionState, NewConsent, NewCredential, Timestamp, ValueKind};
+use crate::model::{self, ConnectionId, ConnectionState, Timestamp};
 use crate::store;
+use crate::sync::schedule;
 use crate::webhook::payload;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
+use handed_in::{ConsentGiven, check_consent, check_credentials, check_text};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::time::Duration;
 use utoipa::{IntoParams, ToSchema};
-
-/// Bytes of one credential: certificates and tokens have up to about four kilobytes.
-const CREDENTIAL_BYTES_MAX: usize = 8 * 1024;
-/// Credentials of one connection: the largest connectors declare about ten.
-const CREDENTIALS_MAX: usize = 32;
-/// Bytes of a customer reference, consent reference, scope or way of consent: names, not documents.
-const TEXT_BYTES_MAX: usize = 256;
-/// Scopes of a consent: UK Open Banking knows about twenty.
-const SCOPES_MAX: usize = 64;
-/// How far the caller's clock may be ahead of ours.
-const CLOCK_SKEW_MAX: Duration = Duration::from_secs(300);
 
 /// A customer's link to a bank.
 #[derive(Debug, Serialize, ToSchema)]
@@ -85,29 +77,6 @@ pub struct ConsentShown {
     ended_at: Option<Timestamp>,
     /// Why it ended.
     end_reason: Option<String>,
-}
-
-/// What a customer agreed to.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct ConsentGiven {
-    /// When it was given.
-    #[schema(value_type = String, format = DateTime)]
-    granted_at: Timestamp,
-    /// When it ends by itself, if the bank said so.
-    #[serde(default)]
-    #[schema(value_type = Option<String>, format = DateTime)]
-    expires_at: Option<Timestamp>,
-    /// The permissions, in the bank's words.
-    #[schema(max_items = 64, example = json!(["ReadAccountsDetail", "ReadBalances", "ReadTransactionsDetail"]))]
-    scopes: Vec<String>,
-    /// How it was given, in your words.
-    #[schema(example = "redirect", max_length = 256)]
-    how: String,
-    /// Your or the bank's reference.
-    #[serde(default)]
-    #[schema(max_length = 256)]
-    reference: Option<String>,
 }
 
 /// A link to create.
@@ -185,7 +154,7 @@ pub async fn create(
     let now = api.app.clock.now();
     let bank = available(&api, &asked.institution_id)?;
     check_text("customer_ref", asked.customer_ref.as_deref().unwrap_or("-"))?;
-    let credentials = check_credentials(bank, asked.credentials, &asked.credential_expiry, now)?;
+    let credentials = check_credentials(bank.manifest(), asked.credentials, &asked.credential_expiry, now)?;
     let consent = check_consent(asked.consent, now)?;
     let id = ConnectionId::new();
     let new = store::NewConnection {
@@ -195,7 +164,7 @@ pub async fn create(
         customer_ref: asked.customer_ref,
         credentials,
         consent: Some(consent),
-        phase: crate::sync::schedule::phase(id),
+        phase: schedule::phase(id),
         slot_at: now,
         due_at: now,
     };
@@ -275,7 +244,7 @@ pub async fn reauthorise(
     let now = api.app.clock.now();
     let connection = find(&api, caller, id).await?;
     let bank = available(&api, &connection.institution)?;
-    let credentials = check_credentials(bank, asked.credentials, &asked.credential_expiry, now)?;
+    let credentials = check_credentials(bank.manifest(), asked.credentials, &asked.credential_expiry, now)?;
     let consent = asked.consent.map(|given| check_consent(given, now)).transpose()?;
     if consent.is_none() && !consent_in_force(&api, id, now).await? {
         return Err(Problem::invalid(
@@ -332,87 +301,6 @@ fn available<'a>(api: &'a Api, institution: &str) -> Answer<&'a Bank> {
     }
 }
 
-fn check_credentials(
-    bank: &Bank,
-    given: BTreeMap<String, SecretText>,
-    expiry: &BTreeMap<String, Timestamp>,
-    now: Timestamp,
-) -> Answer<Vec<NewCredential>> {
-    let declared: BTreeMap<&str, bool> = bank
-        .manifest()
-        .into_iter()
-        .flat_map(|manifest| &manifest.values)
-        .filter(|value| value.kind == ValueKind::Credential)
-        .map(|value| (value.name.as_str(), value.optional))
-        .collect();
-    let names = || declared.keys().copied().collect::<Vec<_>>().join(", ");
-    if given.len() > CREDENTIALS_MAX {
-        return Err(Problem::invalid(format!("credentials: at most {CREDENTIALS_MAX}.")));
-    }
-    if given.keys().any(|name| !declared.contains_key(name.as_str())) {
-        return Err(Problem::invalid(format!("credentials: this institution takes only {}.", names())));
-    }
-    if let Some((name, _)) =
-        declared.iter().find(|(name, optional)| !**optional && !given.contains_key(**name))
-    {
-        return Err(Problem::invalid(format!(
-            "credentials: \"{name}\" is missing; this institution takes {}.",
-            names()
-        )));
-    }
-    for (name, value) in &given {
-        if !(1..=CREDENTIAL_BYTES_MAX).contains(&value.0.reveal().len()) {
-            return Err(Problem::invalid(format!(
-                "credentials: \"{name}\" must have 1 to {CREDENTIAL_BYTES_MAX} bytes."
-            )));
-        }
-    }
-    if expiry.keys().any(|name| !given.contains_key(name)) {
-        return Err(Problem::invalid("credential_expiry: names a credential that is not in `credentials`."));
-    }
-    if let Some((name, _)) = expiry.iter().find(|(_, expires_at)| **expires_at <= now) {
-        return Err(Problem::invalid(format!("credential_expiry: \"{name}\" has already run out.")));
-    }
-    let with_expiry = |(name, value): (String, SecretText)| {
-        let expires_at = expiry.get(&name).copied();
-        NewCredential { name, value: value.0, expires_at }
-    };
-    Ok(given.into_iter().map(with_expiry).collect())
-}
-
-fn check_consent(given: ConsentGiven, now: Timestamp) -> Answer<NewConsent> {
-    if given.granted_at > now.plus(CLOCK_SKEW_MAX) {
-        return Err(Problem::invalid("consent.granted_at: lies in the future."));
-    }
-    if given.expires_at.is_some_and(|expires_at| expires_at <= now || expires_at <= given.granted_at) {
-        return Err(Problem::invalid("consent.expires_at: must lie in the future and after granted_at."));
-    }
-    if given.scopes.len() > SCOPES_MAX {
-        return Err(Problem::invalid(format!("consent.scopes: at most {SCOPES_MAX}.")));
-    }
-    for scope in &given.scopes {
-        check_text("consent.scopes", scope)?;
-    }
-    check_text("consent.how", &given.how)?;
-    check_text("consent.reference", given.reference.as_deref().unwrap_or("-"))?;
-    Ok(NewConsent {
-        granted_at: given.granted_at,
-        expires_at: given.expires_at,
-        scopes: given.scopes,
-        how: given.how,
-        reference: given.reference,
-    })
-}
-
-fn check_text(field: &str, text: &str) -> Answer<()> {
-    if (1..=TEXT_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control) {
-        return Ok(());
-    }
-    Err(Problem::invalid(format!(
-        "{field}: must have 1 to {TEXT_BYTES_MAX} bytes and no control characters."
-    )))
-}
-
 impl Connection {
     fn of(stored: model::Connection) -> Self {
         Self {
@@ -437,19 +325,5 @@ impl Connection {
             accounts_listed: stored.accounts_listed,
             created_at: stored.created_at,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn phases_spread_over_the_whole_interval_and_stay_the_same() {
-        let id = ConnectionId::new();
-        assert_eq!(crate::sync::schedule::phase(id), crate::sync::schedule::phase(id));
-        let quarters: std::collections::BTreeSet<_> =
-            (0..64).map(|_| phase(ConnectionId::new()) >> 30).collect();
-        assert_eq!(quarters.into_iter().collect::<Vec<_>>(), [0, 1, 2, 3]);
     }
 }

@@ -50,14 +50,15 @@ pub struct CredentialNeeded {
 impl Institution {
     fn of(bank: &Bank) -> Self {
         let profile = &bank.institution;
+        let reason = bank.unavailable();
         let values = bank.manifest().into_iter().flat_map(|manifest| &manifest.values);
         Self {
             id: profile.id.clone(),
             name: profile.name.clone(),
             country: profile.country.clone(),
             connector: profile.connector.clone(),
-            available: bank.unavailable().is_none(),
-            reason: bank.unavailable(),
+            available: reason.is_none(),
+            reason,
             interval_minutes: profile.schedule.cron.is_none().then_some(profile.schedule.interval_minutes),
             cron: profile.schedule.cron.clone(),
             min_interval_s: profile.limits.min_interval_s,

@@ -2,12 +2,13 @@
 
 pub mod deliveries;
 
+use crate::api::Api;
 use crate::api::extract::{Body, Id, PathId};
 use crate::api::gate::Caller;
 use crate::api::problem::{Answer, Code, Problem};
 use crate::api::schema::{self, All};
-use crate::api::{Api, key};
 use crate::model::{self, EndpointId, EndpointSecret, EndpointState, EventType, Timestamp};
+use crate::webhook::sign;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -115,7 +116,7 @@ pub async fn create(
             format!("Delete one first: a business has at most {ENDPOINTS_MAX}."),
         ));
     }
-    let secret = key::mint_webhook_secret().map_err(|error| Problem::internal(&error))?;
+    let secret = sign::new_secret().map_err(|error| Problem::internal(&error))?;
     let endpoint = model::Endpoint {
         id: EndpointId::new(),
         business: caller.business,
@@ -217,7 +218,7 @@ pub async fn rotate_secret(
 ) -> Answer<Json<EndpointWithSecret>> {
     let now = api.app.clock.now();
     let mut endpoint = find(&api, caller, id).await?;
-    let secret = key::mint_webhook_secret().map_err(|error| Problem::internal(&error))?;
+    let secret = sign::new_secret().map_err(|error| Problem::internal(&error))?;
     endpoint.secrets =
         rotated(endpoint.secrets, EndpointSecret { secret: secret.clone(), expires_at: None }, now);
     save(&api, &endpoint).await?;

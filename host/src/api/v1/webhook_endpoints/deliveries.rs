@@ -106,6 +106,9 @@ pub async fn attempts(
 ) -> Answer<Json<All<Attempt>>> {
     find(&api, caller, endpoint).await?;
     let attempts = api.app.store.attempts(endpoint, delivery).await?;
+    if attempts.is_empty() && !exists(&api, endpoint, delivery).await? {
+        return Err(DeliveryId::unknown());
+    }
     Ok(Json(All { items: attempts.into_iter().map(Attempt::of).collect() }))
 }
 
@@ -130,6 +133,14 @@ pub async fn replay(
     }
     api.app.nudge.webhooks.notify_one();
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Is there such a delivery, although it was not tried yet? It would be the first before its successor.
+async fn exists(api: &Api, endpoint: EndpointId, delivery: DeliveryId) -> Answer<bool> {
+    let number = delivery.as_bytes().try_into().map_or(0, u128::from_be_bytes);
+    let successor = DeliveryId::from_bytes(&number.saturating_add(1).to_be_bytes());
+    let page = api.app.store.deliveries(endpoint, successor, 1).await?;
+    Ok(page.items.first().is_some_and(|found| found.id == delivery))
 }
 
 impl Delivery {
