@@ -159,7 +159,9 @@ impl Store {
     pub(super) async fn key_of_account(&self, account: AccountId) -> Result<Option<OwnerKey>> {
         let sql = "SELECT connection FROM account WHERE id = $1 AND listed IS NOT NULL";
         let found: Option<(ConnectionId,)> = self.db.optional(sql, args![account]).await?;
-        let Some((connection,)) = found else { return Ok(None) };
+        let Some((connection,)) = found else {
+            return Ok(None);
+        };
         match self.keys.of(&self.db, connection.as_bytes()).await {
             Err(StoreError::Erased) => Ok(None),
             key => key.map(Some),

@@ -159,7 +159,9 @@ impl Store {
     ) -> Result<PageOf<Connection>> {
         let index = match customer_ref {
             Some(name) => match self.keys.of(&self.db, business.as_bytes()).await {
-                Err(StoreError::Erased) => return Ok(PageOf { items: Vec::new(), has_more: false }),
+                Err(StoreError::Erased) => {
+                    return Ok(PageOf { items: Vec::new(), has_more: false });
+                }
                 key => Some(key?.index(&[CUSTOMER_REF, name])),
             },
             None => None,
@@ -256,7 +258,9 @@ impl Store {
 pub(super) async fn hold(tx: &mut Tx, id: ConnectionId) -> Result<Option<Place>> {
     let sql = "SELECT business, institution, phase FROM connection WHERE id = $1";
     let place: Option<(BusinessId, String, i64)> = tx.optional(sql, args![id]).await?;
-    let Some((business, institution, phase)) = place else { return Ok(None) };
+    let Some((business, institution, phase)) = place else {
+        return Ok(None);
+    };
     let sql = "SELECT active, claimed_at FROM schedule WHERE institution = $1 AND phase = $2 AND connection = $3 {for_update}";
     let held: Option<(bool, Option<Timestamp>)> =
         tx.optional(tx.dialect().sql(sql), args![&institution, phase, id]).await?;

@@ -200,7 +200,14 @@ impl Db {
     pub(super) async fn begin(&self) -> Result<Tx> {
         Ok(match self {
             Self::Sqlite { write, .. } => Tx::Sqlite(write.begin_with("BEGIN IMMEDIATE").await?),
-            Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+            Self::Postgres(pool) => {
+                // In a task of its own: dropped half-way, sqlx 0.9 would give the connection back to
+                // the pool with the transaction open and unknown to it. A finished task's
+                // transaction is rolled back when it is dropped unheard.
+                let pool = pool.clone();
+                let begun = tokio::spawn(async move { pool.begin().await }).await;
+                Tx::Postgres(begun.map_err(|why| StoreError::Database(why.to_string()))??)
+            }
         })
     }
 

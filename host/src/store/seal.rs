@@ -197,7 +197,9 @@ impl Store {
             let mut tx = self.db.begin().await?;
             for old in batch {
                 let before = WrappedKey { master_key: old.master_key, bytes: old.wrapped };
-                let Some(new) = self.keys.vault.rewrap(&old.owner, &before)? else { continue };
+                let Some(new) = self.keys.vault.rewrap(&old.owner, &before)? else {
+                    continue;
+                };
                 // Only over what was read: a key erased meanwhile stays erased.
                 let sql =
                     "UPDATE data_key SET master_key = $3, wrapped = $4 WHERE owner = $1 AND wrapped = $2";

@@ -78,10 +78,6 @@ impl Bed {
         Self { store, url, business, folder }
     }
 
-    pub fn is_sqlite(&self) -> bool {
-        self.folder.is_some()
-    }
-
     /// A connection with a token, a consent and a customer's name, due at the start.
     pub async fn connection(&self) -> Connection {
         self.connection_at(INSTITUTION, START).await

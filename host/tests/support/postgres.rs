@@ -79,7 +79,8 @@ fn as_server(as_root: bool, program: &str) -> Command {
 }
 
 fn guard(folder: &Path, data: &Path) -> Result<Child, String> {
-    let stop = "cat >/dev/null; kill -QUIT $(head -1 \"$1/postmaster.pid\"); while kill -0 $(head -1 \"$1/postmaster.pid\"); do :; done; rm -rf \"$2\"";
+    let stop = "cat >/dev/null; pid=$(head -1 \"$1/postmaster.pid\"); kill -QUIT $pid;
+                while kill -0 $pid; do sleep 0.02; done; rm -rf \"$2\"";
     let mut command = Command::new("sh");
     command.args(["-c", stop, "guard"]).arg(data).arg(folder);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
