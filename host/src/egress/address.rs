@@ -45,7 +45,12 @@ const BLOCKED_V6: [(Ipv6Addr, u32); 5] = [
 pub(super) fn is_public(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => !BLOCKED_V4.iter().any(|(net, bits)| {
-            shares_bits(u32::from(Ipv4Addr::from(*net)).into(), u32::from(ip).into(), 32, *bits)
+            shares_bits(
+                u32::from(Ipv4Addr::from(*net)).into(),
+                u32::from(ip).into(),
+                32,
+                *bits,
+            )
         }),
         IpAddr::V6(ip) => {
             let within = |(net, bits): &(Ipv6Addr, u32)| {
@@ -109,11 +114,16 @@ impl Guard {
             Some(url::Host::Ipv6(ip)) => IpAddr::V6(ip),
             _ => return Ok(()),
         };
-        self.check(url.host_str().unwrap_or_default(), ip).map_err(|blocked| EgressError::BlockedAddress(blocked.0))
+        self.check(url.host_str().unwrap_or_default(), ip)
+            .map_err(|blocked| EgressError::BlockedAddress(blocked.0))
     }
 
     /// Of what a name resolves to, what may be connected to; the first objection if that is nothing.
-    fn permitted(&self, host: &str, found: impl Iterator<Item = IpAddr>) -> Result<Vec<SocketAddr>, Blocked> {
+    fn permitted(
+        &self,
+        host: &str,
+        found: impl Iterator<Item = IpAddr>,
+    ) -> Result<Vec<SocketAddr>, Blocked> {
         let mut objection = None;
         let mut permitted = Vec::new();
         for ip in found {
@@ -133,7 +143,9 @@ impl Resolve for Guard {
     fn resolve(&self, name: Name) -> Resolving {
         let guard = self.clone();
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), guard.port)).await.map_err(|_| NoSuchName)?;
+            let found = tokio::net::lookup_host((name.as_str(), guard.port))
+                .await
+                .map_err(|_| NoSuchName)?;
             let permitted = guard.permitted(name.as_str(), found.map(|address| address.ip()))?;
             if permitted.is_empty() {
                 return Err(NoSuchName.into());
@@ -145,7 +157,12 @@ impl Resolve for Guard {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )]
     use super::*;
 
     fn ip(text: &str) -> IpAddr {
@@ -155,24 +172,94 @@ mod tests {
     #[test]
     fn only_addresses_of_the_public_internet_are_public() {
         let blocked = [
-            "0.0.0.0", "0.1.2.3", "10.0.0.1", "10.255.255.255", "100.64.0.0", "100.127.255.255", "127.0.0.1",
-            "127.255.255.254", "169.254.169.254", "172.16.0.1", "172.31.255.255", "192.0.0.8", "192.0.2.1", "192.31.196.1",
-            "192.52.193.1", "192.88.99.1", "192.168.1.1", "198.18.0.1", "198.19.255.255", "198.51.100.7", "203.0.113.9",
-            "224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.255", "::", "::1", "::127.0.0.1", "::ffff:127.0.0.1",
-            "::ffff:8.8.8.8", "::ffff:0:8.8.8.8", "64:ff9b::a00:1", "64:ff9b::808:808", "64:ff9b:1::1", "100::1", "2001::1",
-            "2001:2::1", "2001:10::1", "2001:20::1", "2001:1ff::1", "2001:db8::1", "2002:7f00:1::1", "2002:808:808::1",
-            "2620:4f:8000::1", "3fff::1", "3fff:fff::1", "4000::1", "5f00::1", "fc00::1", "fdff::1", "fe80::1", "fec0::1",
-            "ff02::1", "ff0e::1",
+            "0.0.0.0",
+            "0.1.2.3",
+            "10.0.0.1",
+            "10.255.255.255",
+            "100.64.0.0",
+            "100.127.255.255",
+            "127.0.0.1",
+            "127.255.255.254",
+            "169.254.169.254",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.0.0.8",
+            "192.0.2.1",
+            "192.31.196.1",
+            "192.52.193.1",
+            "192.88.99.1",
+            "192.168.1.1",
+            "198.18.0.1",
+            "198.19.255.255",
+            "198.51.100.7",
+            "203.0.113.9",
+            "224.0.0.1",
+            "239.255.255.255",
+            "240.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::127.0.0.1",
+            "::ffff:127.0.0.1",
+            "::ffff:8.8.8.8",
+            "::ffff:0:8.8.8.8",
+            "64:ff9b::a00:1",
+            "64:ff9b::808:808",
+            "64:ff9b:1::1",
+            "100::1",
+            "2001::1",
+            "2001:2::1",
+            "2001:10::1",
+            "2001:20::1",
+            "2001:1ff::1",
+            "2001:db8::1",
+            "2002:7f00:1::1",
+            "2002:808:808::1",
+            "2620:4f:8000::1",
+            "3fff::1",
+            "3fff:fff::1",
+            "4000::1",
+            "5f00::1",
+            "fc00::1",
+            "fdff::1",
+            "fe80::1",
+            "fec0::1",
+            "ff02::1",
+            "ff0e::1",
         ];
         for text in blocked {
             assert!(!is_public(ip(text)), "{text}");
         }
         let public = [
-            "1.1.1.1", "8.8.8.8", "9.255.255.255", "11.0.0.0", "100.63.255.255", "100.128.0.0", "126.255.255.255",
-            "128.0.0.1", "169.253.255.255", "169.255.0.0", "172.15.255.255", "172.32.0.0", "192.0.1.0", "192.167.255.255",
-            "192.169.0.0", "198.17.255.255", "198.20.0.0", "203.0.112.255", "203.0.114.0", "223.255.255.255",
-            "2001:200::1", "2001:4860:4860::8888", "2001:db7::1", "2001:db9::1", "2003::1", "2606:4700::1111",
-            "3ffe::1", "3fff:1000::1", "2a00:1450::1",
+            "1.1.1.1",
+            "8.8.8.8",
+            "9.255.255.255",
+            "11.0.0.0",
+            "100.63.255.255",
+            "100.128.0.0",
+            "126.255.255.255",
+            "128.0.0.1",
+            "169.253.255.255",
+            "169.255.0.0",
+            "172.15.255.255",
+            "172.32.0.0",
+            "192.0.1.0",
+            "192.167.255.255",
+            "192.169.0.0",
+            "198.17.255.255",
+            "198.20.0.0",
+            "203.0.112.255",
+            "203.0.114.0",
+            "223.255.255.255",
+            "2001:200::1",
+            "2001:4860:4860::8888",
+            "2001:db7::1",
+            "2001:db9::1",
+            "2003::1",
+            "2606:4700::1111",
+            "3ffe::1",
+            "3fff:1000::1",
+            "2a00:1450::1",
         ];
         for text in public {
             assert!(is_public(ip(text)), "{text}");
@@ -180,15 +267,33 @@ mod tests {
     }
 
     fn guard(allow: &[&str], plain: bool, port: u16) -> Guard {
-        Guard { allow: allow.iter().map(|text| text.parse().unwrap()).collect(), plain, port }
+        Guard {
+            allow: allow.iter().map(|text| text.parse().unwrap()).collect(),
+            plain,
+            port,
+        }
     }
 
     #[test]
     fn an_allowed_address_opens_its_own_port_and_no_other() {
-        assert!(guard(&["127.0.0.1:8000"], true, 8000).check("bank", ip("127.0.0.1")).is_ok());
-        for (host, port) in [("127.0.0.1", 8001), ("127.0.0.2", 8000), ("::ffff:127.0.0.1", 8000), ("::1", 8000)] {
+        assert!(
+            guard(&["127.0.0.1:8000"], true, 8000)
+                .check("bank", ip("127.0.0.1"))
+                .is_ok()
+        );
+        for (host, port) in [
+            ("127.0.0.1", 8001),
+            ("127.0.0.2", 8000),
+            ("::ffff:127.0.0.1", 8000),
+            ("::1", 8000),
+        ] {
             for plain in [true, false] {
-                assert!(guard(&["127.0.0.1:8000"], plain, port).check("bank", ip(host)).is_err(), "{host}:{port}");
+                assert!(
+                    guard(&["127.0.0.1:8000"], plain, port)
+                        .check("bank", ip(host))
+                        .is_err(),
+                    "{host}:{port}"
+                );
             }
         }
     }
@@ -196,9 +301,19 @@ mod tests {
     #[test]
     fn plain_http_is_only_for_allowed_addresses() {
         assert!(guard(&[], false, 80).check("bank", ip("8.8.8.8")).is_ok());
-        let said = guard(&[], true, 80).check("bank", ip("8.8.8.8")).unwrap_err().0;
-        assert!(said.contains("add \"8.8.8.8:80\" to egress.allow"), "{said}");
-        assert!(guard(&["8.8.8.8:80"], true, 80).check("bank", ip("8.8.8.8")).is_ok());
+        let said = guard(&[], true, 80)
+            .check("bank", ip("8.8.8.8"))
+            .unwrap_err()
+            .0;
+        assert!(
+            said.contains("add \"8.8.8.8:80\" to egress.allow"),
+            "{said}"
+        );
+        assert!(
+            guard(&["8.8.8.8:80"], true, 80)
+                .check("bank", ip("8.8.8.8"))
+                .is_ok()
+        );
     }
 
     #[test]
@@ -206,15 +321,30 @@ mod tests {
         let found = || ["10.0.0.1", "8.8.8.8", "::1"].into_iter().map(ip);
         let permitted = guard(&[], false, 443).permitted("bank", found()).unwrap();
         assert_eq!(permitted, ["8.8.8.8:443".parse().unwrap()]);
-        let said = guard(&[], false, 443).permitted("bank", ["10.0.0.1", "::1"].into_iter().map(ip)).unwrap_err().0;
+        let said = guard(&[], false, 443)
+            .permitted("bank", ["10.0.0.1", "::1"].into_iter().map(ip))
+            .unwrap_err()
+            .0;
         assert!(said.contains("\"bank\" is 10.0.0.1:443"), "{said}");
     }
 
     #[test]
     fn however_an_address_is_written_it_is_checked() {
-        for host in ["127.0.0.1", "2130706433", "0x7f000001", "0177.0.0.1", "127.1", "[::1]", "[::ffff:7f00:1]", "0"] {
+        for host in [
+            "127.0.0.1",
+            "2130706433",
+            "0x7f000001",
+            "0177.0.0.1",
+            "127.1",
+            "[::1]",
+            "[::ffff:7f00:1]",
+            "0",
+        ] {
             let url = url::Url::parse(&format!("https://{host}/")).unwrap();
-            assert!(guard(&[], false, 443).check_literal(&url).is_err(), "{host}");
+            assert!(
+                guard(&[], false, 443).check_literal(&url).is_err(),
+                "{host}"
+            );
         }
         let url = url::Url::parse("https://8.8.8.8/").unwrap();
         assert!(guard(&[], false, 443).check_literal(&url).is_ok());

@@ -45,7 +45,11 @@ pub struct EgressConfig {
 
 impl Default for EgressConfig {
     fn default() -> Self {
-        Self { allow: Vec::new(), bank_timeout: BANK_TIMEOUT, webhook_timeout: WEBHOOK_TIMEOUT }
+        Self {
+            allow: Vec::new(),
+            bank_timeout: BANK_TIMEOUT,
+            webhook_timeout: WEBHOOK_TIMEOUT,
+        }
     }
 }
 
@@ -135,24 +139,43 @@ impl Egress {
     /// The same with other limits: for showing that they matter.
     pub fn with_limits(config: EgressConfig, clock: Clock, limits: Limits) -> Self {
         let clients = client::Clients::new(&config.allow);
-        Self { config, limits, clock, clients }
+        Self {
+            config,
+            limits,
+            clock,
+            clients,
+        }
     }
 
     /// Checks, fills in and sends one request of a connector.
     ///
     /// GETs are retried twice on transport errors. Never follows a redirect.
-    pub async fn send(&self, call: &Call<'_>, request: &Request, jar: &mut CookieJar) -> Result<Exchange, EgressError> {
+    pub async fn send(
+        &self,
+        call: &Call<'_>,
+        request: &Request,
+        jar: &mut CookieJar,
+    ) -> Result<Exchange, EgressError> {
         send::send(self, call, request, jar).await
     }
 
     /// Searches text that a connector hands out (memory, state, rows) for secrets of at least 16
     /// bytes, raw and encoded; the name of one that stands there.
-    pub fn find_secret(values: &BTreeMap<String, Secret>, manifest: &Manifest, text: &[u8]) -> Option<String> {
+    pub fn find_secret(
+        values: &BTreeMap<String, Secret>,
+        manifest: &Manifest,
+        text: &[u8],
+    ) -> Option<String> {
         secret::find_secret(values, manifest, text)
     }
 
     /// POSTs a webhook. Reads at most 64 KiB of the answer. Never follows a redirect.
-    pub async fn post(&self, url: &str, headers: &[(&'static str, String)], body: Vec<u8>) -> Result<PostAnswer, EgressError> {
+    pub async fn post(
+        &self,
+        url: &str,
+        headers: &[(&'static str, String)],
+        body: Vec<u8>,
+    ) -> Result<PostAnswer, EgressError> {
         webhook::post(self, url, headers, body).await
     }
 

@@ -20,7 +20,10 @@ pub(super) struct Tripwire {
 impl Tripwire {
     /// Looks for all values that are not declared public.
     pub fn new(values: &BTreeMap<String, Secret>, manifest: &Manifest, least: usize) -> Self {
-        let mut tripwire = Self { least, needles: Vec::new() };
+        let mut tripwire = Self {
+            least,
+            needles: Vec::new(),
+        };
         for (name, secret) in values {
             tripwire.add_declared(name, secret, manifest);
         }
@@ -49,8 +52,16 @@ impl Tripwire {
         add(lower.to_ascii_uppercase().into_bytes());
         add(lower.into_bytes());
         for offset in 0..3 {
-            add(within_base64(&STANDARD_NO_PAD.encode(shifted(secret, offset).as_slice()), offset, secret.len()));
-            add(within_base64(&URL_SAFE_NO_PAD.encode(shifted(secret, offset).as_slice()), offset, secret.len()));
+            add(within_base64(
+                &STANDARD_NO_PAD.encode(shifted(secret, offset).as_slice()),
+                offset,
+                secret.len(),
+            ));
+            add(within_base64(
+                &URL_SAFE_NO_PAD.encode(shifted(secret, offset).as_slice()),
+                offset,
+                secret.len(),
+            ));
         }
         let escaped = percent(secret);
         add(lower_escapes(&escaped));
@@ -66,17 +77,25 @@ impl Tripwire {
     pub fn find(&self, text: &[u8]) -> Option<&str> {
         self.needles
             .iter()
-            .find(|(_, needle)| needle.len() <= text.len() && Finder::new(needle.as_slice()).find(text).is_some())
+            .find(|(_, needle)| {
+                needle.len() <= text.len() && Finder::new(needle.as_slice()).find(text).is_some()
+            })
             .map(|(name, _)| name.as_str())
     }
 }
 
 /// See [`super::Egress::find_secret`].
-pub(super) fn find_secret(values: &BTreeMap<String, Secret>, manifest: &Manifest, text: &[u8]) -> Option<String> {
+pub(super) fn find_secret(
+    values: &BTreeMap<String, Secret>,
+    manifest: &Manifest,
+    text: &[u8],
+) -> Option<String> {
     if text.len() < SECRET_BYTES_MIN {
         return None;
     }
-    Tripwire::new(values, manifest, SECRET_BYTES_MIN).find(text).map(str::to_owned)
+    Tripwire::new(values, manifest, SECRET_BYTES_MIN)
+        .find(text)
+        .map(str::to_owned)
 }
 
 /// `secret` after so many other bytes: base64 of `user:secret` depends on what stands before.
@@ -114,7 +133,12 @@ fn lower_escapes(escaped: &str) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )]
     use super::*;
     use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 
@@ -130,7 +154,11 @@ mod tests {
     }
 
     fn found(name: &str, secret: &str, text: &[u8]) -> Option<String> {
-        find_secret(&BTreeMap::from([(name.to_owned(), Secret::new(secret))]), &manifest(), text)
+        find_secret(
+            &BTreeMap::from([(name.to_owned(), Secret::new(secret))]),
+            &manifest(),
+            text,
+        )
     }
 
     #[test]
@@ -141,8 +169,15 @@ mod tests {
             hex(bytes),
             hex(bytes).to_uppercase(),
             percent(bytes),
-            percent(bytes).replace("%C3%B6", "%c3%b6").replace("%E2%82%AC", "%e2%82%ac").replace("%2F", "%2f")
-                .replace("%2B", "%2b").replace("%3C", "%3c").replace("%3E", "%3e").replace("%3F", "%3f").replace("%3D", "%3d"),
+            percent(bytes)
+                .replace("%C3%B6", "%c3%b6")
+                .replace("%E2%82%AC", "%e2%82%ac")
+                .replace("%2F", "%2f")
+                .replace("%2B", "%2b")
+                .replace("%3C", "%3c")
+                .replace("%3E", "%3e")
+                .replace("%3F", "%3f")
+                .replace("%3D", "%3d"),
             json(SECRET),
             json(SECRET).replace('/', "\\/"),
             xml(SECRET),
@@ -153,21 +188,41 @@ mod tests {
             URL_SAFE.encode(format!("us:{SECRET}!!")),
         ];
         for form in forms {
-            assert_eq!(found("token", SECRET, format!("before {form} after").as_bytes()).as_deref(), Some("token"), "{form}");
+            assert_eq!(
+                found("token", SECRET, format!("before {form} after").as_bytes()).as_deref(),
+                Some("token"),
+                "{form}"
+            );
         }
     }
 
     #[test]
     fn another_text_is_not_found() {
-        assert_eq!(found("token", SECRET, "tök€n/+\"<&>123456?=".as_bytes()), None);
-        assert_eq!(found("token", SECRET, STANDARD.encode("some other text, quite long").as_bytes()), None);
+        assert_eq!(
+            found("token", SECRET, "tök€n/+\"<&>123456?=".as_bytes()),
+            None
+        );
+        assert_eq!(
+            found(
+                "token",
+                SECRET,
+                STANDARD.encode("some other text, quite long").as_bytes()
+            ),
+            None
+        );
     }
 
     #[test]
     fn public_and_short_values_are_not_looked_for() {
         let sixteen = "0123456789abcdef";
-        assert_eq!(found("token", sixteen, sixteen.as_bytes()).as_deref(), Some("token"));
-        assert_eq!(found("undeclared", sixteen, sixteen.as_bytes()).as_deref(), Some("undeclared"));
+        assert_eq!(
+            found("token", sixteen, sixteen.as_bytes()).as_deref(),
+            Some("token")
+        );
+        assert_eq!(
+            found("undeclared", sixteen, sixteen.as_bytes()).as_deref(),
+            Some("undeclared")
+        );
         assert_eq!(found("client-id", sixteen, sixteen.as_bytes()), None);
         assert_eq!(found("token", "0123456789abcde", b"0123456789abcdef"), None);
     }

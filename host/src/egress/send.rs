@@ -11,17 +11,31 @@ use reqwest::header::{COOKIE, HeaderValue};
 use std::time::Duration;
 
 /// Checks, waits, fills in, sends, and makes the reply fit for the connector.
-pub(super) async fn send(egress: &Egress, call: &Call<'_>, request: &Request, jar: &mut CookieJar) -> Result<Exchange, EgressError> {
+pub(super) async fn send(
+    egress: &Egress,
+    call: &Call<'_>,
+    request: &Request,
+    jar: &mut CookieJar,
+) -> Result<Exchange, EgressError> {
     let limits = &egress.limits;
     if value::request_bytes(request) > limits.request_bytes {
-        return Err(EgressError::Refused(format!("a request of more than {} bytes", limits.request_bytes)));
+        return Err(EgressError::Refused(format!(
+            "a request of more than {} bytes",
+            limits.request_bytes
+        )));
     }
     let target = route::aim(call, request)?;
     let header_names = header::names(&request.headers)?;
     capture::check(call, &request.captures)?;
     wait(egress, call, request.after_ms).await?;
 
-    let values = Values::derive(call, target.route, limits, request, egress.clock.now().seconds())?;
+    let values = Values::derive(
+        call,
+        target.route,
+        limits,
+        request,
+        egress.clock.now().seconds(),
+    )?;
     let url = target.url(&values)?;
     let mut headers = header::fill(header_names, &request.headers, &values)?;
     let body = values.join(&request.body)?;
@@ -38,14 +52,24 @@ pub(super) async fn send(egress: &Egress, call: &Call<'_>, request: &Request, ja
     }
 
     let raw = transmit(egress, call, request.method, message).await?;
-    raw.cookies().for_each(|cookie| jar.take(cookie, &url, egress.clock.now()));
-    reply::finish(call, target.route, request, &values, raw, limits.secret_bytes)
+    raw.cookies()
+        .for_each(|cookie| jar.take(cookie, &url, egress.clock.now()));
+    reply::finish(
+        call,
+        target.route,
+        request,
+        &values,
+        raw,
+        limits.secret_bytes,
+    )
 }
 
 /// Waits as long as the connector asked for, if the lease lasts that long.
 async fn wait(egress: &Egress, call: &Call<'_>, after_ms: u32) -> Result<(), EgressError> {
     if after_ms > AFTER_MS_MAX {
-        return Err(EgressError::Refused(format!("`after-ms` is more than {AFTER_MS_MAX}")));
+        return Err(EgressError::Refused(format!(
+            "`after-ms` is more than {AFTER_MS_MAX}"
+        )));
     }
     let pause = Duration::from_millis(after_ms.into());
     if !pause.is_zero() && pause >= call.deadline.left() {
@@ -57,15 +81,26 @@ async fn wait(egress: &Egress, call: &Call<'_>, after_ms: u32) -> Result<(), Egr
 
 /// Sends, and sends again what may be repeated: a GET, or anything of which nothing has left. The
 /// time for all tries together is the time for one exchange.
-async fn transmit(egress: &Egress, call: &Call<'_>, method: Method, message: reqwest::Request) -> Result<Raw, EgressError> {
+async fn transmit(
+    egress: &Egress,
+    call: &Call<'_>,
+    method: Method,
+    message: reqwest::Request,
+) -> Result<Raw, EgressError> {
     let url = message.url();
-    let (plain, port) = (url.scheme() == "http", url.port_or_known_default().unwrap_or(0));
+    let (plain, port) = (
+        url.scheme() == "http",
+        url.port_or_known_default().unwrap_or(0),
+    );
     let host = url.host_str().unwrap_or_default().to_owned();
     egress.clients.guard(plain, port).check_literal(url)?;
     let client = egress
         .clients
         .bank(call.institution, call.registration, plain, port)
-        .map_err(|code| EgressError::Unreachable { code, host: host.clone() })?;
+        .map_err(|code| EgressError::Unreachable {
+            code,
+            host: host.clone(),
+        })?;
     let mut pauses = RETRY_PAUSES.iter();
     let mut left = egress.config.bank_timeout;
     loop {
@@ -77,11 +112,20 @@ async fn transmit(egress: &Egress, call: &Call<'_>, method: Method, message: req
         let failed = match tokio::time::timeout(left.min(call.deadline.left()), exchange).await {
             Ok(Ok(raw)) => return Ok(raw),
             Ok(Err(failed)) => failed,
-            Err(_) => return Err(EgressError::Unreachable { code: "timeout", host }),
+            Err(_) => {
+                return Err(EgressError::Unreachable {
+                    code: "timeout",
+                    host,
+                });
+            }
         };
         left = left.saturating_sub(begun.elapsed());
         match failed {
-            Failed { transient: true, nothing_sent, .. } if method == Method::Get || nothing_sent => match pauses.next() {
+            Failed {
+                transient: true,
+                nothing_sent,
+                ..
+            } if method == Method::Get || nothing_sent => match pauses.next() {
                 Some(pause) if *pause < call.deadline.left() => egress.clock.sleep(*pause).await,
                 _ => return Err(failed.error),
             },

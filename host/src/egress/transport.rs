@@ -18,41 +18,80 @@ pub(super) struct Failed {
 }
 
 /// Sends once and reads the whole reply.
-pub(super) async fn exchange(client: &Client, request: Request, limits: &Limits) -> Result<Raw, Failed> {
+pub(super) async fn exchange(
+    client: &Client,
+    request: Request,
+    limits: &Limits,
+) -> Result<Raw, Failed> {
     let host = request.url().host_str().unwrap_or_default().to_owned();
-    let response = client.execute(request).await.map_err(|error| failed(&error, &host))?;
+    let response = client
+        .execute(request)
+        .await
+        .map_err(|error| failed(&error, &host))?;
     read(response, limits, &host).await
 }
 
 async fn read(mut response: Response, limits: &Limits, host: &str) -> Result<Raw, Failed> {
-    let too_large = |what: String| Failed { error: EgressError::ReplyTooLarge(what), transient: false, nothing_sent: false };
+    let too_large = |what: String| Failed {
+        error: EgressError::ReplyTooLarge(what),
+        transient: false,
+        nothing_sent: false,
+    };
     let headers = response.headers().clone();
-    let header_bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    let header_bytes: usize = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum();
     if header_bytes > limits.reply_header_bytes {
-        return Err(too_large(format!("the reply of {host} has more than {} bytes of headers", limits.reply_header_bytes)));
+        return Err(too_large(format!(
+            "the reply of {host} has more than {} bytes of headers",
+            limits.reply_header_bytes
+        )));
     }
     let status = response.status().as_u16();
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| failed(&error, host))? {
+    while let Some(chunk) = response
+        .chunk()
+        .await
+        .map_err(|error| failed(&error, host))?
+    {
         if body.len() + chunk.len() > limits.reply_bytes {
-            return Err(too_large(format!("the reply of {host} is larger than {} bytes", limits.reply_bytes)));
+            return Err(too_large(format!(
+                "the reply of {host} is larger than {} bytes",
+                limits.reply_bytes
+            )));
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Raw { status, headers, body })
+    Ok(Raw {
+        status,
+        headers,
+        body,
+    })
 }
 
 /// Reads the cause out of the client's error.
 pub(super) fn failed(error: &reqwest::Error, host: &str) -> Failed {
     let nothing_sent = error.is_connect();
     let unreachable = |code, transient| Failed {
-        error: EgressError::Unreachable { code, host: host.to_owned() },
+        error: EgressError::Unreachable {
+            code,
+            host: host.to_owned(),
+        },
         transient,
         nothing_sent,
     };
-    let bad = |what: &str| Failed { error: EgressError::BadReply(format!("the reply of {host} {what}")), transient: false, nothing_sent };
+    let bad = |what: &str| Failed {
+        error: EgressError::BadReply(format!("the reply of {host} {what}")),
+        transient: false,
+        nothing_sent,
+    };
     if let Some(blocked) = cause::<Blocked>(error) {
-        return Failed { error: EgressError::BlockedAddress(blocked.0.clone()), transient: false, nothing_sent };
+        return Failed {
+            error: EgressError::BlockedAddress(blocked.0.clone()),
+            transient: false,
+            nothing_sent,
+        };
     }
     if cause::<NoSuchName>(error).is_some() {
         return unreachable("dns", true);
@@ -60,33 +99,54 @@ pub(super) fn failed(error: &reqwest::Error, host: &str) -> Failed {
     if error.is_timeout() {
         return unreachable("timeout", nothing_sent);
     }
-    let invalid = cause::<std::io::Error>(error).is_some_and(|io| io.kind() == std::io::ErrorKind::InvalidData);
+    let invalid = causes(error)
+        .filter_map(<dyn Error>::downcast_ref::<std::io::Error>)
+        .any(|error| error.kind() == std::io::ErrorKind::InvalidData);
     if nothing_sent {
         // rustls reports a certificate it does not trust, and all else it dislikes, as invalid data.
-        return if invalid { unreachable("tls", false) } else { unreachable("connect", true) };
+        return if invalid {
+            unreachable("tls", false)
+        } else {
+            unreachable("connect", true)
+        };
     }
     let protocol = cause::<hyper::Error>(error);
     if protocol.is_some_and(hyper::Error::is_parse_too_large) {
-        let error = EgressError::ReplyTooLarge(format!("the reply of {host} has too many or too large headers"));
-        return Failed { error, transient: false, nothing_sent };
+        let error = EgressError::ReplyTooLarge(format!(
+            "the reply of {host} has too many or too large headers"
+        ));
+        return Failed {
+            error,
+            transient: false,
+            nothing_sent,
+        };
     }
     if protocol.is_some_and(hyper::Error::is_parse) {
         return bad("is not HTTP");
     }
-    if error.is_decode() || invalid {
-        return bad("is not in the compression it claims to be");
+    match protocol {
+        // With TLS 1.3 a bank refuses a client's certificate only after the handshake.
+        Some(_) if invalid => unreachable("tls", false),
+        None if error.is_decode() || invalid => bad("is not in the compression it claims to be"),
+        _ => unreachable("reset", true),
     }
-    unreachable("reset", true)
+}
+
+/// An error and its causes, outermost first.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| {
+        let error: &'a (dyn Error + 'static) = *error;
+        // An io::Error's own source is its content's source: the content itself would be passed over.
+        let content = error
+            .downcast_ref::<std::io::Error>()
+            .and_then(std::io::Error::get_ref);
+        content
+            .map(|content| content as _)
+            .or_else(|| error.source())
+    })
 }
 
 /// The first cause of this type.
 fn cause<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref::<E>() {
-            return Some(found);
-        }
-        next = error.source();
-    }
-    None
+    causes(error).find_map(<dyn Error>::downcast_ref)
 }

@@ -5,7 +5,10 @@
 
 use super::limits::{DERIVED_MAX, Limits, RANDOM_BYTES_MAX, SECRET_BYTES_MIN};
 use super::{Call, EgressError, crypto, encoding};
-use crate::model::{Derived, Encoding, Operation, Part, Purpose, Request, Route, Secret, ValueDeclaration, ValueUse, is_name};
+use crate::model::{
+    Derived, Encoding, Operation, Part, Purpose, Request, Route, Secret, ValueDeclaration,
+    ValueUse, is_name,
+};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use zeroize::Zeroizing;
@@ -47,10 +50,19 @@ pub(super) fn request_bytes(request: &Request) -> usize {
     let derived = |derived: &Derived| {
         derived.name.len()
             + match &derived.how {
-                Operation::Encode(_, over) | Operation::Sha256(over) | Operation::Length { over, .. } => parts(over),
-                Operation::Hmac { algorithm, key, over } | Operation::Sign { algorithm, key, over } => {
-                    algorithm.len() + key.len() + parts(over)
+                Operation::Encode(_, over)
+                | Operation::Sha256(over)
+                | Operation::Length { over, .. } => parts(over),
+                Operation::Hmac {
+                    algorithm,
+                    key,
+                    over,
                 }
+                | Operation::Sign {
+                    algorithm,
+                    key,
+                    over,
+                } => algorithm.len() + key.len() + parts(over),
                 Operation::Totp(seed) => seed.len(),
                 Operation::Pick { secret, positions } => secret.len() + positions.len(),
                 Operation::Random(_) => 1,
@@ -58,20 +70,40 @@ pub(super) fn request_bytes(request: &Request) -> usize {
     };
     parts(&request.url)
         + parts(&request.body)
-        + request.headers.iter().map(|header| header.name.len() + parts(&header.value)).sum::<usize>()
+        + request
+            .headers
+            .iter()
+            .map(|header| header.name.len() + parts(&header.value))
+            .sum::<usize>()
         + request.derived.iter().map(derived).sum::<usize>()
 }
 
 impl<'a> Values<'a> {
     /// Computes a request's derived values for the route it is on.
-    pub fn derive(call: &'a Call<'a>, route: &'a Route, limits: &'a Limits, request: &Request, unix_seconds: i64) -> Result<Self, EgressError> {
+    pub fn derive(
+        call: &'a Call<'a>,
+        route: &'a Route,
+        limits: &'a Limits,
+        request: &Request,
+        unix_seconds: i64,
+    ) -> Result<Self, EgressError> {
         if request.derived.len() > DERIVED_MAX {
-            return refused(format!("more than {DERIVED_MAX} derived values in one request"));
+            return refused(format!(
+                "more than {DERIVED_MAX} derived values in one request"
+            ));
         }
-        let mut values = Self { call, route, limits, derived: BTreeMap::new() };
+        let mut values = Self {
+            call,
+            route,
+            limits,
+            derived: BTreeMap::new(),
+        };
         for derived in &request.derived {
             let name = derived.name.as_str();
-            if !is_name(name) || call.manifest.value(name).is_some() || values.derived.contains_key(name) {
+            if !is_name(name)
+                || call.manifest.value(name).is_some()
+                || values.derived.contains_key(name)
+            {
                 return refused(format!(
                     "the name of a derived value must be lower-case letters, digits and \"-\", and not be taken ({})",
                     if is_name(name) { name } else { "…" }
@@ -85,7 +117,10 @@ impl<'a> Values<'a> {
 
     /// Derived values from which a secret can be read; searched for in the reply as well.
     pub fn readable(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.derived.iter().filter(|(_, value)| value.secret).map(|(name, value)| (name.as_str(), value.bytes.as_slice()))
+        self.derived
+            .iter()
+            .filter(|(_, value)| value.secret)
+            .map(|(name, value)| (name.as_str(), value.bytes.as_slice()))
     }
 
     /// The value a part names.
@@ -94,12 +129,20 @@ impl<'a> Values<'a> {
             return Ok(Cow::Borrowed(value));
         }
         let (declared, secret) = self.declared(name, ValueUse::Fill)?;
-        Ok(Cow::Owned(Value { bytes: Zeroizing::new(secret.reveal().as_bytes().to_vec()), secret: !declared.public, percent: false }))
+        Ok(Cow::Owned(Value {
+            bytes: Zeroizing::new(secret.reveal().as_bytes().to_vec()),
+            secret: !declared.public,
+            percent: false,
+        }))
     }
 
     /// Parts with values filled in.
     pub fn join(&self, parts: &[Part]) -> Result<Value, EgressError> {
-        let mut whole = Value { bytes: Zeroizing::new(Vec::new()), secret: false, percent: false };
+        let mut whole = Value {
+            bytes: Zeroizing::new(Vec::new()),
+            secret: false,
+            percent: false,
+        };
         for part in parts {
             match part {
                 Part::Text(text) => whole.bytes.extend_from_slice(text.as_bytes()),
@@ -118,13 +161,19 @@ impl<'a> Values<'a> {
     fn check_length(&self, bytes: &[u8]) -> Result<(), EgressError> {
         let most = self.limits.filled_bytes;
         if bytes.len() > most {
-            return refused(format!("a body, header or derived value of more than {most} bytes once its values are filled in"));
+            return refused(format!(
+                "a body, header or derived value of more than {most} bytes once its values are filled in"
+            ));
         }
         Ok(())
     }
 
     /// A declared value, if it may be used so on this route.
-    fn declared(&self, name: &str, usage: ValueUse) -> Result<(&'a ValueDeclaration, &'a Secret), EgressError> {
+    fn declared(
+        &self,
+        name: &str,
+        usage: ValueUse,
+    ) -> Result<(&'a ValueDeclaration, &'a Secret), EgressError> {
         let route = &self.route.name;
         let shown = if is_name(name) { name } else { "…" };
         let wanted = match usage {
@@ -139,7 +188,9 @@ impl<'a> Values<'a> {
             ));
         };
         if declared.usage != usage {
-            return refused(format!("the value \"{name}\" is not declared with use = \"{wanted}\"; a value has one use"));
+            return refused(format!(
+                "the value \"{name}\" is not declared with use = \"{wanted}\"; a value has one use"
+            ));
         }
         if !declared.routes.contains(route) {
             return refused(format!(
@@ -147,9 +198,14 @@ impl<'a> Values<'a> {
             ));
         }
         let Some(secret) = self.call.values.get(name) else {
-            return refused(format!("the value \"{name}\" is not there now; look in `context` before naming it"));
+            return refused(format!(
+                "the value \"{name}\" is not there now; look in `context` before naming it"
+            ));
         };
-        if !declared.public && secret.reveal().len() < SECRET_BYTES_MIN && self.route.purpose != Purpose::Login {
+        if !declared.public
+            && secret.reveal().len() < SECRET_BYTES_MIN
+            && self.route.purpose != Purpose::Login
+        {
             return refused(format!(
                 "the secret \"{name}\" is shorter than {SECRET_BYTES_MIN} bytes and may go only to `login` routes, which \"{route}\" is not"
             ));
@@ -158,22 +214,46 @@ impl<'a> Values<'a> {
     }
 
     fn compute(&self, how: &Operation, unix_seconds: i64) -> Result<Value, EgressError> {
-        let plain = |bytes: Vec<u8>| Value { bytes: Zeroizing::new(bytes), secret: false, percent: false };
+        let plain = |bytes: Vec<u8>| Value {
+            bytes: Zeroizing::new(bytes),
+            secret: false,
+            percent: false,
+        };
         let value = match how {
             Operation::Encode(alphabet, over) => {
                 let over = self.join(over)?;
-                Value { bytes: encoding::encode(*alphabet, &over.bytes)?, secret: over.secret, percent: *alphabet == Encoding::Percent }
+                Value {
+                    bytes: encoding::encode(*alphabet, &over.bytes)?,
+                    secret: over.secret,
+                    percent: *alphabet == Encoding::Percent,
+                }
             }
             Operation::Sha256(over) => plain(crypto::sha256(&self.join(over)?.bytes)),
-            Operation::Hmac { algorithm, key, over } => {
+            Operation::Hmac {
+                algorithm,
+                key,
+                over,
+            } => {
                 let over = self.join(over)?;
                 let tag = match self.derived.get(key) {
                     Some(key) => crypto::mac(algorithm, &key.bytes, &over.bytes),
-                    None => crypto::mac(algorithm, self.declared(key, ValueUse::Mac)?.1.reveal().as_bytes(), &over.bytes),
+                    None => crypto::mac(
+                        algorithm,
+                        self.declared(key, ValueUse::Mac)?.1.reveal().as_bytes(),
+                        &over.bytes,
+                    ),
                 };
-                plain(tag.ok_or_else(|| EgressError::Refused("the algorithm of `hmac` must be SHA256, SHA384 or SHA512".to_owned()))?)
+                plain(tag.ok_or_else(|| {
+                    EgressError::Refused(
+                        "the algorithm of `hmac` must be SHA256, SHA384 or SHA512".to_owned(),
+                    )
+                })?)
             }
-            Operation::Sign { algorithm, key, over } => {
+            Operation::Sign {
+                algorithm,
+                key,
+                over,
+            } => {
                 let (_, pem) = self.declared(key, ValueUse::Sign)?;
                 let signed = crypto::sign(algorithm, pem.reveal(), &self.join(over)?.bytes);
                 plain(signed.map_err(|why| {
@@ -188,13 +268,22 @@ impl<'a> Values<'a> {
             Operation::Totp(seed) => {
                 let (_, secret) = self.declared(seed, ValueUse::Mac)?;
                 let code = crypto::totp(secret.reveal(), unix_seconds);
-                plain(code.ok_or_else(|| EgressError::Refused(format!("the seed \"{seed}\" is not base32 (RFC 4648)")))?.into_bytes())
+                plain(
+                    code.ok_or_else(|| {
+                        EgressError::Refused(format!(
+                            "the seed \"{seed}\" is not base32 (RFC 4648)"
+                        ))
+                    })?
+                    .into_bytes(),
+                )
             }
             Operation::Length { over, digits } => {
                 let length = self.join(over)?.bytes.len();
                 let text = format!("{length:0width$}", width = usize::from(*digits));
                 if *digits > 0 && text.len() > usize::from(*digits) {
-                    return refused(format!("a length of {length} bytes does not fit {digits} digits"));
+                    return refused(format!(
+                        "a length of {length} bytes does not fit {digits} digits"
+                    ));
                 }
                 plain(text.into_bytes())
             }
@@ -204,8 +293,9 @@ impl<'a> Values<'a> {
                     return refused(format!("more than {RANDOM_BYTES_MAX} random bytes"));
                 }
                 let mut bytes = vec![0; usize::from(*count)];
-                aws_lc_rs::rand::fill(&mut bytes)
-                    .map_err(|_| EgressError::Refused("the system's random number generator failed".to_owned()))?;
+                aws_lc_rs::rand::fill(&mut bytes).map_err(|_| {
+                    EgressError::Refused("the system's random number generator failed".to_owned())
+                })?;
                 plain(bytes)
             }
         };
@@ -222,15 +312,27 @@ impl<'a> Values<'a> {
                 self.route.name
             ));
         }
-        let letters: Zeroizing<Vec<char>> = Zeroizing::new(String::from_utf8_lossy(&whole.bytes).chars().collect());
+        let letters: Zeroizing<Vec<char>> =
+            Zeroizing::new(String::from_utf8_lossy(&whole.bytes).chars().collect());
         let mut picked = Zeroizing::new(String::new());
         for position in positions {
-            match usize::from(*position).checked_sub(1).and_then(|index| letters.get(index)) {
+            match usize::from(*position)
+                .checked_sub(1)
+                .and_then(|index| letters.get(index))
+            {
                 Some(letter) => picked.push(*letter),
-                None => return refused(format!("the secret \"{name}\" has no character at a picked position; the first one is 1")),
+                None => {
+                    return refused(format!(
+                        "the secret \"{name}\" has no character at a picked position; the first one is 1"
+                    ));
+                }
             }
         }
-        Ok(Value { bytes: Zeroizing::new(picked.as_bytes().to_vec()), secret: whole.secret, percent: false })
+        Ok(Value {
+            bytes: Zeroizing::new(picked.as_bytes().to_vec()),
+            secret: whole.secret,
+            percent: false,
+        })
     }
 }
 

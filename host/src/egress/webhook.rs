@@ -15,7 +15,9 @@ pub(super) fn check(egress: &Egress, text: &str) -> Result<url::Url, EgressError
     let Ok(url) = url::Url::parse(text) else {
         return refused("must be a URL such as https://example.com/hooks");
     };
-    let (Some(host), Some(port), "http" | "https") = (url.host_str(), url.port_or_known_default(), url.scheme()) else {
+    let (Some(host), Some(port), "http" | "https") =
+        (url.host_str(), url.port_or_known_default(), url.scheme())
+    else {
         return refused("must be an https URL with a host");
     };
     if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
@@ -23,27 +25,45 @@ pub(super) fn check(egress: &Egress, text: &str) -> Result<url::Url, EgressError
     }
     let plain = url.scheme() == "http";
     egress.clients.guard(plain, port).check_literal(&url)?;
-    let some_allowed = egress.clients.allow().iter().any(|address| address.port() == port);
+    let some_allowed = egress
+        .clients
+        .allow()
+        .iter()
+        .any(|address| address.port() == port);
     let local = host == "localhost" || host.ends_with(".localhost");
     if (plain || local) && matches!(url.host(), Some(url::Host::Domain(_))) && !some_allowed {
-        return refused("must start with https:// and name a host of the public internet, unless its IP:PORT stands in egress.allow");
+        return refused(
+            "must start with https:// and name a host of the public internet, unless its IP:PORT stands in egress.allow",
+        );
     }
     Ok(url)
 }
 
 /// See [`Egress::post`].
-pub(super) async fn post(egress: &Egress, url: &str, headers: &[(&'static str, String)], body: Vec<u8>) -> Result<PostAnswer, EgressError> {
+pub(super) async fn post(
+    egress: &Egress,
+    url: &str,
+    headers: &[(&'static str, String)],
+    body: Vec<u8>,
+) -> Result<PostAnswer, EgressError> {
     let url = check(egress, url)?;
     let host = url.host_str().unwrap_or_default().to_owned();
     let port = url.port_or_known_default().unwrap_or(0);
     let client = egress
         .clients
         .webhook(url.scheme() == "http", port)
-        .map_err(|code| EgressError::Unreachable { code, host: host.clone() })?;
+        .map_err(|code| EgressError::Unreachable {
+            code,
+            host: host.clone(),
+        })?;
     let mut message = reqwest::Request::new(reqwest::Method::POST, url);
     let mut map = HeaderMap::with_capacity(headers.len());
     for (name, value) in headers {
-        let bad = || EgressError::Refused(format!("the webhook header \"{name}\" is not a token, or holds a control character"));
+        let bad = || {
+            EgressError::Refused(format!(
+                "the webhook header \"{name}\" is not a token, or holds a control character"
+            ))
+        };
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad())?;
         map.insert(name, HeaderValue::from_str(value).map_err(|_| bad())?);
     }
@@ -53,9 +73,15 @@ pub(super) async fn post(egress: &Egress, url: &str, headers: &[(&'static str, S
     let over = tokio::time::Instant::now() + egress.config.webhook_timeout;
     let mut response = tokio::time::timeout_at(over, client.execute(message))
         .await
-        .map_err(|_| EgressError::Unreachable { code: "timeout", host: host.clone() })?
+        .map_err(|_| EgressError::Unreachable {
+            code: "timeout",
+            host: host.clone(),
+        })?
         .map_err(|error| transport::failed(&error, &host).error)?;
-    let answer = PostAnswer { status: response.status().as_u16(), retry_after_s: retry_after(egress, response.headers()) };
+    let answer = PostAnswer {
+        status: response.status().as_u16(),
+        retry_after_s: retry_after(egress, response.headers()),
+    };
     // The head decides: a receiver that said 200 has the event, however slowly it goes on talking.
     let _ = tokio::time::timeout_at(over.min(tokio::time::Instant::now() + DRAIN), async {
         let mut read = 0;
