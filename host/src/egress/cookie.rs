@@ -64,7 +64,9 @@ impl CookieJar {
     /// Takes in one `Set-Cookie` header. What breaks a rule is passed over.
     pub(super) fn take(&mut self, header: &str, url: &url::Url, now: Timestamp) {
         self.cookies.retain(|cookie| cookie.expires_at.is_none_or(|end| end > now));
-        let (Some(host), Some(cookie)) = (url.host_str(), Cookie::parse(header, url, now)) else { return };
+        let (Some(host), Some(cookie)) = (url.host_str(), Cookie::parse(header, url, now)) else {
+            return;
+        };
         self.cookies.retain(|old| !(old.name == cookie.name && old.host == host && old.path == cookie.path));
         if cookie.expires_at.is_some_and(|end| end <= now) {
             return;

@@ -1,7 +1,7 @@
 //! Headers of a request: which a connector may set, and what may stand in them.
 
 use super::EgressError;
-use super::limits::REQUEST_HEADERS_MAX;
+use super::limits::{REQUEST_HEADER_BYTES_MAX, REQUEST_HEADERS_MAX};
 use super::value::Values;
 use crate::model::Header;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -52,8 +52,15 @@ pub(super) fn fill(
     values: &Values<'_>,
 ) -> Result<HeaderMap, EgressError> {
     let mut map = HeaderMap::with_capacity(headers.len());
+    let mut total = 0;
     for (name, header) in names.into_iter().zip(headers) {
         let bytes = values.join(&header.value)?.bytes;
+        total += bytes.len();
+        if total > REQUEST_HEADER_BYTES_MAX {
+            return Err(EgressError::Refused(format!(
+                "headers of more than {REQUEST_HEADER_BYTES_MAX} bytes once their values are filled in"
+            )));
+        }
         let mut value = HeaderValue::from_bytes(&bytes).map_err(|_| {
             EgressError::Refused(format!(
                 "the value of the header \"{name}\" holds a line break or another control character"

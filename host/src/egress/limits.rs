@@ -11,6 +11,8 @@ pub const FILLED_BYTES_MAX: usize = 2 * 1024 * 1024;
 pub const URL_BYTES_MAX: usize = 8 * 1024;
 /// Headers of one request: far more than any bank's interface asks for.
 pub const REQUEST_HEADERS_MAX: usize = 64;
+/// Bytes of all header values of one request after filling in: what common servers accept.
+pub const REQUEST_HEADER_BYTES_MAX: usize = 64 * 1024;
 /// Derived values of one request: the contract's table.
 pub const DERIVED_MAX: usize = 16;
 /// Captures of one request: the contract's table.

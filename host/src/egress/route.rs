@@ -127,7 +127,9 @@ fn take_apart<'a>(text: &'a str, names: &[&str]) -> Result<Written<'a>, EgressEr
 fn check_path(route: &Route, path: &str) -> Result<(), EgressError> {
     let fine = |segment: &str| {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@%".contains(&byte);
-        let Some(decoded) = percent_decoded(segment) else { return false };
+        let Some(decoded) = percent_decoded(segment) else {
+            return false;
+        };
         let hidden = |byte: &u8| matches!(*byte, b'/' | b'\\' | b'%' | b'?' | b'#' | 0x00..=0x1f | 0x7f);
         segment.bytes().all(allowed) && decoded != b"." && decoded != b".." && !decoded.iter().any(hidden)
     };

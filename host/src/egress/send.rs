@@ -87,7 +87,9 @@ async fn transmit(
         let failed = match tokio::time::timeout(left.min(call.deadline.left()), exchange).await {
             Ok(Ok(raw)) => return Ok(raw),
             Ok(Err(failed)) => failed,
-            Err(_) => return Err(EgressError::Unreachable { code: "timeout", host }),
+            Err(_) => {
+                return Err(EgressError::Unreachable { code: "timeout", host });
+            }
         };
         left = left.saturating_sub(begun.elapsed());
         match failed {

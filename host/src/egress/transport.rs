@@ -78,8 +78,9 @@ pub(super) fn failed(error: &reqwest::Error, host: &str) -> Failed {
     if error.is_timeout() {
         return unreachable("timeout", nothing_sent);
     }
-    let invalid =
-        cause::<std::io::Error>(error).is_some_and(|io| io.kind() == std::io::ErrorKind::InvalidData);
+    let invalid = causes(error)
+        .filter_map(<dyn Error>::downcast_ref::<std::io::Error>)
+        .any(|error| error.kind() == std::io::ErrorKind::InvalidData);
     if nothing_sent {
         // rustls reports a certificate it does not trust, and all else it dislikes, as invalid data.
         return if invalid { unreachable("tls", false) } else { unreachable("connect", true) };
@@ -93,20 +94,25 @@ pub(super) fn failed(error: &reqwest::Error, host: &str) -> Failed {
     if protocol.is_some_and(hyper::Error::is_parse) {
         return bad("is not HTTP");
     }
-    if error.is_decode() || invalid {
-        return bad("is not in the compression it claims to be");
+    match protocol {
+        // With TLS 1.3 a bank refuses a client's certificate only after the handshake.
+        Some(_) if invalid => unreachable("tls", false),
+        None if error.is_decode() || invalid => bad("is not in the compression it claims to be"),
+        _ => unreachable("reset", true),
     }
-    unreachable("reset", true)
+}
+
+/// An error and its causes, outermost first.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |error| {
+        let error: &'a (dyn Error + 'static) = *error;
+        // An io::Error's own source is its content's source: the content itself would be passed over.
+        let content = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        content.map(|content| content as _).or_else(|| error.source())
+    })
 }
 
 /// The first cause of this type.
 fn cause<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref::<E>() {
-            return Some(found);
-        }
-        next = error.source();
-    }
-    None
+    causes(error).find_map(<dyn Error>::downcast_ref)
 }
