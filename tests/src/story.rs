@@ -360,15 +360,14 @@ impl Story<'_> {
         Ok(self.world.sink.wait_for(kind, PATIENCE, found).await?)
     }
 
+    /// How often an account's list was asked for, each with all its pages.
     fn fetches(&self, bank_id: &str) -> usize {
-        self.world
-            .bank
-            .requests()
-            .iter()
-            .filter(|request| {
-                request.kind == PathKind::Balances && request.account.as_deref() == Some(bank_id)
-            })
-            .count()
+        let first_page = |query: &Option<String>| !query.as_deref().unwrap_or("").contains("page=");
+        let requests = self.world.bank.requests();
+        let asked = requests.iter().filter(|request| {
+            request.kind == PathKind::Transactions && request.account.as_deref() == Some(bank_id)
+        });
+        asked.filter(|request| first_page(&request.query)).count()
     }
 }
 
@@ -491,12 +490,15 @@ pub fn connection_request(consent: &Granted) -> Value {
     })
 }
 
-/// Accepted events of a kind about a connection.
+/// Accepted events of a kind about a connection, each once: delivery is at least once, and a
+/// receiver knows a repetition by its id.
 pub fn events<'r>(received: &'r [Received], kind: &str, connection: &str) -> Vec<&'r Received> {
+    let mut seen = std::collections::BTreeSet::new();
     received
         .iter()
         .filter(|event| event.accepted && event.kind == kind)
         .filter(|event| text(&event.payload, "/data/connection_id") == connection)
+        .filter(|event| seen.insert(&event.id))
         .collect()
 }
 
