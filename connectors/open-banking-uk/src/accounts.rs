@@ -8,11 +8,7 @@ use tidegate_sdk::{Account, Context, Failure, Flow, Reply, Stop, json};
 
 /// How an account's number may be written, best first. The others of the standard (card number,
 /// phone number, wallet) are no account numbers.
-const NUMBER_SCHEMES: [&str; 3] = [
-    "UK.OBIE.IBAN",
-    "UK.OBIE.SortCodeAccountNumber",
-    "UK.OBIE.BBAN",
-];
+const NUMBER_SCHEMES: [&str; 3] = ["UK.OBIE.IBAN", "UK.OBIE.SortCodeAccountNumber", "UK.OBIE.BBAN"];
 
 #[derive(Deserialize)]
 struct Document<'a> {
@@ -89,10 +85,7 @@ pub fn accounts(ask: &Context, memory: &str, replies: &[Reply]) -> Result<Vec<Ac
 fn page(ask: &Context, reply: &Reply) -> Result<Listed, Failure> {
     bank::check(ask, reply)?;
     if reply.status == 204 {
-        return Ok(Listed {
-            accounts: Vec::new(),
-            next: None,
-        });
+        return Ok(Listed { accounts: Vec::new(), next: None });
     }
     let document: Document = json::rows(&reply.body, "Data.Account")?;
     let mut accounts = Vec::new();
@@ -101,10 +94,7 @@ fn page(ask: &Context, reply: &Reply) -> Result<Listed, Failure> {
             accounts.push(line);
         }
     }
-    let next = document
-        .links
-        .and_then(|links| links.next)
-        .map(|next| next.as_str().to_owned());
+    let next = document.links.and_then(|links| links.next).map(|next| next.as_str().to_owned());
     Ok(Listed { accounts, next })
 }
 
@@ -118,28 +108,13 @@ fn line(row: usize, account: Row) -> Result<Option<Line>, Failure> {
         };
     };
     let number = NUMBER_SCHEMES.iter().find_map(|scheme| {
-        let found = account
-            .account
-            .iter()
-            .find(|number| number.scheme_name == *scheme)?;
+        let found = account.account.iter().find(|number| number.scheme_name == *scheme)?;
         Some(found.identification.clone())
     });
     let owner = account.account.into_iter().find_map(|number| number.name);
-    let name = [
-        account.nickname,
-        account.description,
-        owner,
-        account.account_sub_type,
-    ]
-    .into_iter()
-    .flatten()
-    .next();
-    Ok(Some(Line {
-        id: account.account_id,
-        name: name.unwrap_or_default(),
-        currency,
-        number,
-    }))
+    let name =
+        [account.nickname, account.description, owner, account.account_sub_type].into_iter().flatten().next();
+    Ok(Some(Line { id: account.account_id, name: name.unwrap_or_default(), currency, number }))
 }
 
 #[cfg(test)]
@@ -164,19 +139,12 @@ mod tests {
 
     #[test]
     fn all_accounts_are_listed_with_the_number_people_know() {
-        let AccountsStep::Send(Send { requests, memory }) =
-            OpenBankingUk::accounts(&context(), "", &[])
+        let AccountsStep::Send(Send { requests, memory }) = OpenBankingUk::accounts(&context(), "", &[])
         else {
             panic!()
         };
-        let urls: Vec<_> = requests
-            .iter()
-            .map(tidegate_sdk::Request::url_text)
-            .collect();
-        assert_eq!(
-            urls,
-            ["https://api.bank.example/open-banking/v3.1/aisp/accounts"]
-        );
+        let urls: Vec<_> = requests.iter().map(tidegate_sdk::Request::url_text).collect();
+        assert_eq!(urls, ["https://api.bank.example/open-banking/v3.1/aisp/accounts"]);
         let step = OpenBankingUk::accounts(&context(), &memory, &[reply(200, ACCOUNTS)]);
         assert_eq!(
             step,
@@ -191,17 +159,9 @@ mod tests {
     #[test]
     fn a_second_page_is_followed() {
         let first = br#"{"Data":{"Account":[{"AccountId":"1","Currency":"GBP","Nickname":"One"}]},"Links":{"Self":"x","Next":"?page=2"}}"#;
-        let AccountsStep::Send(Send { requests, memory }) = listed(first, 200) else {
-            panic!()
-        };
-        let urls: Vec<_> = requests
-            .iter()
-            .map(tidegate_sdk::Request::url_text)
-            .collect();
-        assert_eq!(
-            urls,
-            ["https://api.bank.example/open-banking/v3.1/aisp/accounts?page=2"]
-        );
+        let AccountsStep::Send(Send { requests, memory }) = listed(first, 200) else { panic!() };
+        let urls: Vec<_> = requests.iter().map(tidegate_sdk::Request::url_text).collect();
+        assert_eq!(urls, ["https://api.bank.example/open-banking/v3.1/aisp/accounts?page=2"]);
         let second = br#"{"Data":{"Account":[{"AccountId":"2","Currency":"GBP","Nickname":"Two"}]},"Links":{"Self":"x"}}"#;
         assert_eq!(
             OpenBankingUk::accounts(&context(), &memory, &[reply(200, second)]),
@@ -218,10 +178,7 @@ mod tests {
     fn an_empty_list_is_no_failure_but_a_missing_one_is() {
         assert_eq!(listed(br#"{"Data":{}}"#, 200), AccountsStep::Done(vec![]));
         assert_eq!(listed(b"", 204), AccountsStep::Done(vec![]));
-        assert_eq!(
-            listed(b"{}", 200),
-            AccountsStep::Fail(Failure::unreadable(None, "Data"))
-        );
+        assert_eq!(listed(b"{}", 200), AccountsStep::Fail(Failure::unreadable(None, "Data")));
     }
 
     #[test]
@@ -239,9 +196,6 @@ mod tests {
 
     #[test]
     fn a_refusal_ends_the_listing() {
-        assert_eq!(
-            listed(b"", 401),
-            AccountsStep::Fail(Failure::SessionExpired)
-        );
+        assert_eq!(listed(b"", 401), AccountsStep::Fail(Failure::SessionExpired));
     }
 }

@@ -12,15 +12,9 @@ use tidegate_sdk::{Balance, BalanceKind, Failure, Reply, date, decimal};
 /// customer can spend now.
 const KINDS: [(BalanceKind, &[&str]); 5] = [
     (BalanceKind::Booked, &["InterimBooked", "ClosingBooked"]),
-    (
-        BalanceKind::Available,
-        &["InterimAvailable", "ClosingAvailable"],
-    ),
+    (BalanceKind::Available, &["InterimAvailable", "ClosingAvailable"]),
     (BalanceKind::Opening, &["OpeningBooked"]),
-    (
-        BalanceKind::Closing,
-        &["ClosingBooked", "PreviouslyClosedBooked"],
-    ),
+    (BalanceKind::Closing, &["ClosingBooked", "PreviouslyClosedBooked"]),
     (BalanceKind::Expected, &["Expected"]),
 ];
 
@@ -79,19 +73,12 @@ pub fn parse(reply: &Reply, account: &str) -> Result<Vec<Balance>, Failure> {
     let mut used = Vec::new();
     for (kind, types) in KINDS {
         let find = |wanted: &&str| rows.iter().position(|row| row.r#type.as_str() == *wanted);
-        let Some(row) = types
-            .iter()
-            .filter_map(find)
-            .find(|row| !used.contains(row))
-        else {
+        let Some(row) = types.iter().filter_map(find).find(|row| !used.contains(row)) else {
             continue;
         };
         let Some(found) = rows.get(row) else { continue };
         used.push(row);
-        if let Some(balance) = found
-            .balance(kind)
-            .map_err(|field| Failure::unreadable(Some(row), field))?
-        {
+        if let Some(balance) = found.balance(kind).map_err(|field| Failure::unreadable(Some(row), field))? {
             balances.push(balance);
         }
     }
@@ -102,22 +89,17 @@ impl Row<'_> {
     /// None when the customer's own money cannot be told from the bank's.
     fn balance(&self, kind: BalanceKind) -> Result<Option<Balance>, &'static str> {
         let negative = self.credit_debit_indicator == Direction::Debit;
-        let mut amount =
-            decimal::with_sign(&self.amount.amount, negative).ok_or("Amount.Amount")?;
+        let mut amount = decimal::with_sign(&self.amount.amount, negative).ok_or("Amount.Amount")?;
         // What can be spent includes an overdraft where the bank says so; every other kind is about
         // the customer's own money.
         if kind != BalanceKind::Available {
             let mut included = self.credit_line.iter().filter(|line| line.included);
             match (included.next(), included.next()) {
                 (None, _) => {}
-                (
-                    Some(CreditLine {
-                        amount: Some(line), ..
-                    }),
-                    None,
-                ) if line.currency == self.amount.currency => {
-                    amount = decimal::subtract(&amount, &line.amount)
-                        .ok_or("CreditLine.Amount.Amount")?;
+                (Some(CreditLine { amount: Some(line), .. }), None)
+                    if line.currency == self.amount.currency =>
+                {
+                    amount = decimal::subtract(&amount, &line.amount).ok_or("CreditLine.Amount.Amount")?;
                 }
                 // Of unknown size, or several that may be the same line twice.
                 _ => return Ok(None),
@@ -149,15 +131,9 @@ mod tests {
         parse(&reply(200, body.as_bytes()), "1")
     }
     fn check(rows: &[String], expected: &[(BalanceKind, &str)]) {
-        let got: Vec<_> = read(rows)
-            .unwrap()
-            .into_iter()
-            .map(|balance| (balance.kind, balance.amount))
-            .collect();
-        let expected: Vec<_> = expected
-            .iter()
-            .map(|(kind, amount)| (*kind, (*amount).to_owned()))
-            .collect();
+        let got: Vec<_> =
+            read(rows).unwrap().into_iter().map(|balance| (balance.kind, balance.amount)).collect();
+        let expected: Vec<_> = expected.iter().map(|(kind, amount)| (*kind, (*amount).to_owned())).collect();
         assert_eq!(got, expected);
     }
 
@@ -167,18 +143,10 @@ mod tests {
         let kinds: Vec<_> = balances.iter().map(|balance| balance.kind).collect();
         assert_eq!(
             kinds,
-            [
-                BalanceKind::Booked,
-                BalanceKind::Available,
-                BalanceKind::Closing,
-                BalanceKind::Expected
-            ]
+            [BalanceKind::Booked, BalanceKind::Available, BalanceKind::Closing, BalanceKind::Expected]
         );
         let booked = balances.first().unwrap();
-        assert_eq!(
-            (booked.amount.as_str(), booked.includes_pending),
-            ("-122.45", false)
-        );
+        assert_eq!((booked.amount.as_str(), booked.includes_pending), ("-122.45", false));
         assert_eq!(booked.as_of_ms, Some(NOW));
     }
 
@@ -188,16 +156,9 @@ mod tests {
             &[row("ClosingBooked", "1", ""), row("InterimBooked", "2", "")],
             &[(BalanceKind::Booked, "2"), (BalanceKind::Closing, "1")],
         );
+        check(&[row("ClosingBooked", "1", "")], &[(BalanceKind::Booked, "1")]);
         check(
-            &[row("ClosingBooked", "1", "")],
-            &[(BalanceKind::Booked, "1")],
-        );
-        check(
-            &[
-                row("ClosingCleared", "1", ""),
-                row("Information", "2", ""),
-                row("ForwardAvailable", "3", ""),
-            ],
+            &[row("ClosingCleared", "1", ""), row("Information", "2", ""), row("ForwardAvailable", "3", "")],
             &[],
         );
     }
@@ -210,53 +171,22 @@ mod tests {
             )
         };
         check(
-            &[
-                row("InterimBooked", "600.00", &line(true)),
-                row("InterimAvailable", "600.00", &line(true)),
-            ],
-            &[
-                (BalanceKind::Booked, "100.00"),
-                (BalanceKind::Available, "600.00"),
-            ],
+            &[row("InterimBooked", "600.00", &line(true)), row("InterimAvailable", "600.00", &line(true))],
+            &[(BalanceKind::Booked, "100.00"), (BalanceKind::Available, "600.00")],
         );
-        check(
-            &[row("InterimBooked", "600.00", &line(false))],
-            &[(BalanceKind::Booked, "600.00")],
-        );
-        check(
-            &[row(
-                "InterimBooked",
-                "600.00",
-                r#","CreditLine":[{"Included":true}]"#,
-            )],
-            &[],
-        );
+        check(&[row("InterimBooked", "600.00", &line(false))], &[(BalanceKind::Booked, "600.00")]);
+        check(&[row("InterimBooked", "600.00", r#","CreditLine":[{"Included":true}]"#)], &[]);
     }
 
     #[test]
     fn an_unreadable_balance_is_named_by_row_and_field() {
         let good = || row("InterimAvailable", "1", "");
         let unreadable = |field: &str| Err(Failure::unreadable(Some(1), field));
-        assert_eq!(
-            read(&[good(), row("InterimBooked", "1e3", "")]),
-            unreadable("Amount.Amount")
-        );
+        assert_eq!(read(&[good(), row("InterimBooked", "1e3", "")]), unreadable("Amount.Amount"));
         let odd = row("InterimBooked", "1", "");
-        assert_eq!(
-            read(&[good(), odd.replace("2026-11-20T", "2026-11-31T")]),
-            unreadable("DateTime")
-        );
-        assert_eq!(
-            read(&[good(), odd.replace("\"1\",\"Credit", "\"2\",\"Credit")]),
-            unreadable("AccountId")
-        );
-        assert_eq!(
-            read(&[good(), odd.replace("\"Credit\"", "\"Up\"")]),
-            unreadable("CreditDebitIndicator")
-        );
-        assert_eq!(
-            parse(&reply(200, b"{}"), "1"),
-            Err(Failure::unreadable(None, "Data"))
-        );
+        assert_eq!(read(&[good(), odd.replace("2026-11-20T", "2026-11-31T")]), unreadable("DateTime"));
+        assert_eq!(read(&[good(), odd.replace("\"1\",\"Credit", "\"2\",\"Credit")]), unreadable("AccountId"));
+        assert_eq!(read(&[good(), odd.replace("\"Credit\"", "\"Up\"")]), unreadable("CreditDebitIndicator"));
+        assert_eq!(parse(&reply(200, b"{}"), "1"), Err(Failure::unreadable(None, "Data")));
     }
 }

@@ -33,15 +33,9 @@ pub fn get(ask: &Context, url: &str) -> Request {
         request = request.header("x-fapi-auth-date", text);
     }
     if ask.customer_present {
-        request = request.header_parts(
-            "x-fapi-customer-ip-address",
-            vec![Part::value("customer-ip")],
-        );
+        request = request.header_parts("x-fapi-customer-ip-address", vec![Part::value("customer-ip")]);
         if ask.credential("customer-user-agent").is_some() {
-            request = request.header_parts(
-                "x-customer-user-agent",
-                vec![Part::value("customer-user-agent")],
-            );
+            request = request.header_parts("x-customer-user-agent", vec![Part::value("customer-user-agent")]);
         }
     }
     request
@@ -122,19 +116,10 @@ mod tests {
     fn a_request_has_the_headers_of_the_standard() {
         let request = get(&context(), "https://api.bank.example/accounts");
         let header = |name: &str| request.header_text(name);
-        assert_eq!(
-            header("authorization").as_deref(),
-            Some("Bearer {access-token}")
-        );
+        assert_eq!(header("authorization").as_deref(), Some("Bearer {access-token}"));
         assert_eq!(header("accept").as_deref(), Some("application/json"));
-        assert_eq!(
-            header("x-fapi-interaction-id").as_deref(),
-            Some("07070707-0707-4707-8707-070707070707")
-        );
-        assert_eq!(
-            header("x-fapi-auth-date").as_deref(),
-            Some("Sun, 01 Nov 2026 00:00:00 GMT")
-        );
+        assert_eq!(header("x-fapi-interaction-id").as_deref(), Some("07070707-0707-4707-8707-070707070707"));
+        assert_eq!(header("x-fapi-auth-date").as_deref(), Some("Sun, 01 Nov 2026 00:00:00 GMT"));
         assert_eq!(header("x-fapi-customer-ip-address"), None);
         assert_eq!(header("x-customer-user-agent"), None);
     }
@@ -144,22 +129,12 @@ mod tests {
         let mut ask = context();
         ask.customer_present = true;
         let request = get(&ask, "https://api.bank.example/accounts");
-        assert_eq!(
-            request.header_text("x-fapi-customer-ip-address").as_deref(),
-            Some("{customer-ip}")
-        );
-        assert_eq!(
-            request.header_text("x-fapi-auth-date").as_deref(),
-            Some("Fri, 20 Nov 2026 12:00:00 GMT")
-        );
+        assert_eq!(request.header_text("x-fapi-customer-ip-address").as_deref(), Some("{customer-ip}"));
+        assert_eq!(request.header_text("x-fapi-auth-date").as_deref(), Some("Fri, 20 Nov 2026 12:00:00 GMT"));
         assert_eq!(request.header_text("x-customer-user-agent"), None);
-        ask.credentials
-            .push(credential("customer-user-agent", None));
+        ask.credentials.push(credential("customer-user-agent", None));
         let request = get(&ask, "https://api.bank.example/accounts");
-        assert_eq!(
-            request.header_text("x-customer-user-agent").as_deref(),
-            Some("{customer-user-agent}")
-        );
+        assert_eq!(request.header_text("x-customer-user-agent").as_deref(), Some("{customer-user-agent}"));
     }
 
     #[test]
@@ -169,65 +144,24 @@ mod tests {
                 r#"{{"Code":"4xx","Message":"no","Errors":[{{"ErrorCode":"{code}","Message":"no","Path":"{path}"}}]}}"#
             )
         };
-        let limited = RateLimited {
-            retry_after_s: None,
-            scope: Scope::Connection,
-        };
+        let limited = RateLimited { retry_after_s: None, scope: Scope::Connection };
         for (status, code, path, expected) in [
             (403, "UK.OBIE.Reauthenticate", "", Failure::ConsentExpired),
-            (
-                400,
-                "UK.OBIE.Resource.InvalidConsentStatus",
-                "",
-                Failure::ConsentExpired,
-            ),
-            (
-                400,
-                "UK.OBIE.Field.InvalidDate",
-                "",
-                Failure::WindowNotAvailable(None),
-            ),
-            (
-                400,
-                "UK.OBIE.Field.Invalid",
-                "fromBookingDateTime",
-                Failure::WindowNotAvailable(None),
-            ),
+            (400, "UK.OBIE.Resource.InvalidConsentStatus", "", Failure::ConsentExpired),
+            (400, "UK.OBIE.Field.InvalidDate", "", Failure::WindowNotAvailable(None)),
+            (400, "UK.OBIE.Field.Invalid", "fromBookingDateTime", Failure::WindowNotAvailable(None)),
             (400, "UK.OBIE.Resource.NotFound", "", Failure::NotSupported),
-            (
-                400,
-                "UK.OBIE.Header.Invalid",
-                "",
-                Failure::unreadable(None, "status-400"),
-            ),
+            (400, "UK.OBIE.Header.Invalid", "", Failure::unreadable(None, "status-400")),
             (403, "Anything", "", Failure::ConsentExpired),
             (401, "UK.OBIE.Reauthenticate", "", Failure::SessionExpired),
             (429, "Anything", "", Failure::RateLimited(limited)),
-            (
-                500,
-                "UK.OBIE.UnexpectedError",
-                "",
-                Failure::BankUnavailable(None),
-            ),
+            (500, "UK.OBIE.UnexpectedError", "", Failure::BankUnavailable(None)),
         ] {
             let reply = reply(status, body(code, path).as_bytes());
-            assert_eq!(
-                check(&context(), &reply),
-                Err(expected),
-                "{status} {code} {path}"
-            );
+            assert_eq!(check(&context(), &reply), Err(expected), "{status} {code} {path}");
         }
-        assert_eq!(
-            check(&context(), &reply(403, b"<html>")),
-            Err(Failure::ConsentExpired)
-        );
-        assert_eq!(
-            check(&context(), &reply(400, ERROR_WINDOW)),
-            Err(Failure::WindowNotAvailable(None))
-        );
-        assert_eq!(
-            check(&context(), &reply(403, ERROR_REAUTHENTICATE)),
-            Err(Failure::ConsentExpired)
-        );
+        assert_eq!(check(&context(), &reply(403, b"<html>")), Err(Failure::ConsentExpired));
+        assert_eq!(check(&context(), &reply(400, ERROR_WINDOW)), Err(Failure::WindowNotAvailable(None)));
+        assert_eq!(check(&context(), &reply(403, ERROR_REAUTHENTICATE)), Err(Failure::ConsentExpired));
     }
 }

@@ -34,28 +34,16 @@ pub fn context() -> Context {
 }
 
 pub fn credential(name: &str, expires_at_ms: Option<u64>) -> CredentialInfo {
-    CredentialInfo {
-        name: name.to_owned(),
-        bytes: 40,
-        expires_at_ms,
-    }
+    CredentialInfo { name: name.to_owned(), bytes: 40, expires_at_ms }
 }
 
 pub fn reply(status: u16, body: &[u8]) -> Reply {
-    Reply {
-        status,
-        headers: vec![],
-        body: body.to_vec(),
-        captured: vec![],
-    }
+    Reply { status, headers: vec![], body: body.to_vec(), captured: vec![] }
 }
 
 /// Balances, and transactions if asked.
 pub fn want(account: &str, transactions: bool) -> Want {
-    let window = Window {
-        since: "2026-11-01".into(),
-        until: "2026-11-20".into(),
-    };
+    let window = Window { since: "2026-11-01".into(), until: "2026-11-20".into() };
     Want {
         account: account.to_owned(),
         transactions: transactions.then_some(window),

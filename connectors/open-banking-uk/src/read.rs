@@ -4,9 +4,7 @@ use crate::{balances, bank, transactions};
 use serde::{Deserialize, Serialize};
 use tidegate_sdk::paging::Pages;
 use tidegate_sdk::request::Field;
-use tidegate_sdk::{
-    Context, Failure, More, Page, Reply, Request, Send, Stop, Want, Window, date, memory,
-};
+use tidegate_sdk::{Context, Failure, More, Page, Reply, Request, Send, Stop, Want, Window, date, memory};
 
 /// Where the walk stands.
 #[derive(Debug, Serialize, Deserialize)]
@@ -29,11 +27,7 @@ pub fn read(ask: &Context, wants: &[Want], memory: &str, replies: &[Reply]) -> R
     if memory.is_empty() {
         return match next_want(ask, wants, 0)? {
             Some(send) => Err(Stop::Send(send)),
-            None => Ok(More {
-                pages: Vec::new(),
-                next: None,
-                after_commit: Vec::new(),
-            }),
+            None => Ok(More { pages: Vec::new(), next: None, after_commit: Vec::new() }),
         };
     }
     let bad_memory = || Failure::unreadable(None, "memory");
@@ -59,11 +53,7 @@ pub fn read(ask: &Context, wants: &[Want], memory: &str, replies: &[Reply]) -> R
             match read.next {
                 Some(link) => {
                     let url = pages.follow(&url, &link, "Links.Next")?;
-                    Some(send(
-                        bank::get(ask, &url),
-                        place.want,
-                        Asked::Transactions { url, pages },
-                    )?)
+                    Some(send(bank::get(ask, &url), place.want, Asked::Transactions { url, pages })?)
                 }
                 None => {
                     page.coverage = transactions::coverage(window, read.first_available.as_deref());
@@ -79,11 +69,7 @@ pub fn read(ask: &Context, wants: &[Want], memory: &str, replies: &[Reply]) -> R
             next_want(ask, wants, place.want + 1)?
         }
     };
-    Ok(More {
-        pages: vec![page],
-        next,
-        after_commit: Vec::new(),
-    })
+    Ok(More { pages: vec![page], next, after_commit: Vec::new() })
 }
 
 /// The first request of the first want from here on that wants something.
@@ -101,35 +87,17 @@ fn next_want(ask: &Context, wants: &[Want], from: usize) -> Result<Option<Send>,
 
 /// From the first day on. An end is named only when it lies in the past: else rows announced for
 /// days to come would be left out.
-fn ask_transactions(
-    ask: &Context,
-    want: &Want,
-    index: usize,
-    window: &Window,
-) -> Result<Send, Failure> {
+fn ask_transactions(ask: &Context, want: &Want, index: usize, window: &Window) -> Result<Send, Failure> {
     let mut request = Request::get(format!("{}/accounts", bank::api(ask)?))
         .segment(&want.account)
         .segment("transactions")
-        .query(
-            "fromBookingDateTime",
-            Field::Text(&format!("{}T00:00:00", window.since)),
-        );
+        .query("fromBookingDateTime", Field::Text(&format!("{}T00:00:00", window.since)));
     let today = date::iso(ask.now_ms);
     if date::civil(&today).is_some_and(|today| window.until.as_str() < today) {
-        request = request.query(
-            "toBookingDateTime",
-            Field::Text(&format!("{}T23:59:59", window.until)),
-        );
+        request = request.query("toBookingDateTime", Field::Text(&format!("{}T23:59:59", window.until)));
     }
     let url = request.url_text();
-    send(
-        bank::get(ask, &url),
-        index,
-        Asked::Transactions {
-            url,
-            pages: Pages::default(),
-        },
-    )
+    send(bank::get(ask, &url), index, Asked::Transactions { url, pages: Pages::default() })
 }
 
 fn ask_balances(ask: &Context, want: &Want, index: usize) -> Result<Send, Failure> {
@@ -141,10 +109,7 @@ fn ask_balances(ask: &Context, want: &Want, index: usize) -> Result<Send, Failur
 }
 
 fn send(request: Request, want: usize, asked: Asked) -> Result<Send, Failure> {
-    Ok(Send {
-        requests: vec![request],
-        memory: memory::save(&Place { want, asked })?,
-    })
+    Ok(Send { requests: vec![request], memory: memory::save(&Place { want, asked })? })
 }
 
 #[cfg(test)]
@@ -165,15 +130,11 @@ mod tests {
         send.requests[0].url_text()
     }
     fn first(wants: &[Want]) -> Send {
-        let ReadStep::Send(send) = step(wants, "", &[]) else {
-            panic!()
-        };
+        let ReadStep::Send(send) = step(wants, "", &[]) else { panic!() };
         send
     }
     fn pages(step: ReadStep) -> (Page, Option<Send>) {
-        let ReadStep::Pages(mut more) = step else {
-            panic!("{step:?}")
-        };
+        let ReadStep::Pages(mut more) = step else { panic!("{step:?}") };
         assert_eq!((more.pages.len(), more.after_commit.len()), (1, 0));
         (more.pages.remove(0), more.next)
     }
@@ -188,10 +149,7 @@ mod tests {
         );
 
         let (page, next) = pages(step(&wants, &send.memory, &[reply(200, PAGE_1)]));
-        assert_eq!(
-            (page.account.as_str(), page.transactions.len()),
-            ("22289", 25)
-        );
+        assert_eq!((page.account.as_str(), page.transactions.len()), ("22289", 25));
         assert_eq!(page.coverage, None, "not at the end yet");
         let send = next.unwrap();
         assert_eq!(
@@ -200,32 +158,16 @@ mod tests {
         );
 
         let (page, next) = pages(step(&wants, &send.memory, &[reply(200, PAGE_2)]));
-        assert_eq!(
-            page.transactions.len(),
-            4,
-            "the fifth was rejected: no money moved"
-        );
+        assert_eq!(page.transactions.len(), 4, "the fifth was rejected: no money moved");
         let coverage = page.coverage.unwrap();
-        assert_eq!(
-            (coverage.kind, coverage.complete),
-            (CoverageKind::Snapshot, true)
-        );
-        assert_eq!(
-            coverage.window,
-            Window {
-                since: "2026-11-01".into(),
-                until: "2026-11-20".into()
-            }
-        );
+        assert_eq!((coverage.kind, coverage.complete), (CoverageKind::Snapshot, true));
+        assert_eq!(coverage.window, Window { since: "2026-11-01".into(), until: "2026-11-20".into() });
         assert_eq!(coverage.statuses, [Status::Pending, Status::Booked]);
         let send = next.unwrap();
         assert_eq!(url(&send), format!("{BASE}/22289/balances"));
 
         let (page, next) = pages(step(&wants, &send.memory, &[reply(200, BALANCES)]));
-        assert_eq!(
-            (page.transactions.len(), page.balances.len(), page.coverage),
-            (0, 4, None)
-        );
+        assert_eq!((page.transactions.len(), page.balances.len(), page.coverage), (0, 4, None));
         assert_eq!(next, None);
     }
 
@@ -233,19 +175,13 @@ mod tests {
     fn several_accounts_are_read_in_order() {
         let wants = [want("22289", false), want("31820", true)];
         let send = first(&wants);
-        assert_eq!(
-            url(&send),
-            format!("{BASE}/22289/balances"),
-            "no transactions wanted"
-        );
+        assert_eq!(url(&send), format!("{BASE}/22289/balances"), "no transactions wanted");
         let (page, next) = pages(step(&wants, &send.memory, &[reply(200, BALANCES)]));
         assert_eq!(page.account, "22289");
         assert!(url(&next.unwrap()).starts_with(&format!("{BASE}/31820/transactions?")));
         let mut nothing = want("1", false);
         nothing.balances = false;
-        let ReadStep::Pages(more) = step(&[nothing], "", &[]) else {
-            panic!()
-        };
+        let ReadStep::Pages(more) = step(&[nothing], "", &[]) else { panic!() };
         assert_eq!((more.pages, more.next), (vec![], None));
     }
 
@@ -258,26 +194,18 @@ mod tests {
     #[test]
     fn a_window_that_ended_is_asked_with_its_end() {
         let mut old = want("22289", true);
-        old.transactions = Some(Window {
-            since: "2026-10-01".into(),
-            until: "2026-10-31".into(),
-        });
+        old.transactions = Some(Window { since: "2026-10-01".into(), until: "2026-10-31".into() });
         let asked = url(&first(&[old]));
-        assert!(
-            asked.ends_with("&toBookingDateTime=2026-10-31T23%3A59%3A59"),
-            "{asked}"
-        );
+        assert!(asked.ends_with("&toBookingDateTime=2026-10-31T23%3A59%3A59"), "{asked}");
     }
 
     #[test]
     fn empty_pages_are_complete_and_a_reply_without_data_is_not() {
         let wants = [want("22289", true)];
         let memory = first(&wants).memory;
-        for (status, body) in [
-            (204, &b""[..]),
-            (200, br#"{"Data":{}}"#),
-            (200, br#"{"Data":{"Transaction":[]}}"#),
-        ] {
+        for (status, body) in
+            [(204, &b""[..]), (200, br#"{"Data":{}}"#), (200, br#"{"Data":{"Transaction":[]}}"#)]
+        {
             let (page, next) = pages(step(&wants, &memory, &[reply(status, body)]));
             assert_eq!(page.transactions, []);
             assert!(page.coverage.is_some_and(|coverage| coverage.complete));
@@ -294,18 +222,11 @@ mod tests {
     fn links_that_lead_astray_or_in_circles_end_the_reading() {
         let wants = [want("22289", true)];
         let send = first(&wants);
-        let link =
-            |next: &str| format!(r#"{{"Data":{{}},"Links":{{"Self":"x","Next":"{next}"}}}}"#);
+        let link = |next: &str| format!(r#"{{"Data":{{}},"Links":{{"Self":"x","Next":"{next}"}}}}"#);
         let after = |next: &str| step(&wants, &send.memory, &[reply(200, link(next).as_bytes())]);
         let astray = ReadStep::Fail(Failure::unreadable(None, "Links.Next"));
-        assert_eq!(
-            after("https://evil.example/accounts/22289/transactions?page=2"),
-            astray
-        );
-        assert_eq!(
-            after("/open-banking/v3.1/aisp/accounts/31820/transactions?page=2"),
-            astray
-        );
+        assert_eq!(after("https://evil.example/accounts/22289/transactions?page=2"), astray);
+        assert_eq!(after("/open-banking/v3.1/aisp/accounts/31820/transactions?page=2"), astray);
         assert_eq!(after(&url(&send)), ReadStep::Fail(Failure::PagesChanged));
     }
 
@@ -313,10 +234,7 @@ mod tests {
     fn a_refusal_ends_the_reading() {
         let wants = [want("22289", true)];
         let memory = first(&wants).memory;
-        let limited = RateLimited {
-            retry_after_s: None,
-            scope: Scope::Connection,
-        };
+        let limited = RateLimited { retry_after_s: None, scope: Scope::Connection };
         for (status, body, expected) in [
             (401, &b""[..], Failure::SessionExpired),
             (403, ERROR_REAUTHENTICATE, Failure::ConsentExpired),
@@ -324,10 +242,7 @@ mod tests {
             (429, b"", Failure::RateLimited(limited)),
             (503, b"", Failure::BankUnavailable(None)),
         ] {
-            assert_eq!(
-                step(&wants, &memory, &[reply(status, body)]),
-                ReadStep::Fail(expected)
-            );
+            assert_eq!(step(&wants, &memory, &[reply(status, body)]), ReadStep::Fail(expected));
         }
     }
 
@@ -335,18 +250,9 @@ mod tests {
     fn memory_or_replies_that_do_not_fit_are_refused() {
         let wants = [want("22289", true)];
         let memory = first(&wants).memory;
-        assert_eq!(
-            step(&wants, "nonsense", &[]),
-            ReadStep::Fail(Failure::unreadable(None, "memory"))
-        );
-        assert_eq!(
-            step(&[], &memory, &[]),
-            ReadStep::Fail(Failure::unreadable(None, "memory"))
-        );
-        assert_eq!(
-            step(&wants, &memory, &[]),
-            ReadStep::Fail(Failure::unreadable(None, "replies"))
-        );
+        assert_eq!(step(&wants, "nonsense", &[]), ReadStep::Fail(Failure::unreadable(None, "memory")));
+        assert_eq!(step(&[], &memory, &[]), ReadStep::Fail(Failure::unreadable(None, "memory")));
+        assert_eq!(step(&wants, &memory, &[]), ReadStep::Fail(Failure::unreadable(None, "replies")));
     }
 
     #[test]
@@ -354,9 +260,7 @@ mod tests {
         let wants = [want("22289", true)];
         let memory = first(&wants).memory;
         let half = &PAGE_1[..PAGE_1.len() / 2];
-        let ReadStep::Fail(Failure::Unreadable(culprit)) =
-            step(&wants, &memory, &[reply(200, half)])
-        else {
+        let ReadStep::Fail(Failure::Unreadable(culprit)) = step(&wants, &memory, &[reply(200, half)]) else {
             panic!()
         };
         assert_eq!(culprit.row, Some(12));

@@ -4,20 +4,15 @@ use crate::bank::{self, Settings};
 use serde::{Deserialize, Deserializer};
 use tidegate_sdk::request::Field;
 use tidegate_sdk::{
-    Context, Failure, Flow, Goal, Part, Profile, RateLimited, Reply, Request, Scope, SessionInfo,
-    Stop, status,
+    Context, Failure, Flow, Goal, Part, Profile, RateLimited, Reply, Request, Scope, SessionInfo, Stop,
+    status,
 };
 
 /// An access token handed in with less than this left is renewed at once.
 const LEFT_MIN_MS: u64 = 60_000;
 
 /// Opens, renews or closes the session.
-pub fn session(
-    ask: &Context,
-    goal: Goal,
-    memory: &str,
-    replies: &[Reply],
-) -> Result<SessionInfo, Stop> {
+pub fn session(ask: &Context, goal: Goal, memory: &str, replies: &[Reply]) -> Result<SessionInfo, Stop> {
     let mut flow = Flow::new(memory, replies)?;
     if goal == Goal::Close {
         return close(ask, &mut flow);
@@ -27,15 +22,10 @@ pub fn session(
         && let Some(token) = ask.credential("access-token")
     {
         let can_renew = ask.credential("refresh-token").is_some();
-        let lasts = token
-            .expires_at_ms
-            .is_some_and(|end| end > ask.now_ms + LEFT_MIN_MS);
+        let lasts = token.expires_at_ms.is_some_and(|end| end > ask.now_ms + LEFT_MIN_MS);
         // One that does not say when it ends is used as long as it works, if it is all there is.
         if lasts || (token.expires_at_ms.is_none() && !can_renew) {
-            return Ok(SessionInfo {
-                valid_until_ms: token.expires_at_ms,
-                state: None,
-            });
+            return Ok(SessionInfo { valid_until_ms: token.expires_at_ms, state: None });
         }
     }
     if ask.credential("refresh-token").is_none() {
@@ -44,48 +34,32 @@ pub fn session(
     }
     let request = token_request(
         ask,
-        &[
-            ("grant_type", Field::Text("refresh_token")),
-            ("refresh_token", Field::Value("refresh-token")),
-        ],
+        &[("grant_type", Field::Text("refresh_token")), ("refresh_token", Field::Value("refresh-token"))],
     )?
     .capture_json("access-token", "access_token", true)
     .capture_json("refresh-token", "refresh_token", false);
     let lasts_s = flow.ask(request, |reply| token(ask, reply))?;
-    let valid_until_ms =
-        lasts_s.map(|seconds| ask.now_ms.saturating_add(seconds.saturating_mul(1_000)));
-    Ok(SessionInfo {
-        valid_until_ms,
-        state: None,
-    })
+    let valid_until_ms = lasts_s.map(|seconds| ask.now_ms.saturating_add(seconds.saturating_mul(1_000)));
+    Ok(SessionInfo { valid_until_ms, state: None })
 }
 
 /// Ends the consent at the bank, if we know its id: with a token of our own, since the customer's
 /// may be gone. Otherwise there is nothing to say to the bank.
 fn close(ask: &Context, flow: &mut Flow<'_>) -> Result<SessionInfo, Stop> {
-    let closed = SessionInfo {
-        valid_until_ms: None,
-        state: None,
-    };
+    let closed = SessionInfo { valid_until_ms: None, state: None };
     if ask.credential("consent-id").is_none() {
         return Ok(closed);
     }
     let request = token_request(
         ask,
-        &[
-            ("grant_type", Field::Text("client_credentials")),
-            ("scope", Field::Text("accounts")),
-        ],
+        &[("grant_type", Field::Text("client_credentials")), ("scope", Field::Text("accounts"))],
     )?
     .capture_json("client-token", "access_token", true);
     flow.ask(request, |reply| token(ask, reply))?;
     let request = Request::delete(format!("{}/account-access-consents", bank::api(ask)?))
         .segment_value("consent-id")
         .header("x-fapi-interaction-id", ask.uuid(0))
-        .header_parts(
-            "authorization",
-            vec![Part::text("Bearer "), Part::value("client-token")],
-        );
+        .header_parts("authorization", vec![Part::text("Bearer "), Part::value("client-token")]);
     flow.ask(request, |reply| match reply.status {
         // Gone already is as good; the standard answers 400 to an id it does not know.
         400 | 404 => Ok(()),
@@ -135,10 +109,7 @@ fn seconds<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> 
 fn token(ask: &Context, reply: &Reply) -> Result<Option<u64>, Failure> {
     let limited = || {
         let retry_after_s = status::retry_after_s(reply, ask.now_ms);
-        Failure::RateLimited(RateLimited {
-            retry_after_s,
-            scope: Scope::Institution,
-        })
+        Failure::RateLimited(RateLimited { retry_after_s, scope: Scope::Institution })
     };
     match reply.status {
         200..=299 => {
@@ -150,14 +121,10 @@ fn token(ask: &Context, reply: &Reply) -> Result<Option<u64>, Failure> {
             let refusal: TokenReply = reply.json().unwrap_or_default();
             match refusal.error.as_str() {
                 "invalid_grant" => Err(Failure::ConsentExpired),
-                _ => Err(Failure::BankUnavailable(status::retry_after_s(
-                    reply, ask.now_ms,
-                ))),
+                _ => Err(Failure::BankUnavailable(status::retry_after_s(reply, ask.now_ms))),
             }
         }
-        _ => Err(status::check(reply, ask.now_ms)
-            .err()
-            .unwrap_or(Failure::BankUnavailable(None))),
+        _ => Err(status::check(reply, ask.now_ms).err().unwrap_or(Failure::BankUnavailable(None))),
     }
 }
 
@@ -167,21 +134,13 @@ mod tests {
     use super::*;
     use crate::OpenBankingUk;
     use crate::fixtures::*;
-    use tidegate_sdk::{
-        Capture, Connector, Encoded, Encoding, Method, Operation, Place, Send, SessionStep,
-    };
+    use tidegate_sdk::{Capture, Connector, Encoded, Encoding, Method, Operation, Place, Send, SessionStep};
 
     fn step(ask: &Context, goal: Goal, memory: &str, replies: &[Reply]) -> SessionStep {
         OpenBankingUk::session(ask, goal, memory, replies)
     }
     fn sent(step: SessionStep) -> (Request, String) {
-        let SessionStep::Send(Send {
-            mut requests,
-            memory,
-        }) = step
-        else {
-            panic!("{step:?}")
-        };
+        let SessionStep::Send(Send { mut requests, memory }) = step else { panic!("{step:?}") };
         assert_eq!(requests.len(), 1);
         (requests.remove(0), memory)
     }
@@ -190,10 +149,7 @@ mod tests {
         step(&context(), Goal::Renew, &memory, &[reply(status, body)])
     }
     fn ready(valid_until_ms: Option<u64>) -> SessionStep {
-        SessionStep::Ready(SessionInfo {
-            valid_until_ms,
-            state: None,
-        })
+        SessionStep::Ready(SessionInfo { valid_until_ms, state: None })
     }
 
     #[test]
@@ -201,19 +157,9 @@ mod tests {
         let (request, memory) = sent(step(&context(), Goal::Renew, "", &[]));
         assert_eq!(request.method, Method::Post);
         assert_eq!(request.url_text(), "https://auth.bank.example/token");
-        assert_eq!(
-            request.header_text("authorization").as_deref(),
-            Some("Basic {basic}")
-        );
-        assert_eq!(
-            request.body_text(),
-            "grant_type=refresh_token&refresh_token={percent-refresh-token}"
-        );
-        let basic = request
-            .derived
-            .iter()
-            .find(|derived| derived.name == "basic")
-            .unwrap();
+        assert_eq!(request.header_text("authorization").as_deref(), Some("Basic {basic}"));
+        assert_eq!(request.body_text(), "grant_type=refresh_token&refresh_token={percent-refresh-token}");
+        let basic = request.derived.iter().find(|derived| derived.name == "basic").unwrap();
         assert_eq!(
             basic.how,
             Operation::Encode(Encoded {
@@ -232,10 +178,7 @@ mod tests {
         };
         assert_eq!(
             request.captures,
-            [
-                capture("access-token", "access_token", true),
-                capture("refresh-token", "refresh_token", false)
-            ]
+            [capture("access-token", "access_token", true), capture("refresh-token", "refresh_token", false)]
         );
         let done = step(&context(), Goal::Renew, &memory, &[reply(200, TOKEN)]);
         assert_eq!(done, ready(Some(NOW + 300_000)));
@@ -244,20 +187,14 @@ mod tests {
     #[test]
     fn a_token_that_still_lasts_is_used_without_asking() {
         let mut ask = context();
-        ask.credentials
-            .push(credential("access-token", Some(NOW + 120_000)));
+        ask.credentials.push(credential("access-token", Some(NOW + 120_000)));
         assert_eq!(step(&ask, Goal::Open, "", &[]), ready(Some(NOW + 120_000)));
         // But not when the bank said that it is over, or when it is about to end.
         sent(step(&ask, Goal::Renew, "", &[]));
-        ask.credentials = vec![
-            credential("refresh-token", None),
-            credential("access-token", Some(NOW + 1_000)),
-        ];
+        ask.credentials =
+            vec![credential("refresh-token", None), credential("access-token", Some(NOW + 1_000))];
         sent(step(&ask, Goal::Open, "", &[]));
-        ask.credentials = vec![
-            credential("refresh-token", None),
-            credential("access-token", None),
-        ];
+        ask.credentials = vec![credential("refresh-token", None), credential("access-token", None)];
         sent(step(&ask, Goal::Open, "", &[]));
     }
 
@@ -265,12 +202,8 @@ mod tests {
     fn a_token_captured_meanwhile_does_not_confuse_the_second_step() {
         let (_, memory) = sent(step(&context(), Goal::Open, "", &[]));
         let mut ask = context();
-        ask.credentials
-            .push(credential("access-token", Some(NOW + 10_000_000)));
-        assert_eq!(
-            step(&ask, Goal::Open, &memory, &[reply(200, TOKEN)]),
-            ready(Some(NOW + 300_000))
-        );
+        ask.credentials.push(credential("access-token", Some(NOW + 10_000_000)));
+        assert_eq!(step(&ask, Goal::Open, &memory, &[reply(200, TOKEN)]), ready(Some(NOW + 300_000)));
     }
 
     #[test]
@@ -278,59 +211,29 @@ mod tests {
         let mut ask = context();
         ask.credentials = vec![credential("access-token", None)];
         assert_eq!(step(&ask, Goal::Open, "", &[]), ready(None));
-        assert_eq!(
-            step(&ask, Goal::Renew, "", &[]),
-            SessionStep::Fail(Failure::ConsentExpired)
-        );
+        assert_eq!(step(&ask, Goal::Renew, "", &[]), SessionStep::Fail(Failure::ConsentExpired));
         ask.credentials.clear();
-        assert_eq!(
-            step(&ask, Goal::Open, "", &[]),
-            SessionStep::Fail(Failure::ConsentExpired)
-        );
+        assert_eq!(step(&ask, Goal::Open, "", &[]), SessionStep::Fail(Failure::ConsentExpired));
     }
 
     #[test]
     fn a_refused_renewal_is_the_customers_only_when_the_grant_is_over() {
-        assert_eq!(
-            answered(TOKEN_INVALID_GRANT, 400),
-            SessionStep::Fail(Failure::ConsentExpired)
-        );
+        assert_eq!(answered(TOKEN_INVALID_GRANT, 400), SessionStep::Fail(Failure::ConsentExpired));
         assert_eq!(
             answered(br#"{"error":"invalid_client"}"#, 401),
             SessionStep::Fail(Failure::BankUnavailable(None))
         );
-        assert_eq!(
-            answered(b"{}", 403),
-            SessionStep::Fail(Failure::BankUnavailable(None))
-        );
-        assert_eq!(
-            answered(b"<html>", 400),
-            SessionStep::Fail(Failure::BankUnavailable(None))
-        );
-        assert_eq!(
-            answered(b"", 503),
-            SessionStep::Fail(Failure::BankUnavailable(None))
-        );
-        assert_eq!(
-            answered(b"", 302),
-            SessionStep::Fail(Failure::unreadable(None, "status-302"))
-        );
-        let limited = RateLimited {
-            retry_after_s: None,
-            scope: Scope::Institution,
-        };
-        assert_eq!(
-            answered(b"{}", 429),
-            SessionStep::Fail(Failure::RateLimited(limited))
-        );
+        assert_eq!(answered(b"{}", 403), SessionStep::Fail(Failure::BankUnavailable(None)));
+        assert_eq!(answered(b"<html>", 400), SessionStep::Fail(Failure::BankUnavailable(None)));
+        assert_eq!(answered(b"", 503), SessionStep::Fail(Failure::BankUnavailable(None)));
+        assert_eq!(answered(b"", 302), SessionStep::Fail(Failure::unreadable(None, "status-302")));
+        let limited = RateLimited { retry_after_s: None, scope: Scope::Institution };
+        assert_eq!(answered(b"{}", 429), SessionStep::Fail(Failure::RateLimited(limited)));
     }
 
     #[test]
     fn the_life_of_a_token_may_be_a_number_a_text_or_unsaid() {
-        assert_eq!(
-            answered(br#"{"expires_in":"60"}"#, 200),
-            ready(Some(NOW + 60_000))
-        );
+        assert_eq!(answered(br#"{"expires_in":"60"}"#, 200), ready(Some(NOW + 60_000)));
         assert_eq!(answered(br#"{"expires_in":null}"#, 200), ready(None));
         assert_eq!(answered(b"{}", 200), ready(None));
         assert_eq!(
@@ -349,25 +252,16 @@ mod tests {
         let mut ask = context();
         ask.credentials.push(credential("consent-id", None));
         let (request, memory) = sent(step(&ask, Goal::Close, "", &[]));
-        assert_eq!(
-            request.body_text(),
-            "grant_type=client_credentials&scope=accounts"
-        );
+        assert_eq!(request.body_text(), "grant_type=client_credentials&scope=accounts");
         let (request, memory) = sent(step(&ask, Goal::Close, &memory, &[reply(200, TOKEN)]));
         assert_eq!(request.method, Method::Delete);
         assert_eq!(
             request.url_text(),
             "https://api.bank.example/open-banking/v3.1/aisp/account-access-consents/{percent-consent-id}"
         );
-        assert_eq!(
-            request.header_text("authorization").as_deref(),
-            Some("Bearer {client-token}")
-        );
+        assert_eq!(request.header_text("authorization").as_deref(), Some("Bearer {client-token}"));
         for status in [204, 400, 404] {
-            assert_eq!(
-                step(&ask, Goal::Close, &memory, &[reply(status, b"")]),
-                ready(None)
-            );
+            assert_eq!(step(&ask, Goal::Close, &memory, &[reply(status, b"")]), ready(None));
         }
         assert_eq!(
             step(&ask, Goal::Close, &memory, &[reply(503, b"")]),

@@ -143,11 +143,7 @@ struct Party<'a> {
 /// of another account.
 pub fn parse(reply: &Reply, account: &str) -> Result<Read, Failure> {
     if reply.status == 204 {
-        return Ok(Read {
-            transactions: Vec::new(),
-            next: None,
-            first_available: None,
-        });
+        return Ok(Read { transactions: Vec::new(), next: None, first_available: None });
     }
     let document: Document = json::rows(&reply.body, "Data.Transaction")?;
     let mut transactions = Vec::with_capacity(document.data.rows.len());
@@ -155,19 +151,15 @@ pub fn parse(reply: &Reply, account: &str) -> Result<Read, Failure> {
         if entry.status == EntryStatus::Rejected {
             continue; // no money moved, and none will
         }
-        let transaction = entry
-            .transaction(account)
-            .map_err(|field| Failure::unreadable(Some(row), field))?;
+        let transaction =
+            entry.transaction(account).map_err(|field| Failure::unreadable(Some(row), field))?;
         transactions.push(transaction);
     }
     let owned = |text: Text<'_>| text.as_str().to_owned();
     Ok(Read {
         transactions,
         next: document.links.and_then(|links| links.next).map(owned),
-        first_available: document
-            .meta
-            .and_then(|meta| meta.first_available)
-            .map(owned),
+        first_available: document.meta.and_then(|meta| meta.first_available).map(owned),
     })
 }
 
@@ -180,10 +172,7 @@ pub fn coverage(window: &Window, first_available: Option<&str>) -> Option<Covera
     };
     (since <= window.until.as_str()).then(|| Coverage {
         kind: CoverageKind::Snapshot,
-        window: Window {
-            since: since.to_owned(),
-            until: window.until.clone(),
-        },
+        window: Window { since: since.to_owned(), until: window.until.clone() },
         statuses: vec![Status::Pending, Status::Booked],
         complete: true,
     })
@@ -199,22 +188,12 @@ impl Row<'_> {
         let amount = decimal::with_sign(&self.amount.amount, negative).ok_or("Amount.Amount")?;
         let booked_on = date::civil(self.booking_date_time.as_str()).ok_or("BookingDateTime")?;
         let valued_on = match &self.value_date_time {
-            Some(text) => Some(
-                date::civil(text.as_str())
-                    .ok_or("ValueDateTime")?
-                    .to_owned(),
-            ),
+            Some(text) => Some(date::civil(text.as_str()).ok_or("ValueDateTime")?.to_owned()),
             None => None,
         };
-        let text = self
-            .transaction_information
-            .as_ref()
-            .map_or("", Text::as_str);
+        let text = self.transaction_information.as_ref().map_or("", Text::as_str);
         Ok(Transaction {
-            id: self
-                .transaction_id
-                .as_ref()
-                .map(|id| id.as_str().to_owned()),
+            id: self.transaction_id.as_ref().map(|id| id.as_str().to_owned()),
             stability: self.stability(),
             supersedes: None,
             status: match self.status {
@@ -236,15 +215,9 @@ impl Row<'_> {
     /// otherwise of a row with `TransactionMutability`. A pending row's id holds until it is booked
     /// at best, whatever the bank says.
     fn stability(&self) -> IdStability {
-        match (
-            &self.transaction_id,
-            self.status,
-            self.transaction_mutability,
-        ) {
+        match (&self.transaction_id, self.status, self.transaction_mutability) {
             (None, _, _) => IdStability::None,
-            (Some(_), EntryStatus::Booked, None | Some(Mutability::Immutable)) => {
-                IdStability::Immutable
-            }
+            (Some(_), EntryStatus::Booked, None | Some(Mutability::Immutable)) => IdStability::Immutable,
             (Some(_), _, _) => IdStability::Provisional,
         }
     }
@@ -252,8 +225,7 @@ impl Row<'_> {
     /// The merchant, else whoever stands on the other side.
     fn counterparty(&self) -> Result<Option<String>, &'static str> {
         if let Some(raw) = self.merchant_details {
-            let merchant: Merchant =
-                serde_json::from_str(raw.get()).map_err(|_| "MerchantDetails")?;
+            let merchant: Merchant = serde_json::from_str(raw.get()).map_err(|_| "MerchantDetails")?;
             if let Some(name) = merchant.name {
                 return Ok(Some(clip(name.as_str(), COUNTERPARTY_CHARS_MAX)));
             }
@@ -266,9 +238,7 @@ impl Row<'_> {
             return Ok(None);
         };
         let party: Party = serde_json::from_str(raw.get()).map_err(|_| field)?;
-        Ok(party
-            .name
-            .map(|name| clip(name.as_str(), COUNTERPARTY_CHARS_MAX)))
+        Ok(party.name.map(|name| clip(name.as_str(), COUNTERPARTY_CHARS_MAX)))
     }
 
     /// Only a booked balance in the row's own currency is a balance after the row.
@@ -276,15 +246,11 @@ impl Row<'_> {
         let Some(balance) = &self.balance else {
             return Ok(None);
         };
-        if !balance.r#type.as_str().ends_with("Booked")
-            || balance.amount.currency != self.amount.currency
-        {
+        if !balance.r#type.as_str().ends_with("Booked") || balance.amount.currency != self.amount.currency {
             return Ok(None);
         }
         let negative = balance.credit_debit_indicator == Direction::Debit;
-        decimal::with_sign(&balance.amount.amount, negative)
-            .map(Some)
-            .ok_or("Balance.Amount.Amount")
+        decimal::with_sign(&balance.amount.amount, negative).map(Some).ok_or("Balance.Amount.Amount")
     }
 
     /// The rest, as the bank wrote it, in one order.
@@ -296,10 +262,7 @@ impl Row<'_> {
             ("ChargeAmount", self.charge_amount),
             ("CurrencyExchange", self.currency_exchange),
             ("BankTransactionCode", self.bank_transaction_code),
-            (
-                "ProprietaryBankTransactionCode",
-                self.proprietary_bank_transaction_code,
-            ),
+            ("ProprietaryBankTransactionCode", self.proprietary_bank_transaction_code),
             ("MerchantDetails", self.merchant_details),
             ("CreditorAgent", self.creditor_agent),
             ("CreditorAccount", self.creditor_account),
@@ -310,10 +273,7 @@ impl Row<'_> {
         ];
         // `,"` + name + `":` + value, and the braces.
         let length = |name: &str, raw: &RawValue| name.len() + raw.get().len() + 4;
-        let all: usize = fields
-            .iter()
-            .filter_map(|(name, raw)| raw.map(|raw| length(name, raw)))
-            .sum();
+        let all: usize = fields.iter().filter_map(|(name, raw)| raw.map(|raw| length(name, raw))).sum();
         let mut details = String::with_capacity((all + 2).min(DETAILS_BYTES_MAX));
         details.push('{');
         for (name, raw) in fields {
@@ -373,27 +333,15 @@ mod tests {
         assert_eq!(coffee.status, Status::Booked);
         assert_eq!(coffee.booked_on.as_deref(), Some("2026-11-18"));
         assert_eq!(coffee.valued_on.as_deref(), Some("2026-11-18"));
-        assert_eq!(
-            (coffee.amount.as_str(), coffee.currency.as_str()),
-            ("-3.40", "GBP")
-        );
-        assert!(
-            coffee.text.starts_with("CARD PAYMENT TO"),
-            "{}",
-            coffee.text
-        );
+        assert_eq!((coffee.amount.as_str(), coffee.currency.as_str()), ("-3.40", "GBP"));
+        assert!(coffee.text.starts_with("CARD PAYMENT TO"), "{}", coffee.text);
         assert!(coffee.counterparty.is_some());
         assert!(coffee.balance_after.is_some());
         let details: serde_json::Value = serde_json::from_str(&coffee.details).unwrap();
         assert!(details["MerchantDetails"]["MerchantCategoryCode"].is_string());
         assert!(details["BankTransactionCode"]["Code"].is_string());
         assert_eq!(details.get("Amount"), None);
-        assert!(
-            read.transactions
-                .iter()
-                .any(|row| !decimal::is_negative(&row.amount)),
-            "credits too"
-        );
+        assert!(read.transactions.iter().any(|row| !decimal::is_negative(&row.amount)), "credits too");
     }
 
     #[test]
@@ -408,20 +356,11 @@ mod tests {
         let check = |more: &str, expected| assert_eq!(one(more).stability, expected, "{more}");
         check("", IdStability::None);
         check(r#""TransactionId":"a""#, IdStability::Immutable);
-        check(
-            r#""TransactionId":"a","TransactionMutability":"Immutable""#,
-            IdStability::Immutable,
-        );
-        check(
-            r#""TransactionId":"a","TransactionMutability":"Mutable""#,
-            IdStability::Provisional,
-        );
-        let pending = row(r#""TransactionId":"a","TransactionMutability":"Immutable""#)
-            .replace("Booked", "Pending");
-        assert_eq!(
-            page(&[pending]).unwrap()[0].stability,
-            IdStability::Provisional
-        );
+        check(r#""TransactionId":"a","TransactionMutability":"Immutable""#, IdStability::Immutable);
+        check(r#""TransactionId":"a","TransactionMutability":"Mutable""#, IdStability::Provisional);
+        let pending =
+            row(r#""TransactionId":"a","TransactionMutability":"Immutable""#).replace("Booked", "Pending");
+        assert_eq!(page(&[pending]).unwrap()[0].stability, IdStability::Provisional);
     }
 
     #[test]
@@ -436,24 +375,15 @@ mod tests {
             assert_eq!(one(more).counterparty.as_deref(), expected, "{more}")
         };
         check("", None);
-        check(
-            r#""MerchantDetails":{"MerchantName":"Costa"},"CreditorAccount":{"Name":"C"}"#,
-            Some("Costa"),
-        );
+        check(r#""MerchantDetails":{"MerchantName":"Costa"},"CreditorAccount":{"Name":"C"}"#, Some("Costa"));
         check(
             r#""MerchantDetails":{"MerchantCategoryCode":"5814"},"CreditorAccount":{"Name":"C"}"#,
             Some("C"),
         );
         check(r#""DebtorAccount":{"Name":"Me"}"#, None);
         let credit = row(r#""DebtorAccount":{"Name":"Employer"}"#).replace("Debit\"", "Credit\"");
-        assert_eq!(
-            page(&[credit]).unwrap()[0].counterparty.as_deref(),
-            Some("Employer")
-        );
-        let long = one(&format!(
-            r#""MerchantDetails":{{"MerchantName":"{}"}}"#,
-            "ä".repeat(350)
-        ));
+        assert_eq!(page(&[credit]).unwrap()[0].counterparty.as_deref(), Some("Employer"));
+        let long = one(&format!(r#""MerchantDetails":{{"MerchantName":"{}"}}"#, "ä".repeat(350)));
         assert_eq!(long.counterparty.unwrap().chars().count(), 256);
     }
 
@@ -464,12 +394,7 @@ mod tests {
                 r#""Balance":{{"CreditDebitIndicator":"Debit","Type":"{kind}","Amount":{{"Amount":"9.00","Currency":"{currency}"}}}}"#
             )
         };
-        assert_eq!(
-            one(&balance("InterimBooked", "GBP"))
-                .balance_after
-                .as_deref(),
-            Some("-9.00")
-        );
+        assert_eq!(one(&balance("InterimBooked", "GBP")).balance_after.as_deref(), Some("-9.00"));
         assert_eq!(one(&balance("InterimAvailable", "GBP")).balance_after, None);
         assert_eq!(one(&balance("InterimBooked", "EUR")).balance_after, None);
     }
@@ -482,10 +407,7 @@ mod tests {
             one(more).details,
             r#"{"TransactionReference":"Ref \u00e4","SupplementaryData":{"x":[1, 2]}}"#
         );
-        let huge = format!(
-            r#""SupplementaryData":"{}","AddressLine":"Leeds""#,
-            "x".repeat(20_000)
-        );
+        let huge = format!(r#""SupplementaryData":"{}","AddressLine":"Leeds""#, "x".repeat(20_000));
         assert_eq!(one(&huge).details, r#"{"AddressLine":"Leeds"}"#);
     }
 
@@ -493,58 +415,31 @@ mod tests {
     fn one_unreadable_row_is_named_by_row_and_field_and_never_by_value() {
         let check = |from: &str, to: &str, field: &str| {
             let rows = [row(""), row("").replace(from, to), row("")];
-            assert_eq!(
-                page(&rows),
-                Err(Failure::unreadable(Some(1), field)),
-                "{to}"
-            );
+            assert_eq!(page(&rows), Err(Failure::unreadable(Some(1), field)), "{to}");
         };
         check("\"1.50\"", "\"1e3\"", "Amount.Amount");
         check("\"1.50\"", "\"-1.50\"", "Amount.Amount");
         check("\"1.50\"", "1.50", "Amount.Amount");
-        check(
-            "\"Currency\":\"GBP\"",
-            "\"Currency\":null",
-            "Amount.Currency",
-        );
+        check("\"Currency\":\"GBP\"", "\"Currency\":null", "Amount.Currency");
         check("2026-11-02T", "2026-02-30T", "BookingDateTime");
         check("\"Debit\"", "\"Sideways\"", "CreditDebitIndicator");
         check("\"Booked\"", "\"Guessed\"", "Status");
         check("\"AccountId\":\"1\"", "\"AccountId\":\"2\"", "AccountId");
         check("\"AccountId\":\"1\",", "", "AccountId");
-        check(
-            r#""BookingDateTime":"2026-11-02T00:00:00Z","#,
-            "",
-            "BookingDateTime",
-        );
+        check(r#""BookingDateTime":"2026-11-02T00:00:00Z","#, "", "BookingDateTime");
         let rows = [row(""), row(r#""ValueDateTime":"tomorrow""#)];
-        assert_eq!(
-            page(&rows),
-            Err(Failure::unreadable(Some(1), "ValueDateTime"))
-        );
+        assert_eq!(page(&rows), Err(Failure::unreadable(Some(1), "ValueDateTime")));
         let rows = [row(r#""MerchantDetails":7"#)];
-        assert_eq!(
-            page(&rows),
-            Err(Failure::unreadable(Some(0), "MerchantDetails"))
-        );
+        assert_eq!(page(&rows), Err(Failure::unreadable(Some(0), "MerchantDetails")));
     }
 
     #[test]
     fn coverage_never_reaches_back_before_the_banks_memory() {
-        let window = Window {
-            since: "2026-08-01".into(),
-            until: "2026-11-20".into(),
-        };
+        let window = Window { since: "2026-08-01".into(), until: "2026-11-20".into() };
         let since = |first| coverage(&window, first).map(|coverage| coverage.window.since);
         assert_eq!(since(None).as_deref(), Some("2026-08-01"));
-        assert_eq!(
-            since(Some("2017-05-03T00:00:00+00:00")).as_deref(),
-            Some("2026-08-01")
-        );
-        assert_eq!(
-            since(Some("2026-09-10T00:00:00+00:00")).as_deref(),
-            Some("2026-09-10")
-        );
+        assert_eq!(since(Some("2017-05-03T00:00:00+00:00")).as_deref(), Some("2026-08-01"));
+        assert_eq!(since(Some("2026-09-10T00:00:00+00:00")).as_deref(), Some("2026-09-10"));
         assert_eq!(since(Some("2026-12-01T00:00:00+00:00")), None);
     }
 }

@@ -21,22 +21,13 @@ struct Bump {
 }
 
 // SAFETY: a connector has one thread; the target has no threads at all.
-#[allow(
-    unsafe_code,
-    reason = "a static must be Sync, and wasm32 without threads has one thread"
-)]
+#[allow(unsafe_code, reason = "a static must be Sync, and wasm32 without threads has one thread")]
 unsafe impl Sync for Bump {}
 
 #[global_allocator]
-static BUMP: Bump = Bump {
-    next: Cell::new(0),
-    end: Cell::new(0),
-};
+static BUMP: Bump = Bump { next: Cell::new(0), end: Cell::new(0) };
 
-#[allow(
-    unsafe_code,
-    reason = "the linker's symbol is the only way to know where the heap begins"
-)]
+#[allow(unsafe_code, reason = "the linker's symbol is the only way to know where the heap begins")]
 fn heap_base() -> usize {
     unsafe extern "C" {
         static __heap_base: u8;

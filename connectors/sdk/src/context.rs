@@ -19,10 +19,7 @@ impl<S> Profile<S> {
     /// Fails as `unreadable` with the field `profile.origins` if the profile lacks it; the host
     /// refuses such an institution before it asks.
     pub fn origin(&self, name: &str) -> Result<&str, Failure> {
-        self.origins
-            .get(name)
-            .map(String::as_str)
-            .ok_or_else(|| Failure::unreadable(None, "profile.origins"))
+        self.origins.get(name).map(String::as_str).ok_or_else(|| Failure::unreadable(None, "profile.origins"))
     }
 }
 
@@ -36,9 +33,7 @@ impl Context {
 
     /// The value of that name, if this connection has it.
     pub fn credential(&self, name: &str) -> Option<&CredentialInfo> {
-        self.credentials
-            .iter()
-            .find(|credential| credential.name == name)
+        self.credentials.iter().find(|credential| credential.name == name)
     }
 
     /// A random UUID for this call; another one for each `index`.
@@ -63,11 +58,7 @@ mod tests {
             now_ms: 0,
             seed: vec![7; 32],
             profile: profile.to_owned(),
-            credentials: vec![CredentialInfo {
-                name: "pin".into(),
-                bytes: 4,
-                expires_at_ms: None,
-            }],
+            credentials: vec![CredentialInfo { name: "pin".into(), bytes: 4, expires_at_ms: None }],
             consent: None,
             customer_present: false,
             state: None,
@@ -80,10 +71,7 @@ mod tests {
         let profile = ask.profile::<Settings>().unwrap();
         assert_eq!(profile.settings, Settings { pages: 3 });
         assert_eq!(profile.origin("api"), Ok("https://bank.example"));
-        assert_eq!(
-            profile.origin("auth"),
-            Err(Failure::unreadable(None, "profile.origins"))
-        );
+        assert_eq!(profile.origin("auth"), Err(Failure::unreadable(None, "profile.origins")));
     }
 
     #[test]

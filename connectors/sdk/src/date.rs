@@ -11,10 +11,7 @@ const DAY_MS: i64 = 86_400_000;
 #[inline]
 pub fn civil(text: &str) -> Option<&str> {
     let date = text.get(..10)?;
-    if !matches!(
-        text.as_bytes().get(10),
-        None | Some(b'T' | b't' | b' ' | b'Z' | b'+')
-    ) {
+    if !matches!(text.as_bytes().get(10), None | Some(b'T' | b't' | b' ' | b'Z' | b'+')) {
         return None;
     }
     parts(date).map(|_| date)
@@ -26,17 +23,11 @@ fn parts(date: &str) -> Option<(i64, i64, i64)> {
         return None;
     };
     let number = |digits: &[u8]| {
-        digits.iter().try_fold(0_i64, |sum, digit| {
-            digit
-                .is_ascii_digit()
-                .then(|| sum * 10 + i64::from(digit - b'0'))
-        })
+        digits
+            .iter()
+            .try_fold(0_i64, |sum, digit| digit.is_ascii_digit().then(|| sum * 10 + i64::from(digit - b'0')))
     };
-    let (year, month, day) = (
-        number(&[y1, y2, y3, y4])?,
-        number(&[m1, m2])?,
-        number(&[d1, d2])?,
-    );
+    let (year, month, day) = (number(&[y1, y2, y3, y4])?, number(&[m1, m2])?, number(&[d1, d2])?);
     let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     let length = match month {
         2 if leap => 29,
@@ -68,16 +59,11 @@ pub fn from_days(days: i64) -> String {
     let days = days.saturating_add(719_468);
     let era = days.div_euclid(146_097);
     let day_of_era = days.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     format!("{year:04}-{month:02}-{day:02}")
 }
@@ -100,8 +86,7 @@ pub fn unix_ms(text: &str) -> Option<u64> {
     let (clock, offset_ms) = offset(clock)?;
     let (hms, fraction) = clock.split_once('.').unwrap_or((clock, ""));
     let two = |text: &str| -> Option<i64> {
-        (text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit()))
-            .then(|| text.parse().ok())?
+        (text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok())?
     };
     let mut fields = hms.split(':');
     let (hours, minutes) = (two(fields.next()?)?, two(fields.next()?)?);
@@ -137,10 +122,8 @@ fn offset(clock: &str) -> Option<(&str, i64)> {
         return None;
     }
     let hours: i64 = digits.get(..2)?.parse().ok()?;
-    let minutes: i64 = digits
-        .get(2..)
-        .filter(|text| !text.is_empty())
-        .map_or(Some(0), |text| text.parse().ok())?;
+    let minutes: i64 =
+        digits.get(2..).filter(|text| !text.is_empty()).map_or(Some(0), |text| text.parse().ok())?;
     let millis = (hours * 60 + minutes) * 60_000;
     Some((clock, if sign == "-" { -millis } else { millis }))
 }
@@ -150,12 +133,7 @@ pub fn iso(unix_ms: u64) -> String {
     let seconds = unix_ms / 1_000;
     let of_day = seconds % 86_400;
     let date = from_days(i64::try_from(seconds / 86_400).unwrap_or(i64::MAX));
-    format!(
-        "{date}T{:02}:{:02}:{:02}Z",
-        of_day / 3_600,
-        of_day / 60 % 60,
-        of_day % 60
-    )
+    format!("{date}T{:02}:{:02}:{:02}Z", of_day / 3_600, of_day / 60 % 60, of_day % 60)
 }
 
 /// RFC 9110 date, as HTTP headers have it: `Wed, 05 Apr 2017 10:43:07 GMT`. None after the year
@@ -229,13 +207,9 @@ mod tests {
         }
         assert_eq!(unix_ms("2017-04-05T10:43:07.2509Z"), Some(at + 250));
         assert_eq!(unix_ms("2017-04-05"), Some(1_491_350_400_000));
-        for wrong in [
-            "2017-04-05T25:00:00Z",
-            "2017-04-05T10",
-            "2017-04-05T10:43:07+1",
-            "1969-12-31T00:00:00Z",
-            "soon",
-        ] {
+        for wrong in
+            ["2017-04-05T25:00:00Z", "2017-04-05T10", "2017-04-05T10:43:07+1", "1969-12-31T00:00:00Z", "soon"]
+        {
             assert_eq!(unix_ms(wrong), None, "{wrong}");
         }
         assert_eq!(iso(at), "2017-04-05T10:43:07Z");

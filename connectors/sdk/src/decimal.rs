@@ -36,10 +36,7 @@ pub fn with_sign(unsigned: &str, negative: bool) -> Option<String> {
 /// `left - right`, both with or without a sign, exactly; none if one is not an amount or is longer
 /// than 30 digits. The result has as many decimals as the longer of the two.
 pub fn subtract(left: &str, right: &str) -> Option<String> {
-    let decimals = |text: &str| {
-        text.split_once('.')
-            .map_or(0, |(_, fraction)| fraction.len())
-    };
+    let decimals = |text: &str| text.split_once('.').map_or(0, |(_, fraction)| fraction.len());
     let places = decimals(left).max(decimals(right));
     let units = |text: &str| -> Option<i128> {
         let digits = absolute(text);
@@ -54,11 +51,7 @@ pub fn subtract(left: &str, right: &str) -> Option<String> {
     let sign = if difference < 0 { "-" } else { "" };
     let digits = format!("{:0width$}", difference.unsigned_abs(), width = places + 1);
     let (whole, fraction) = digits.split_at(digits.len() - places);
-    Some(if places == 0 {
-        format!("{sign}{whole}")
-    } else {
-        format!("{sign}{whole}.{fraction}")
-    })
+    Some(if places == 0 { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") })
 }
 
 #[cfg(test)]
@@ -107,11 +100,7 @@ mod tests {
             ("1", "", None),
             ("9999999999999999999999999999999", "1", None),
         ] {
-            assert_eq!(
-                subtract(left, right).as_deref(),
-                expected,
-                "{left} - {right}"
-            );
+            assert_eq!(subtract(left, right).as_deref(), expected, "{left} - {right}");
         }
     }
 }

@@ -14,11 +14,7 @@ impl Failure {
         let allowed = |letter: &char| letter.is_ascii_alphanumeric() || "._-[]".contains(*letter);
         Self::Unreadable(Unreadable {
             row: row.and_then(|row| u32::try_from(row).ok()),
-            field: field
-                .chars()
-                .filter(allowed)
-                .take(FIELD_CHARS_MAX)
-                .collect(),
+            field: field.chars().filter(allowed).take(FIELD_CHARS_MAX).collect(),
         })
     }
 
@@ -48,14 +44,9 @@ mod tests {
         let failure = Failure::unreadable(Some(3), "Amount.Amount = \"£12\"\n");
         assert_eq!(
             failure,
-            Failure::Unreadable(Unreadable {
-                row: Some(3),
-                field: "Amount.Amount12".into()
-            })
+            Failure::Unreadable(Unreadable { row: Some(3), field: "Amount.Amount12".into() })
         );
-        let Failure::Unreadable(long) = Failure::unreadable(None, &"x".repeat(100)) else {
-            unreachable!()
-        };
+        let Failure::Unreadable(long) = Failure::unreadable(None, &"x".repeat(100)) else { unreachable!() };
         assert_eq!(long.field.len(), 64);
     }
 

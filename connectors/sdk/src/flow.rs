@@ -25,8 +25,7 @@
 //! same within a sync, never on `now-ms` or `seed`.
 
 use crate::{
-    Account, AccountsStep, Failure, More, ReadStep, Reply, Request, Send, SessionInfo, SessionStep,
-    memory,
+    Account, AccountsStep, Failure, More, ReadStep, Reply, Request, Send, SessionInfo, SessionStep, memory,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -93,11 +92,7 @@ impl<'a> Flow<'a> {
     /// Fails as `unreadable` with the field `memory` when memory is not a flow's.
     pub fn new(memory: &str, replies: &'a [Reply]) -> Result<Self, Failure> {
         let answers = memory::load(memory)?;
-        Ok(Self {
-            answers,
-            used: 0,
-            fresh: (!replies.is_empty()).then_some(replies),
-        })
+        Ok(Self { answers, used: 0, fresh: (!replies.is_empty()).then_some(replies) })
     }
 
     /// Nothing was asked before this call.
@@ -131,14 +126,10 @@ impl<'a> Flow<'a> {
             return Ok(T::deserialize(answer).map_err(bad_memory)?);
         }
         let Some(replies) = self.fresh.take() else {
-            return Err(Stop::Send(Send {
-                requests,
-                memory: memory::save(&self.answers)?,
-            }));
+            return Err(Stop::Send(Send { requests, memory: memory::save(&self.answers)? }));
         };
         let answer = reduce(replies)?;
-        self.answers
-            .push(serde_json::to_value(&answer).map_err(bad_memory)?);
+        self.answers.push(serde_json::to_value(&answer).map_err(bad_memory)?);
         self.used += 1;
         Ok(answer)
     }
@@ -150,20 +141,13 @@ mod tests {
     use super::*;
 
     fn reply(body: &str) -> Reply {
-        Reply {
-            status: 200,
-            headers: vec![],
-            body: body.as_bytes().to_vec(),
-            captured: vec![],
-        }
+        Reply { status: 200, headers: vec![], body: body.as_bytes().to_vec(), captured: vec![] }
     }
 
     /// Asks for a count, then for each item, then adds up.
     fn sum(memory: &str, replies: &[Reply]) -> Result<u32, Stop> {
         let mut flow = Flow::new(memory, replies)?;
-        let count: u32 = flow.ask(Request::get("https://b.example/count"), |reply| {
-            reply.json()
-        })?;
+        let count: u32 = flow.ask(Request::get("https://b.example/count"), |reply| reply.json())?;
         let mut sum = 0;
         for item in 0..count {
             let request = Request::get("https://b.example/item").segment(&item.to_string());
@@ -173,32 +157,19 @@ mod tests {
     }
 
     fn sent(step: Result<u32, Stop>) -> (String, String) {
-        let Err(Stop::Send(send)) = step else {
-            panic!("{step:?}")
-        };
-        let [request] = send.requests.as_slice() else {
-            panic!()
-        };
+        let Err(Stop::Send(send)) = step else { panic!("{step:?}") };
+        let [request] = send.requests.as_slice() else { panic!() };
         (request.url_text(), send.memory)
     }
 
     #[test]
     fn straight_line_code_runs_over_the_replies_so_far() {
         let (url, memory) = sent(sum("", &[]));
-        assert_eq!(
-            (url.as_str(), memory.as_str()),
-            ("https://b.example/count", "[]")
-        );
+        assert_eq!((url.as_str(), memory.as_str()), ("https://b.example/count", "[]"));
         let (url, memory) = sent(sum(&memory, &[reply("2")]));
-        assert_eq!(
-            (url.as_str(), memory.as_str()),
-            ("https://b.example/item/0", "[2]")
-        );
+        assert_eq!((url.as_str(), memory.as_str()), ("https://b.example/item/0", "[2]"));
         let (url, memory) = sent(sum(&memory, &[reply("30")]));
-        assert_eq!(
-            (url.as_str(), memory.as_str()),
-            ("https://b.example/item/1", "[2,30]")
-        );
+        assert_eq!((url.as_str(), memory.as_str()), ("https://b.example/item/1", "[2,30]"));
         assert_eq!(sum(&memory, &[reply("12")]), Ok(42));
     }
 
@@ -209,26 +180,15 @@ mod tests {
             let _length: usize = flow.ask(Request::get("a"), |reply| Ok(reply.body.len()))?;
             flow.ask(Request::get("b"), |_| Ok(()))
         };
-        let Err(Stop::Send(send)) = run("[]", &[reply(&"x".repeat(1_000_000))]) else {
-            panic!()
-        };
+        let Err(Stop::Send(send)) = run("[]", &[reply(&"x".repeat(1_000_000))]) else { panic!() };
         assert_eq!(send.memory, "[1000000]");
     }
 
     #[test]
     fn a_reply_that_cannot_be_read_ends_the_flow() {
-        assert_eq!(
-            sum("[]", &[reply("many")]),
-            Err(Stop::Fail(Failure::unreadable(None, "")))
-        );
-        assert_eq!(
-            sum("{}", &[]),
-            Err(Stop::Fail(Failure::unreadable(None, "memory")))
-        );
-        assert_eq!(
-            sum(r#"["x"]"#, &[]),
-            Err(Stop::Fail(Failure::unreadable(None, "memory")))
-        );
+        assert_eq!(sum("[]", &[reply("many")]), Err(Stop::Fail(Failure::unreadable(None, ""))));
+        assert_eq!(sum("{}", &[]), Err(Stop::Fail(Failure::unreadable(None, "memory"))));
+        assert_eq!(sum(r#"["x"]"#, &[]), Err(Stop::Fail(Failure::unreadable(None, "memory"))));
         assert_eq!(
             sum("[]", &[reply("1"), reply("2")]),
             Err(Stop::Fail(Failure::unreadable(None, "replies")))
@@ -239,12 +199,9 @@ mod tests {
     fn requests_sent_together_are_read_together() {
         let run = |memory: &str, replies: &[Reply]| -> Result<Vec<u32>, Stop> {
             let both = vec![Request::get("a"), Request::get("b")];
-            Flow::new(memory, replies)?
-                .ask_all(both, |replies| replies.iter().map(Reply::json).collect())
+            Flow::new(memory, replies)?.ask_all(both, |replies| replies.iter().map(Reply::json).collect())
         };
-        let Err(Stop::Send(send)) = run("", &[]) else {
-            panic!()
-        };
+        let Err(Stop::Send(send)) = run("", &[]) else { panic!() };
         assert_eq!(send.requests.len(), 2);
         assert_eq!(run(&send.memory, &[reply("1"), reply("2")]), Ok(vec![1, 2]));
     }

@@ -63,10 +63,7 @@ fn culprit<'a, T: Deserialize<'a>>(text: &'a str, list: &str) -> Result<T, Failu
     let mut path = shown.trim_end_matches('?').trim_end_matches('.').to_owned();
     // Serde names a missing field in its message only; the name is our own struct's.
     let message = error.inner().to_string();
-    if let Some((field, _)) = message
-        .strip_prefix("missing field `")
-        .and_then(|rest| rest.split_once('`'))
-    {
+    if let Some((field, _)) = message.strip_prefix("missing field `").and_then(|rest| rest.split_once('`')) {
         if !path.is_empty() {
             path.push('.');
         }
@@ -79,15 +76,9 @@ fn culprit<'a, T: Deserialize<'a>>(text: &'a str, list: &str) -> Result<T, Failu
 /// `Data.Transaction[3].Amount` below `Data.Transaction` is row 3, field `Amount`.
 fn split<'p>(path: &'p str, list: &str) -> (Option<usize>, &'p str) {
     let in_row = || {
-        let (row, field) = path
-            .strip_prefix(list)
-            .filter(|_| !list.is_empty())?
-            .strip_prefix('[')?
-            .split_once(']')?;
-        Some((
-            Some(row.parse().ok()?),
-            field.strip_prefix('.').unwrap_or(field),
-        ))
+        let (row, field) =
+            path.strip_prefix(list).filter(|_| !list.is_empty())?.strip_prefix('[')?.split_once(']')?;
+        Some((Some(row.parse().ok()?), field.strip_prefix('.').unwrap_or(field)))
     };
     in_row().unwrap_or((None, path))
 }
@@ -167,9 +158,6 @@ mod tests {
     #[test]
     fn a_reply_in_another_charset_is_unreadable() {
         let latin1 = b"{\"rows\":[{\"name\":\"\xe4\",\"amount\":{\"value\":1}}]}";
-        assert_eq!(
-            rows::<Document>(latin1, "rows").unwrap_err(),
-            Failure::unreadable(None, "utf-8")
-        );
+        assert_eq!(rows::<Document>(latin1, "rows").unwrap_err(), Failure::unreadable(None, "utf-8"));
     }
 }

@@ -59,11 +59,10 @@ pub use wit_bindgen;
 extern crate self as tidegate_sdk;
 
 pub use bindings::exports::tidegate::connector::connector::{
-    Account, AccountsStep, Balance, BalanceKind, Capture, ConsentInfo, Context, Coverage,
-    CoverageKind, CredentialInfo, Derived, Encoded, Encoding, Failure, Goal, Header, IdStability,
-    Mac, Method, More, Operation, PaddedLength, Page, Part, Picked, Place, Prompt, RateLimited,
-    ReadStep, Reply, ReplyHeader, Request, Scope, Send, SessionInfo, SessionStep, Signature,
-    Status, Transaction, Unreadable, Want, Window,
+    Account, AccountsStep, Balance, BalanceKind, Capture, ConsentInfo, Context, Coverage, CoverageKind,
+    CredentialInfo, Derived, Encoded, Encoding, Failure, Goal, Header, IdStability, Mac, Method, More,
+    Operation, PaddedLength, Page, Part, Picked, Place, Prompt, RateLimited, ReadStep, Reply, ReplyHeader,
+    Request, Scope, Send, SessionInfo, SessionStep, Signature, Status, Transaction, Unreadable, Want, Window,
 };
 pub use context::Profile;
 pub use flow::{Flow, Stop};

@@ -45,14 +45,8 @@ mod tests {
 
     #[test]
     fn memory_that_cannot_be_read_says_where() {
-        assert_eq!(
-            load::<Memory>(r#"{"page":"x"}"#),
-            Err(Failure::unreadable(None, "memory.page"))
-        );
-        assert_eq!(
-            load::<Memory>("nonsense"),
-            Err(Failure::unreadable(None, "memory"))
-        );
+        assert_eq!(load::<Memory>(r#"{"page":"x"}"#), Err(Failure::unreadable(None, "memory.page")));
+        assert_eq!(load::<Memory>("nonsense"), Err(Failure::unreadable(None, "memory")));
     }
 
     #[test]

@@ -74,11 +74,7 @@ fn resolve(current: &str, link: &str) -> Option<String> {
 }
 
 fn without_default_port<'a>(scheme: &str, authority: &'a str) -> &'a str {
-    let port = if scheme.eq_ignore_ascii_case("https") {
-        ":443"
-    } else {
-        ":80"
-    };
+    let port = if scheme.eq_ignore_ascii_case("https") { ":443" } else { ":80" };
     authority.strip_suffix(port).unwrap_or(authority)
 }
 
@@ -98,23 +94,15 @@ mod tests {
 
     fn check(link: &str, expected: Option<&str>) {
         let got = Pages::default().follow(CURRENT, link, "Links.Next");
-        let expected = expected
-            .map(str::to_owned)
-            .ok_or(Failure::unreadable(None, "Links.Next"));
+        let expected = expected.map(str::to_owned).ok_or(Failure::unreadable(None, "Links.Next"));
         assert_eq!(got, expected, "{link}");
     }
 
     #[test]
     fn a_link_may_be_absolute_or_relative() {
         let expected = Some("https://bank.example/v3/accounts/1/transactions?page=2");
-        check(
-            "https://bank.example/v3/accounts/1/transactions?page=2",
-            expected,
-        );
-        check(
-            "HTTPS://Bank.Example:443/v3/accounts/1/transactions?page=2",
-            expected,
-        );
+        check("https://bank.example/v3/accounts/1/transactions?page=2", expected);
+        check("HTTPS://Bank.Example:443/v3/accounts/1/transactions?page=2", expected);
         check("/v3/accounts/1/transactions?page=2", expected);
         check("transactions?page=2", expected);
         check("?page=2", expected);
@@ -144,20 +132,11 @@ mod tests {
     #[test]
     fn a_list_that_goes_in_circles_has_changed() {
         let mut pages = Pages::default();
-        assert_eq!(
-            pages.clone().follow(CURRENT, CURRENT, "Next"),
-            Err(Failure::PagesChanged)
-        );
+        assert_eq!(pages.clone().follow(CURRENT, CURRENT, "Next"), Err(Failure::PagesChanged));
         let second = pages.follow(CURRENT, "?page=2", "Next").unwrap();
         let third = pages.follow(&second, "?page=3", "Next").unwrap();
-        assert_eq!(
-            pages.follow(&third, "?page=2", "Next"),
-            Err(Failure::PagesChanged)
-        );
-        assert_eq!(
-            pages.follow(&third, "?from=x", "Next"),
-            Err(Failure::PagesChanged)
-        );
+        assert_eq!(pages.follow(&third, "?page=2", "Next"), Err(Failure::PagesChanged));
+        assert_eq!(pages.follow(&third, "?from=x", "Next"), Err(Failure::PagesChanged));
     }
 
     #[test]
@@ -172,10 +151,7 @@ mod tests {
             }
             asked += 1;
         };
-        assert_eq!(
-            (asked, failure),
-            (PAGES_MAX, Failure::unreadable(None, "Links.Next"))
-        );
+        assert_eq!((asked, failure), (PAGES_MAX, Failure::unreadable(None, "Links.Next")));
         assert!(crate::memory::save(&pages).unwrap().len() < 16 * 1024);
     }
 }

@@ -70,10 +70,7 @@ impl Request {
     /// One more query parameter.
     #[must_use]
     pub fn query(mut self, name: &str, field: Field<'_>) -> Self {
-        let has_query = self
-            .url
-            .iter()
-            .any(|part| matches!(part, Part::Text(text) if text.contains('?')));
+        let has_query = self.url.iter().any(|part| matches!(part, Part::Text(text) if text.contains('?')));
         let mark = if has_query { '&' } else { '?' };
         self.push_url(&format!("{mark}{}=", percent(name)));
         match field {
@@ -94,40 +91,21 @@ impl Request {
     /// A header made of parts.
     #[must_use]
     pub fn header_parts(mut self, name: &str, value: Vec<Part>) -> Self {
-        self.headers.push(Header {
-            name: name.to_owned(),
-            value,
-        });
+        self.headers.push(Header { name: name.to_owned(), value });
         self
     }
     /// `Authorization: Bearer …` with a value (RFC 6750).
     #[must_use]
     pub fn bearer(self, value: &str) -> Self {
-        self.header_parts(
-            "authorization",
-            vec![Part::text("Bearer "), Part::value(value)],
-        )
+        self.header_parts("authorization", vec![Part::text("Bearer "), Part::value(value)])
     }
     /// `Authorization: Basic …` of two values, each percent-encoded first, as OAuth wants it
     /// (RFC 6749, 2.3.1).
     #[must_use]
     pub fn basic(mut self, user: &str, password: &str) -> Self {
-        let over = vec![
-            self.percent_of(user),
-            Part::text(":"),
-            self.percent_of(password),
-        ];
-        self.derive(
-            "basic",
-            Operation::Encode(Encoded {
-                alphabet: Encoding::Base64,
-                over,
-            }),
-        )
-        .header_parts(
-            "authorization",
-            vec![Part::text("Basic "), Part::value("basic")],
-        )
+        let over = vec![self.percent_of(user), Part::text(":"), self.percent_of(password)];
+        self.derive("basic", Operation::Encode(Encoded { alphabet: Encoding::Base64, over }))
+            .header_parts("authorization", vec![Part::text("Basic "), Part::value("basic")])
     }
 
     /// A body made of parts, with its type.
@@ -176,11 +154,7 @@ impl Request {
     /// Keep a part of the reply, sealed, under a declared name.
     #[must_use]
     pub fn capture(mut self, name: &str, place: Place, required: bool) -> Self {
-        self.captures.push(Capture {
-            name: name.to_owned(),
-            place,
-            required,
-        });
+        self.captures.push(Capture { name: name.to_owned(), place, required });
         self
     }
     /// Wait so many milliseconds before sending.
@@ -197,10 +171,7 @@ impl Request {
     }
     /// The header of that name, as [`Request::url_text`] shows parts.
     pub fn header_text(&self, name: &str) -> Option<String> {
-        self.headers
-            .iter()
-            .find(|header| header.name == name)
-            .map(|header| text_of(&header.value))
+        self.headers.iter().find(|header| header.name == name).map(|header| text_of(&header.value))
     }
     /// The body, as [`Request::url_text`] shows parts.
     pub fn body_text(&self) -> String {
@@ -215,22 +186,13 @@ impl Request {
     }
     fn push_derived(&mut self, name: &str, how: Operation) {
         if self.derived.iter().all(|derived| derived.name != name) {
-            self.derived.push(Derived {
-                name: name.to_owned(),
-                how,
-            });
+            self.derived.push(Derived { name: name.to_owned(), how });
         }
     }
     fn percent_of(&mut self, value: &str) -> Part {
         let name = format!("percent-{value}");
         let over = vec![Part::value(value)];
-        self.push_derived(
-            &name,
-            Operation::Encode(Encoded {
-                alphabet: Encoding::Percent,
-                over,
-            }),
-        );
+        self.push_derived(&name, Operation::Encode(Encoded { alphabet: Encoding::Percent, over }));
         Part::Value(name)
     }
 }
@@ -257,13 +219,7 @@ pub fn percent(text: &str) -> Cow<'_, str> {
     if text.bytes().all(unreserved) {
         return Cow::Borrowed(text);
     }
-    let digit = |half: u8| {
-        char::from(if half < 10 {
-            b'0' + half
-        } else {
-            b'A' + half - 10
-        })
-    };
+    let digit = |half: u8| char::from(if half < 10 { b'0' + half } else { b'A' + half - 10 });
     let mut escaped = String::with_capacity(text.len() * 3);
     for byte in text.bytes() {
         if unreserved(byte) {
@@ -297,58 +253,31 @@ mod tests {
 
     #[test]
     fn a_form_names_secrets_and_the_host_encodes_them() {
-        let request = Request::post("https://b.example/token")
-            .basic("client-id", "client-secret")
-            .form(&[
-                ("grant_type", Field::Text("refresh_token")),
-                ("refresh_token", Field::Value("refresh-token")),
-                ("scope", Field::Text("accounts offline")),
-            ]);
+        let request = Request::post("https://b.example/token").basic("client-id", "client-secret").form(&[
+            ("grant_type", Field::Text("refresh_token")),
+            ("refresh_token", Field::Value("refresh-token")),
+            ("scope", Field::Text("accounts offline")),
+        ]);
         assert_eq!(
             request.body_text(),
             "grant_type=refresh_token&refresh_token={percent-refresh-token}&scope=accounts%20offline"
         );
-        assert_eq!(
-            request.header_text("authorization").as_deref(),
-            Some("Basic {basic}")
-        );
-        assert_eq!(
-            request.header_text("content-type").as_deref(),
-            Some("application/x-www-form-urlencoded")
-        );
-        let names: Vec<_> = request
-            .derived
-            .iter()
-            .map(|derived| derived.name.as_str())
-            .collect();
-        assert_eq!(
-            names,
-            [
-                "percent-client-id",
-                "percent-client-secret",
-                "basic",
-                "percent-refresh-token"
-            ]
-        );
+        assert_eq!(request.header_text("authorization").as_deref(), Some("Basic {basic}"));
+        assert_eq!(request.header_text("content-type").as_deref(), Some("application/x-www-form-urlencoded"));
+        let names: Vec<_> = request.derived.iter().map(|derived| derived.name.as_str()).collect();
+        assert_eq!(names, ["percent-client-id", "percent-client-secret", "basic", "percent-refresh-token"]);
     }
 
     #[test]
     fn a_value_is_derived_once_however_often_it_is_used() {
-        let request = Request::get("https://b.example")
-            .segment_value("id")
-            .query("id", Field::Value("id"));
-        assert_eq!(
-            request.url_text(),
-            "https://b.example/{percent-id}?id={percent-id}"
-        );
+        let request = Request::get("https://b.example").segment_value("id").query("id", Field::Value("id"));
+        assert_eq!(request.url_text(), "https://b.example/{percent-id}?id={percent-id}");
         assert_eq!(request.derived.len(), 1);
     }
 
     #[test]
     fn captures_and_waits_are_said() {
-        let request = Request::post("x")
-            .capture_json("access-token", "access_token", true)
-            .after_ms(500);
+        let request = Request::post("x").capture_json("access-token", "access_token", true).after_ms(500);
         assert_eq!(
             request.captures,
             [Capture {

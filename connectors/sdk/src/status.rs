@@ -6,10 +6,7 @@ use crate::{Failure, RateLimited, Reply, Scope, date};
 impl Reply {
     /// The first header of that name (lower case).
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|header| header.name == name)
-            .map(|header| header.value.as_str())
+        self.headers.iter().find(|header| header.name == name).map(|header| header.value.as_str())
     }
 }
 
@@ -62,18 +59,10 @@ mod tests {
 
     fn reply(status: u16, retry_after: Option<&str>) -> Reply {
         let headers = retry_after
-            .map(|value| ReplyHeader {
-                name: "retry-after".into(),
-                value: value.into(),
-            })
+            .map(|value| ReplyHeader { name: "retry-after".into(), value: value.into() })
             .into_iter()
             .collect();
-        Reply {
-            status,
-            headers,
-            body: vec![],
-            captured: vec![],
-        }
+        Reply { status, headers, body: vec![], captured: vec![] }
     }
 
     #[test]
@@ -87,13 +76,7 @@ mod tests {
             (401, Failure::SessionExpired),
             (403, Failure::ConsentExpired),
             (404, Failure::NotSupported),
-            (
-                429,
-                Failure::RateLimited(RateLimited {
-                    retry_after_s: None,
-                    scope: Scope::Connection,
-                }),
-            ),
+            (429, Failure::RateLimited(RateLimited { retry_after_s: None, scope: Scope::Connection })),
             (501, Failure::NotSupported),
             (503, Failure::BankUnavailable(None)),
         ] {
@@ -112,15 +95,8 @@ mod tests {
             ("soon", None),
             ("-5", None),
         ] {
-            assert_eq!(
-                retry_after_s(&reply(429, Some(text)), NOW),
-                expected,
-                "{text}"
-            );
+            assert_eq!(retry_after_s(&reply(429, Some(text)), NOW), expected, "{text}");
         }
-        assert_eq!(
-            check(&reply(503, Some("7")), NOW),
-            Err(Failure::BankUnavailable(Some(7)))
-        );
+        assert_eq!(check(&reply(503, Some("7")), NOW), Err(Failure::BankUnavailable(Some(7))));
     }
 }

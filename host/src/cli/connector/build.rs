@@ -16,11 +16,8 @@ const TARGET: &str = "wasm32-unknown-unknown";
 /// The stack lies below the data, so that its overflow traps; with 128 KiB instead of 1 MiB, what a
 /// step touches lies close together at the start of memory, which the pool keeps resident. Memory
 /// starts at 1 MiB, enough for a usual step, since each growth is a system call.
-const FLAGS: [&str; 3] = [
-    "-Ctarget-feature=+simd128",
-    "-Clink-arg=-zstack-size=131072",
-    "-Clink-arg=--initial-memory=1048576",
-];
+const FLAGS: [&str; 3] =
+    ["-Ctarget-feature=+simd128", "-Clink-arg=-zstack-size=131072", "-Clink-arg=--initial-memory=1048576"];
 /// The end of a compiler's complaint that is worth repeating, bytes.
 const COMPLAINT_BYTES_MAX: usize = 4_000;
 
@@ -58,9 +55,7 @@ pub enum BuildError {
     #[error("{0}: cannot be made a component: {1}; does it call `tidegate_sdk::export!`?")]
     Component(PathBuf, String),
     /// The component wants something from outside.
-    #[error(
-        "{0}: imports {1}, but a connector imports nothing; remove the dependency that brings it in"
-    )]
+    #[error("{0}: imports {1}, but a connector imports nothing; remove the dependency that brings it in")]
     Imports(PathBuf, String),
 }
 
@@ -73,14 +68,11 @@ pub enum BuildError {
 pub fn build(crate_dir: &Path, out_dir: &Path) -> Result<PathBuf, BuildError> {
     ensure_target(crate_dir)?;
     let toml_path = crate_dir.join("connector.toml");
-    let toml =
-        std::fs::read(&toml_path).map_err(|error| BuildError::File(toml_path.clone(), error))?;
-    let manifest =
-        Manifest::parse(&toml).map_err(|error| BuildError::Manifest(toml_path, error))?;
+    let toml = std::fs::read(&toml_path).map_err(|error| BuildError::File(toml_path.clone(), error))?;
+    let manifest = Manifest::parse(&toml).map_err(|error| BuildError::Manifest(toml_path, error))?;
 
     let module_path = compile(crate_dir)?;
-    let module =
-        std::fs::read(&module_path).map_err(|error| BuildError::File(module_path, error))?;
+    let module = std::fs::read(&module_path).map_err(|error| BuildError::File(module_path, error))?;
     let mut component = ComponentEncoder::default()
         .validate(true)
         .module(&module)
@@ -96,9 +88,7 @@ pub fn build(crate_dir: &Path, out_dir: &Path) -> Result<PathBuf, BuildError> {
 
 fn run(command: &mut Command) -> Result<Output, BuildError> {
     let program = command.get_program().to_string_lossy().into_owned();
-    command
-        .output()
-        .map_err(|error| BuildError::NoTool { program, error })
+    command.output().map_err(|error| BuildError::NoTool { program, error })
 }
 
 /// The toolchain is the one that rustup chooses in the crate's folder.
@@ -107,26 +97,20 @@ fn ensure_target(crate_dir: &Path) -> Result<(), BuildError> {
         return Ok(());
     }
     let mut rustup = Command::new("rustup");
-    rustup
-        .args(["target", "add", TARGET])
-        .current_dir(crate_dir);
+    rustup.args(["target", "add", TARGET]).current_dir(crate_dir);
     let output = run(&mut rustup).map_err(|error| BuildError::NoTarget(error.to_string()))?;
     if !output.status.success() {
         return Err(BuildError::NoTarget(complaint(&output.stderr)));
     }
     match has_target(crate_dir)? {
         true => Ok(()),
-        false => Err(BuildError::NoTarget(
-            "rustup added it to another toolchain".to_owned(),
-        )),
+        false => Err(BuildError::NoTarget("rustup added it to another toolchain".to_owned())),
     }
 }
 
 fn has_target(crate_dir: &Path) -> Result<bool, BuildError> {
     let mut rustc = Command::new("rustc");
-    rustc
-        .args(["--print", "target-libdir", "--target", TARGET])
-        .current_dir(crate_dir);
+    rustc.args(["--print", "target-libdir", "--target", TARGET]).current_dir(crate_dir);
     let output = run(&mut rustc)?;
     let libdir = String::from_utf8_lossy(&output.stdout);
     Ok(output.status.success() && Path::new(libdir.trim()).is_dir())
@@ -155,26 +139,18 @@ struct Target {
 fn compile(crate_dir: &Path) -> Result<PathBuf, BuildError> {
     let not_a_connector = |why: String| BuildError::NotAConnector(crate_dir.to_owned(), why);
     let cargo_toml = crate_dir.join("Cargo.toml");
-    let cargo_toml = cargo_toml
-        .canonicalize()
-        .map_err(|error| not_a_connector(error.to_string()))?;
+    let cargo_toml = cargo_toml.canonicalize().map_err(|error| not_a_connector(error.to_string()))?;
     let mut cargo = Command::new("cargo");
     cargo
-        .args([
-            "metadata",
-            "--no-deps",
-            "--format-version",
-            "1",
-            "--manifest-path",
-        ])
+        .args(["metadata", "--no-deps", "--format-version", "1", "--manifest-path"])
         .arg(&cargo_toml)
         .current_dir(crate_dir);
     let output = run(&mut cargo)?;
     if !output.status.success() {
         return Err(not_a_connector(complaint(&output.stderr)));
     }
-    let metadata: Metadata = serde_json::from_slice(&output.stdout)
-        .map_err(|error| not_a_connector(error.to_string()))?;
+    let metadata: Metadata =
+        serde_json::from_slice(&output.stdout).map_err(|error| not_a_connector(error.to_string()))?;
     let library = metadata
         .packages
         .iter()
@@ -186,16 +162,7 @@ fn compile(crate_dir: &Path) -> Result<PathBuf, BuildError> {
     let target_dir = metadata.target_directory.join("connectors");
     let mut cargo = Command::new("cargo");
     cargo
-        .args([
-            "build",
-            "--quiet",
-            "--lib",
-            "--profile",
-            "connector",
-            "--target",
-            TARGET,
-            "--manifest-path",
-        ])
+        .args(["build", "--quiet", "--lib", "--profile", "connector", "--target", TARGET, "--manifest-path"])
         .arg(&cargo_toml)
         .arg("--target-dir")
         .arg(&target_dir)
@@ -205,10 +172,7 @@ fn compile(crate_dir: &Path) -> Result<PathBuf, BuildError> {
         .env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\u{1f}"));
     let output = run(&mut cargo)?;
     if !output.status.success() {
-        return Err(BuildError::Compile(
-            crate_dir.to_owned(),
-            complaint(&output.stderr),
-        ));
+        return Err(BuildError::Compile(crate_dir.to_owned(), complaint(&output.stderr)));
     }
     let file = format!("{}.wasm", library.name.replace('-', "_"));
     Ok(target_dir.join(TARGET).join("connector").join(file))
@@ -216,20 +180,12 @@ fn compile(crate_dir: &Path) -> Result<PathBuf, BuildError> {
 
 fn refuse_imports(crate_dir: &Path, component: &[u8]) -> Result<(), BuildError> {
     let no_component = |why: String| BuildError::Component(crate_dir.to_owned(), why);
-    let decoded =
-        wit_component::decode(component).map_err(|error| no_component(format!("{error:#}")))?;
+    let decoded = wit_component::decode(component).map_err(|error| no_component(format!("{error:#}")))?;
     let DecodedWasm::Component(resolve, world) = decoded else {
         return Err(no_component("it is a WIT package".to_owned()));
     };
-    let world = resolve
-        .worlds
-        .get(world)
-        .ok_or_else(|| no_component("it has no world".to_owned()))?;
-    let names: Vec<_> = world
-        .imports
-        .keys()
-        .map(|name| resolve.name_world_key(name))
-        .collect();
+    let world = resolve.worlds.get(world).ok_or_else(|| no_component("it has no world".to_owned()))?;
+    let names: Vec<_> = world.imports.keys().map(|name| resolve.name_world_key(name)).collect();
     match names.is_empty() {
         true => Ok(()),
         false => Err(BuildError::Imports(crate_dir.to_owned(), names.join(", "))),
@@ -276,18 +232,11 @@ fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 /// The end of what a tool complained about.
 fn complaint(stderr: &[u8]) -> String {
     let start = stderr.len().saturating_sub(COMPLAINT_BYTES_MAX);
-    String::from_utf8_lossy(stderr.get(start..).unwrap_or_default())
-        .trim()
-        .to_owned()
+    String::from_utf8_lossy(stderr.get(start..).unwrap_or_default()).trim().to_owned()
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 mod tests {
     use super::*;
 
@@ -297,8 +246,7 @@ mod tests {
 
     /// A folder of this test's own; the name keeps tests apart.
     fn folder(name: &str) -> PathBuf {
-        let folder =
-            std::env::temp_dir().join(format!("tidegate-build-{name}-{}", uuid::Uuid::now_v7()));
+        let folder = std::env::temp_dir().join(format!("tidegate-build-{name}-{}", uuid::Uuid::now_v7()));
         std::fs::create_dir_all(&folder).unwrap();
         folder
     }
@@ -333,43 +281,29 @@ mod tests {
     #[test]
     fn both_connectors_become_components_that_import_nothing_and_carry_their_manifest() {
         let out = folder("out");
-        for (crate_dir, name) in [
-            ("connectors/open-banking-uk", "open-banking-uk"),
-            ("tests/guests/hostile", "hostile"),
-        ] {
+        for (crate_dir, name) in
+            [("connectors/open-banking-uk", "open-banking-uk"), ("tests/guests/hostile", "hostile")]
+        {
             let crate_dir = root().join(crate_dir);
             let path = build(&crate_dir, &out).unwrap();
             assert_eq!(path, out.join(format!("{name}.wasm")));
             let component = std::fs::read(&path).unwrap();
 
-            let DecodedWasm::Component(resolve, world) = wit_component::decode(&component).unwrap()
-            else {
+            let DecodedWasm::Component(resolve, world) = wit_component::decode(&component).unwrap() else {
                 panic!("not a component")
             };
             let world = &resolve.worlds[world];
             assert_eq!(world.imports.len(), 0);
-            let exports: Vec<_> = world
-                .exports
-                .keys()
-                .map(|key| resolve.name_world_key(key))
-                .collect();
+            let exports: Vec<_> = world.exports.keys().map(|key| resolve.name_world_key(key)).collect();
             assert_eq!(exports, ["tidegate:connector/connector@0.1.0"]);
 
             let (id, body) = *sections(&component).last().unwrap();
-            let toml = body
-                .strip_prefix(b"\x11tidegate:manifest")
-                .expect("the last section is the manifest");
+            let toml = body.strip_prefix(b"\x11tidegate:manifest").expect("the last section is the manifest");
             assert_eq!(id, 0);
-            assert_eq!(
-                toml,
-                std::fs::read(crate_dir.join("connector.toml")).unwrap()
-            );
+            assert_eq!(toml, std::fs::read(crate_dir.join("connector.toml")).unwrap());
             assert_eq!(Manifest::parse(toml).unwrap().name, name);
         }
-        let left: Vec<_> = std::fs::read_dir(&out)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name())
-            .collect();
+        let left: Vec<_> = std::fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left.len(), 2, "only the finished files: {left:?}");
         std::fs::remove_dir_all(out).unwrap();
     }
@@ -378,10 +312,7 @@ mod tests {
     fn a_folder_that_is_no_connector_is_refused_with_what_is_missing() {
         let folder = folder("none");
         let error = build(&folder, &folder).unwrap_err();
-        assert!(
-            matches!(&error, BuildError::File(path, _) if path.ends_with("connector.toml")),
-            "{error}"
-        );
+        assert!(matches!(&error, BuildError::File(path, _) if path.ends_with("connector.toml")), "{error}");
         std::fs::write(
             folder.join("connector.toml"),
             "name = \"Not A Name\"\nversion = \"1\"\ncontract = \"0.1.0\"\n",
@@ -402,10 +333,7 @@ mod tests {
     #[test]
     fn a_missing_target_gets_a_sentence_that_says_what_to_do() {
         let sentence = BuildError::NoTarget("rustup is not installed".to_owned()).to_string();
-        assert!(
-            sentence.contains("run `rustup target add wasm32-unknown-unknown`"),
-            "{sentence}"
-        );
+        assert!(sentence.contains("run `rustup target add wasm32-unknown-unknown`"), "{sentence}");
     }
 
     #[test]

@@ -3,8 +3,7 @@
 use crate::{Mode, Place, tame};
 use std::hint::black_box;
 use tidegate_sdk::{
-    Context, Derived, Failure, More, Operation, Part, ReadStep, Reply, Request, Send, Signature,
-    Want,
+    Context, Derived, Failure, More, Operation, Part, ReadStep, Reply, Request, Send, Signature, Want,
 };
 
 /// Large enough for every limit on text.
@@ -17,13 +16,7 @@ const LONG_WAIT_MS: u64 = 3_600_000;
 const MILLION: u64 = 1_000_000;
 
 /// Does what the mode says, then behaves where anything is left to do.
-pub fn read(
-    place: &Place,
-    ask: &Context,
-    wants: &[Want],
-    memory: &str,
-    replies: &[Reply],
-) -> ReadStep {
+pub fn read(place: &Place, ask: &Context, wants: &[Want], memory: &str, replies: &[Reply]) -> ReadStep {
     let settings = &place.settings;
     let account = wants.first().map_or("acc-1", |want| want.account.as_str());
     let data = || tame::data(place, ask, account);
@@ -57,9 +50,7 @@ pub fn read(
         },
         Mode::UndeclaredRoute => first(Request::get(format!("{}{}", place.api, settings.path))),
         Mode::PrivateName => first(Request::get(settings.url.clone())),
-        Mode::UndeclaredCredential => {
-            first(data().header_parts("x-value", vec![Part::value("undeclared")]))
-        }
+        Mode::UndeclaredCredential => first(data().header_parts("x-value", vec![Part::value("undeclared")])),
         Mode::PinOnDataRoute => first(data().header_parts("x-value", vec![Part::value("pin")])),
         Mode::LoginInRead => first(tame::login(place)),
         Mode::HeaderLineBreak => first(data().header("x-note", "a\r\nx-injected: b")),
@@ -75,9 +66,7 @@ pub fn read(
         },
         Mode::GiantState => match behave() {
             ReadStep::Pages(mut more) => {
-                more.pages
-                    .iter_mut()
-                    .for_each(|page| page.state = Some(giant()));
+                more.pages.iter_mut().for_each(|page| page.state = Some(giant()));
                 ReadStep::Pages(more)
             }
             other => other,
@@ -88,34 +77,24 @@ pub fn read(
             behave()
         }
         Mode::ManyRequests => match replies.is_empty() {
-            true => send(
-                (0..settings.count.unwrap_or(MANY_REQUESTS))
-                    .map(|_| data())
-                    .collect(),
-                "0",
-            ),
+            true => send((0..settings.count.unwrap_or(MANY_REQUESTS)).map(|_| data()).collect(), "0"),
             false => behave(),
         },
         Mode::Waits => {
-            first(data().after_ms(
-                u32::try_from(settings.count.unwrap_or(LONG_WAIT_MS)).unwrap_or(u32::MAX),
-            ))
+            first(data().after_ms(u32::try_from(settings.count.unwrap_or(LONG_WAIT_MS)).unwrap_or(u32::MAX)))
         }
         Mode::WrongAccount => match behave() {
             ReadStep::Pages(mut more) => {
-                more.pages
-                    .iter_mut()
-                    .for_each(|page| page.account = "acc-unwanted".to_owned());
+                more.pages.iter_mut().for_each(|page| page.account = "acc-unwanted".to_owned());
                 ReadStep::Pages(more)
             }
             other => other,
         },
         Mode::Echo => echo(place, account, data(), memory, replies),
         Mode::FollowsRedirect => match replies.first() {
-            Some(reply) if (300..400).contains(&reply.status) => send(
-                vec![Request::get(reply.header("location").unwrap_or_default())],
-                "0",
-            ),
+            Some(reply) if (300..400).contains(&reply.status) => {
+                send(vec![Request::get(reply.header("location").unwrap_or_default())], "0")
+            }
             _ => behave(),
         },
         Mode::Signs => first(signed(data())),
@@ -123,10 +102,7 @@ pub fn read(
 }
 
 fn send(requests: Vec<Request>, memory: &str) -> ReadStep {
-    ReadStep::Send(Send {
-        requests,
-        memory: memory.to_owned(),
-    })
+    ReadStep::Send(Send { requests, memory: memory.to_owned() })
 }
 
 /// Rounds of nothing; without end if no count is given.
@@ -175,11 +151,7 @@ fn rows(account: &str, count: u64) -> ReadStep {
 }
 
 fn pages(page: tidegate_sdk::Page) -> ReadStep {
-    ReadStep::Pages(More {
-        pages: vec![page],
-        next: None,
-        after_commit: vec![],
-    })
+    ReadStep::Pages(More { pages: vec![page], next: None, after_commit: vec![] })
 }
 
 /// Ask, then copy what the bank said to where it should not go.
@@ -189,21 +161,11 @@ fn echo(place: &Place, account: &str, data: Request, memory: &str, replies: &[Re
     };
     let said = tame::text(reply);
     let mut page = tame::empty_page(account);
-    let row = |text: String, details: String| {
-        tame::Row {
-            text,
-            details,
-            ..tame::Row::default()
-        }
-        .transaction()
-    };
+    let row =
+        |text: String, details: String| tame::Row { text, details, ..tame::Row::default() }.transaction();
     let rows = match place.settings.into.as_str() {
         "text" => row(said, "{}".to_owned()).map(|row| vec![row]),
-        "details" => row(
-            String::new(),
-            serde_json::json!({ "said": said }).to_string(),
-        )
-        .map(|row| vec![row]),
+        "details" => row(String::new(), serde_json::json!({ "said": said }).to_string()).map(|row| vec![row]),
         "state" => {
             page.state = Some(said);
             Ok(vec![])
@@ -224,11 +186,7 @@ fn signed(data: Request) -> Request {
     let over = vec![Part::text("signed by name")];
     let mut request = data.derive(
         "signature",
-        Operation::Sign(Signature {
-            algorithm: "ES256".into(),
-            key: "signing-key".into(),
-            over,
-        }),
+        Operation::Sign(Signature { algorithm: "ES256".into(), key: "signing-key".into(), over }),
     );
     request.derived.push(Derived {
         name: "signature-text".into(),
@@ -251,62 +209,33 @@ mod tests {
         Context {
             now_ms: 0,
             seed: vec![0; 32],
-            profile: format!(
-                r#"{{"origins":{{"api":"https://bank.example"}},"settings":{settings}}}"#
-            ),
-            credentials: vec![CredentialInfo {
-                name: "token".into(),
-                bytes: 20,
-                expires_at_ms: None,
-            }],
+            profile: format!(r#"{{"origins":{{"api":"https://bank.example"}},"settings":{settings}}}"#),
+            credentials: vec![CredentialInfo { name: "token".into(), bytes: 20, expires_at_ms: None }],
             consent: None,
             customer_present: false,
             state: None,
         }
     }
     fn wants() -> Vec<Want> {
-        let window = Window {
-            since: "2026-11-01".into(),
-            until: "2026-11-30".into(),
-        };
-        vec![Want {
-            account: "acc-1".into(),
-            transactions: Some(window),
-            balances: true,
-            state: None,
-        }]
+        let window = Window { since: "2026-11-01".into(), until: "2026-11-30".into() };
+        vec![Want { account: "acc-1".into(), transactions: Some(window), balances: true, state: None }]
     }
     fn run(settings: &str, memory: &str, body: Option<&str>) -> ReadStep {
-        let reply = |body: &str| Reply {
-            status: 200,
-            headers: vec![],
-            body: body.into(),
-            captured: vec![],
-        };
+        let reply = |body: &str| Reply { status: 200, headers: vec![], body: body.into(), captured: vec![] };
         let replies: Vec<_> = body.map(reply).into_iter().collect();
         Hostile::read(&context(settings), &wants(), memory, &replies)
     }
 
     #[test]
     fn without_a_mode_it_hands_on_what_the_body_says() {
-        let ReadStep::Send(send) = run("{}", "", None) else {
-            panic!()
-        };
+        let ReadStep::Send(send) = run("{}", "", None) else { panic!() };
         let urls: Vec<_> = send.requests.iter().map(Request::url_text).collect();
         assert_eq!(urls, ["https://bank.example/data?account=acc-1"]);
         let body = r#"{"transactions":[{"id":"a","amount":"1e3"}],"balances":[{"kind":"booked","amount":"2","currency":"GBP"}]}"#;
-        let ReadStep::Pages(more) = run("{}", &send.memory, Some(body)) else {
-            panic!()
-        };
-        let [page] = more.pages.as_slice() else {
-            panic!()
-        };
+        let ReadStep::Pages(more) = run("{}", &send.memory, Some(body)) else { panic!() };
+        let [page] = more.pages.as_slice() else { panic!() };
         assert_eq!((page.transactions.len(), page.balances.len()), (1, 1));
-        assert!(
-            page.coverage
-                .as_ref()
-                .is_some_and(|coverage| coverage.complete)
-        );
+        assert!(page.coverage.as_ref().is_some_and(|coverage| coverage.complete));
         assert_eq!(more.next, None);
     }
 
@@ -319,9 +248,7 @@ mod tests {
             r#"{"mode":"giant-memory"}"#,
             r#"{"mode":"many-requests"}"#,
         ] {
-            let ReadStep::Pages(more) = run(settings, "0", Some("{}")) else {
-                panic!("{settings}")
-            };
+            let ReadStep::Pages(more) = run(settings, "0", Some("{}")) else { panic!("{settings}") };
             assert_eq!(more.pages.len(), 1, "{settings}");
         }
     }
@@ -330,9 +257,7 @@ mod tests {
     fn it_asks_as_often_as_it_is_told() {
         let settings = r#"{"mode":"asks-forever","count":2}"#;
         assert!(matches!(run(settings, "", None), ReadStep::Send(send) if send.memory == "1"));
-        assert!(
-            matches!(run(settings, "1", Some("{}")), ReadStep::Send(send) if send.memory == "2")
-        );
+        assert!(matches!(run(settings, "1", Some("{}")), ReadStep::Send(send) if send.memory == "2"));
         assert!(matches!(run(settings, "2", Some("{}")), ReadStep::Pages(_)));
     }
 
@@ -343,39 +268,18 @@ mod tests {
             other => panic!("{settings}: {other:?}"),
         };
         let url = |settings: &str| first(settings).requests.first().map(Request::url_text);
-        assert_eq!(
-            url(r#"{"mode":"undeclared-route"}"#).as_deref(),
-            Some("https://bank.example/other")
-        );
+        assert_eq!(url(r#"{"mode":"undeclared-route"}"#).as_deref(), Some("https://bank.example/other"));
         assert_eq!(
             url(r#"{"mode":"private-name","url":"http://10.0.0.1/"}"#).as_deref(),
             Some("http://10.0.0.1/")
         );
-        assert_eq!(
-            url(r#"{"mode":"login-in-read"}"#).as_deref(),
-            Some("https://bank.example/token")
-        );
+        assert_eq!(url(r#"{"mode":"login-in-read"}"#).as_deref(), Some("https://bank.example/token"));
         assert_eq!(first(r#"{"mode":"many-requests"}"#).requests.len(), 17);
-        assert_eq!(
-            first(r#"{"mode":"giant-memory","bytes":70000}"#)
-                .memory
-                .len(),
-            70_000
-        );
-        let header = |settings: &str, name: &str| {
-            first(settings)
-                .requests
-                .first()
-                .and_then(|it| it.header_text(name))
-        };
-        assert_eq!(
-            header(r#"{"mode":"undeclared-credential"}"#, "x-value").as_deref(),
-            Some("{undeclared}")
-        );
-        assert_eq!(
-            header(r#"{"mode":"pin-on-data-route"}"#, "x-value").as_deref(),
-            Some("{pin}")
-        );
+        assert_eq!(first(r#"{"mode":"giant-memory","bytes":70000}"#).memory.len(), 70_000);
+        let header =
+            |settings: &str, name: &str| first(settings).requests.first().and_then(|it| it.header_text(name));
+        assert_eq!(header(r#"{"mode":"undeclared-credential"}"#, "x-value").as_deref(), Some("{undeclared}"));
+        assert_eq!(header(r#"{"mode":"pin-on-data-route"}"#, "x-value").as_deref(), Some("{pin}"));
         assert_eq!(
             header(r#"{"mode":"header-line-break"}"#, "x-note").as_deref(),
             Some("a\r\nx-injected: b")
@@ -384,39 +288,23 @@ mod tests {
             header(r#"{"mode":"header-line-break-bytes"}"#, "x-note").as_deref(),
             Some("a\nx-injected: b")
         );
-        assert_eq!(
-            header(r#"{"mode":"forbidden-header"}"#, "host").as_deref(),
-            Some("evil.example")
-        );
-        assert_eq!(
-            header(r#"{"mode":"signs"}"#, "x-signature").as_deref(),
-            Some("{signature-text}")
-        );
+        assert_eq!(header(r#"{"mode":"forbidden-header"}"#, "host").as_deref(), Some("evil.example"));
+        assert_eq!(header(r#"{"mode":"signs"}"#, "x-signature").as_deref(), Some("{signature-text}"));
         let rows = |settings: &str| match run(settings, "0", Some(r#"{"transactions":[{}]}"#)) {
             ReadStep::Pages(more) => more.pages,
             other => panic!("{settings}: {other:?}"),
         };
         assert_eq!(
-            rows(r#"{"mode":"million-rows","count":12}"#)
-                .first()
-                .map(|page| page.transactions.len()),
+            rows(r#"{"mode":"million-rows","count":12}"#).first().map(|page| page.transactions.len()),
             Some(12)
         );
         assert_eq!(
-            rows(r#"{"mode":"wrong-account"}"#)
-                .first()
-                .map(|page| page.account.as_str()),
+            rows(r#"{"mode":"wrong-account"}"#).first().map(|page| page.account.as_str()),
             Some("acc-unwanted")
         );
         let state = |settings: &str| rows(settings).first().and_then(|page| page.state.clone());
-        assert_eq!(
-            state(r#"{"mode":"giant-state","bytes":9}"#).as_deref(),
-            Some("xxxxxxxxx")
-        );
-        assert_eq!(
-            state(r#"{"mode":"echo","into":"state"}"#).as_deref(),
-            Some(r#"{"transactions":[{}]}"#)
-        );
+        assert_eq!(state(r#"{"mode":"giant-state","bytes":9}"#).as_deref(), Some("xxxxxxxxx"));
+        assert_eq!(state(r#"{"mode":"echo","into":"state"}"#).as_deref(), Some(r#"{"transactions":[{}]}"#));
         assert!(
             matches!(run(r#"{"mode":"echo"}"#, "", Some("said")), ReadStep::Send(send) if send.memory == "said")
         );

@@ -8,9 +8,7 @@ mod harm;
 mod tame;
 
 use serde::Deserialize;
-use tidegate_sdk::{
-    AccountsStep, Connector, Context, Failure, Goal, ReadStep, Reply, SessionStep, Want,
-};
+use tidegate_sdk::{AccountsStep, Connector, Context, Failure, Goal, ReadStep, Reply, SessionStep, Want};
 
 /// What `settings.mode` may be, in kebab case. All but `Login` act in `read`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -119,10 +117,7 @@ pub struct Place {
 impl Place {
     fn of(ask: &Context) -> Result<Self, Failure> {
         let profile = ask.profile::<Settings>()?;
-        Ok(Self {
-            api: profile.origin("api")?.to_owned(),
-            settings: profile.settings,
-        })
+        Ok(Self { api: profile.origin("api")?.to_owned(), settings: profile.settings })
     }
 }
 

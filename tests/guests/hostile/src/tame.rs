@@ -4,9 +4,9 @@ use crate::{Mode, Place};
 use serde::Deserialize;
 use tidegate_sdk::request::Field;
 use tidegate_sdk::{
-    Account, AccountsStep, Balance, BalanceKind, Context, Coverage, CoverageKind, Failure, Flow,
-    Goal, IdStability, More, Page, ReadStep, Reply, Request, Send, SessionInfo, SessionStep,
-    Status, Stop, Transaction, Want, status,
+    Account, AccountsStep, Balance, BalanceKind, Context, Coverage, CoverageKind, Failure, Flow, Goal,
+    IdStability, More, Page, ReadStep, Reply, Request, Send, SessionInfo, SessionStep, Status, Stop,
+    Transaction, Want, status,
 };
 
 /// The body of `/data`: what the connector hands on, unchecked, so that a test can say anything.
@@ -97,10 +97,7 @@ pub fn session(place: &Place, goal: Goal, memory: &str, replies: &[Reply]) -> Se
                 Ok(text(reply))
             })?);
         }
-        Ok(SessionInfo {
-            valid_until_ms: None,
-            state,
-        })
+        Ok(SessionInfo { valid_until_ms: None, state })
     };
     run().into()
 }
@@ -122,28 +119,16 @@ pub fn accounts(place: &Place) -> AccountsStep {
 }
 
 /// One request for each want, in order; memory is the number of the want.
-pub fn read(
-    place: &Place,
-    ask: &Context,
-    wants: &[Want],
-    memory: &str,
-    replies: &[Reply],
-) -> ReadStep {
+pub fn read(place: &Place, ask: &Context, wants: &[Want], memory: &str, replies: &[Reply]) -> ReadStep {
     let run = || -> Result<More, Stop> {
         let Some(reply) = replies.first() else {
             return match send(place, ask, wants, 0) {
                 Some(send) => Err(Stop::Send(send)),
-                None => Ok(More {
-                    pages: vec![],
-                    next: None,
-                    after_commit: vec![],
-                }),
+                None => Ok(More { pages: vec![], next: None, after_commit: vec![] }),
             };
         };
         let at: usize = memory.parse().unwrap_or(0);
-        let want = wants
-            .get(at)
-            .ok_or_else(|| Failure::unreadable(None, "memory"))?;
+        let want = wants.get(at).ok_or_else(|| Failure::unreadable(None, "memory"))?;
         status::check(reply, ask.now_ms)?;
         let body: Body = reply.json()?;
         Ok(More {
@@ -157,16 +142,12 @@ pub fn read(
 
 fn send(place: &Place, ask: &Context, wants: &[Want], at: usize) -> Option<Send> {
     let want = wants.get(at)?;
-    Some(Send {
-        requests: vec![data(place, ask, &want.account)],
-        memory: at.to_string(),
-    })
+    Some(Send { requests: vec![data(place, ask, &want.account)], memory: at.to_string() })
 }
 
 /// `GET /data?account=ID`, with the token if there is one.
 pub fn data(place: &Place, ask: &Context, account: &str) -> Request {
-    let request =
-        Request::get(format!("{}/data", place.api)).query("account", Field::Text(account));
+    let request = Request::get(format!("{}/data", place.api)).query("account", Field::Text(account));
     match ask.credential("token") {
         Some(_) => request.bearer("token"),
         None => request,
@@ -192,10 +173,8 @@ pub fn empty_page(account: &str) -> Page {
 
 fn page(want: &Want, body: Body) -> Result<Page, Failure> {
     let rows = body.transactions.into_iter().enumerate();
-    let transactions = rows.map(|(number, row)| {
-        row.transaction()
-            .map_err(|field| Failure::unreadable(Some(number), field))
-    });
+    let transactions =
+        rows.map(|(number, row)| row.transaction().map_err(|field| Failure::unreadable(Some(number), field)));
     let coverage = want.transactions.as_ref().map(|window| Coverage {
         kind: CoverageKind::Snapshot,
         window: window.clone(),
@@ -206,9 +185,7 @@ fn page(want: &Want, body: Body) -> Result<Page, Failure> {
     Ok(Page {
         transactions: transactions.collect::<Result<_, _>>()?,
         removed: body.removed,
-        balances: balances
-            .collect::<Result<_, _>>()
-            .map_err(|field| Failure::unreadable(None, field))?,
+        balances: balances.collect::<Result<_, _>>().map_err(|field| Failure::unreadable(None, field))?,
         coverage,
         ..empty_page(&want.account)
     })
