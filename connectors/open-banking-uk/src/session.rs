@@ -17,14 +17,15 @@ pub fn session(ask: &Context, goal: Goal, memory: &str, replies: &[Reply]) -> Re
     if goal == Goal::Close {
         return close(ask, &mut flow);
     }
-    if goal == Goal::Open && flow.is_first_call() {
-        if let Some(token) = ask.credential("access-token") {
-            let can_renew = ask.credential("refresh-token").is_some();
-            let lasts = token.expires_at_ms.is_some_and(|end| end > ask.now_ms + LEFT_MIN_MS);
-            // One that does not say when it ends is used as long as it works, if it is all there is.
-            if lasts || (token.expires_at_ms.is_none() && !can_renew) {
-                return Ok(SessionInfo { valid_until_ms: token.expires_at_ms, state: None });
-            }
+    if goal == Goal::Open
+        && flow.is_first_call()
+        && let Some(token) = ask.credential("access-token")
+    {
+        let can_renew = ask.credential("refresh-token").is_some();
+        let lasts = token.expires_at_ms.is_some_and(|end| end > ask.now_ms + LEFT_MIN_MS);
+        // One that does not say when it ends is used as long as it works, if it is all there is.
+        if lasts || (token.expires_at_ms.is_none() && !can_renew) {
+            return Ok(SessionInfo { valid_until_ms: token.expires_at_ms, state: None });
         }
     }
     if ask.credential("refresh-token").is_none() {

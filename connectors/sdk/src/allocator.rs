@@ -32,8 +32,7 @@ fn heap_base() -> usize {
     unsafe extern "C" {
         static __heap_base: u8;
     }
-    // SAFETY: only the address is taken.
-    unsafe { core::ptr::addr_of!(__heap_base) as usize }
+    core::ptr::addr_of!(__heap_base) as usize
 }
 
 impl Bump {

@@ -16,13 +16,8 @@ const TARGET: &str = "wasm32-unknown-unknown";
 /// The stack lies below the data, so that its overflow traps; with 128 KiB instead of 1 MiB, what a
 /// step touches lies close together at the start of memory, which the pool keeps resident. Memory
 /// starts at 1 MiB, enough for a usual step, since each growth is a system call.
-const FLAGS: [&str; 5] = [
-    "-Ctarget-feature=+simd128",
-    "-Clink-arg=-zstack-size=131072",
-    "-Clink-arg=--initial-memory=1048576",
-    "-Cdebuginfo=0",
-    "-Cstrip=symbols",
-];
+const FLAGS: [&str; 3] =
+    ["-Ctarget-feature=+simd128", "-Clink-arg=-zstack-size=131072", "-Clink-arg=--initial-memory=1048576"];
 /// The end of a compiler's complaint that is worth repeating, bytes.
 const COMPLAINT_BYTES_MAX: usize = 4_000;
 
