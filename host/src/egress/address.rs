@@ -45,17 +45,11 @@ const BLOCKED_V6: [(Ipv6Addr, u32); 5] = [
 pub(super) fn is_public(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => !BLOCKED_V4.iter().any(|(net, bits)| {
-            shares_bits(
-                u32::from(Ipv4Addr::from(*net)).into(),
-                u32::from(ip).into(),
-                32,
-                *bits,
-            )
+            shares_bits(u32::from(Ipv4Addr::from(*net)).into(), u32::from(ip).into(), 32, *bits)
         }),
         IpAddr::V6(ip) => {
-            let within = |(net, bits): &(Ipv6Addr, u32)| {
-                shares_bits(u128::from(*net), u128::from(ip), 128, *bits)
-            };
+            let within =
+                |(net, bits): &(Ipv6Addr, u32)| shares_bits(u128::from(*net), u128::from(ip), 128, *bits);
             within(&GLOBAL_V6) && !BLOCKED_V6.iter().any(within)
         }
     }
@@ -119,11 +113,7 @@ impl Guard {
     }
 
     /// Of what a name resolves to, what may be connected to; the first objection if that is nothing.
-    fn permitted(
-        &self,
-        host: &str,
-        found: impl Iterator<Item = IpAddr>,
-    ) -> Result<Vec<SocketAddr>, Blocked> {
+    fn permitted(&self, host: &str, found: impl Iterator<Item = IpAddr>) -> Result<Vec<SocketAddr>, Blocked> {
         let mut objection = None;
         let mut permitted = Vec::new();
         for ip in found {
@@ -143,9 +133,7 @@ impl Resolve for Guard {
     fn resolve(&self, name: Name) -> Resolving {
         let guard = self.clone();
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), guard.port))
-                .await
-                .map_err(|_| NoSuchName)?;
+            let found = tokio::net::lookup_host((name.as_str(), guard.port)).await.map_err(|_| NoSuchName)?;
             let permitted = guard.permitted(name.as_str(), found.map(|address| address.ip()))?;
             if permitted.is_empty() {
                 return Err(NoSuchName.into());
@@ -157,12 +145,7 @@ impl Resolve for Guard {
 
 #[cfg(test)]
 mod tests {
-    #![allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )]
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
     use super::*;
 
     fn ip(text: &str) -> IpAddr {
@@ -267,31 +250,18 @@ mod tests {
     }
 
     fn guard(allow: &[&str], plain: bool, port: u16) -> Guard {
-        Guard {
-            allow: allow.iter().map(|text| text.parse().unwrap()).collect(),
-            plain,
-            port,
-        }
+        Guard { allow: allow.iter().map(|text| text.parse().unwrap()).collect(), plain, port }
     }
 
     #[test]
     fn an_allowed_address_opens_its_own_port_and_no_other() {
-        assert!(
-            guard(&["127.0.0.1:8000"], true, 8000)
-                .check("bank", ip("127.0.0.1"))
-                .is_ok()
-        );
-        for (host, port) in [
-            ("127.0.0.1", 8001),
-            ("127.0.0.2", 8000),
-            ("::ffff:127.0.0.1", 8000),
-            ("::1", 8000),
-        ] {
+        assert!(guard(&["127.0.0.1:8000"], true, 8000).check("bank", ip("127.0.0.1")).is_ok());
+        for (host, port) in
+            [("127.0.0.1", 8001), ("127.0.0.2", 8000), ("::ffff:127.0.0.1", 8000), ("::1", 8000)]
+        {
             for plain in [true, false] {
                 assert!(
-                    guard(&["127.0.0.1:8000"], plain, port)
-                        .check("bank", ip(host))
-                        .is_err(),
+                    guard(&["127.0.0.1:8000"], plain, port).check("bank", ip(host)).is_err(),
                     "{host}:{port}"
                 );
             }
@@ -301,19 +271,9 @@ mod tests {
     #[test]
     fn plain_http_is_only_for_allowed_addresses() {
         assert!(guard(&[], false, 80).check("bank", ip("8.8.8.8")).is_ok());
-        let said = guard(&[], true, 80)
-            .check("bank", ip("8.8.8.8"))
-            .unwrap_err()
-            .0;
-        assert!(
-            said.contains("add \"8.8.8.8:80\" to egress.allow"),
-            "{said}"
-        );
-        assert!(
-            guard(&["8.8.8.8:80"], true, 80)
-                .check("bank", ip("8.8.8.8"))
-                .is_ok()
-        );
+        let said = guard(&[], true, 80).check("bank", ip("8.8.8.8")).unwrap_err().0;
+        assert!(said.contains("add \"8.8.8.8:80\" to egress.allow"), "{said}");
+        assert!(guard(&["8.8.8.8:80"], true, 80).check("bank", ip("8.8.8.8")).is_ok());
     }
 
     #[test]
@@ -321,30 +281,18 @@ mod tests {
         let found = || ["10.0.0.1", "8.8.8.8", "::1"].into_iter().map(ip);
         let permitted = guard(&[], false, 443).permitted("bank", found()).unwrap();
         assert_eq!(permitted, ["8.8.8.8:443".parse().unwrap()]);
-        let said = guard(&[], false, 443)
-            .permitted("bank", ["10.0.0.1", "::1"].into_iter().map(ip))
-            .unwrap_err()
-            .0;
+        let said =
+            guard(&[], false, 443).permitted("bank", ["10.0.0.1", "::1"].into_iter().map(ip)).unwrap_err().0;
         assert!(said.contains("\"bank\" is 10.0.0.1:443"), "{said}");
     }
 
     #[test]
     fn however_an_address_is_written_it_is_checked() {
-        for host in [
-            "127.0.0.1",
-            "2130706433",
-            "0x7f000001",
-            "0177.0.0.1",
-            "127.1",
-            "[::1]",
-            "[::ffff:7f00:1]",
-            "0",
-        ] {
+        for host in
+            ["127.0.0.1", "2130706433", "0x7f000001", "0177.0.0.1", "127.1", "[::1]", "[::ffff:7f00:1]", "0"]
+        {
             let url = url::Url::parse(&format!("https://{host}/")).unwrap();
-            assert!(
-                guard(&[], false, 443).check_literal(&url).is_err(),
-                "{host}"
-            );
+            assert!(guard(&[], false, 443).check_literal(&url).is_err(), "{host}");
         }
         let url = url::Url::parse("https://8.8.8.8/").unwrap();
         assert!(guard(&[], false, 443).check_literal(&url).is_ok());

@@ -19,45 +19,26 @@ pub(super) struct Open {
 /// Checks what a request wants captured, before it leaves.
 pub(super) fn check(call: &Call<'_>, captures: &[Capture]) -> Result<(), EgressError> {
     if captures.len() > CAPTURES_MAX {
-        return Err(EgressError::Refused(format!(
-            "more than {CAPTURES_MAX} captures in one request"
-        )));
+        return Err(EgressError::Refused(format!("more than {CAPTURES_MAX} captures in one request")));
     }
     for (index, capture) in captures.iter().enumerate() {
-        let name = if is_name(&capture.name) {
-            capture.name.as_str()
-        } else {
-            "…"
-        };
-        if call
-            .manifest
-            .value(&capture.name)
-            .is_none_or(|declared| declared.kind != ValueKind::Credential)
-        {
+        let name = if is_name(&capture.name) { capture.name.as_str() } else { "…" };
+        if call.manifest.value(&capture.name).is_none_or(|declared| declared.kind != ValueKind::Credential) {
             return Err(EgressError::Refused(format!(
                 "the capture \"{name}\" must be declared in connector.toml as a [[value]] of kind \"credential\""
             )));
         }
-        if captures
-            .iter()
-            .take(index)
-            .any(|other| other.name == capture.name)
-        {
-            return Err(EgressError::Refused(format!(
-                "\"{name}\" is captured twice in one request"
-            )));
+        if captures.iter().take(index).any(|other| other.name == capture.name) {
+            return Err(EgressError::Refused(format!("\"{name}\" is captured twice in one request")));
         }
         let empty = match &capture.place {
-            Place::Json(text)
-            | Place::Header(text)
-            | Place::Cookie(text)
-            | Place::LocationQuery(text) => text.is_empty(),
+            Place::Json(text) | Place::Header(text) | Place::Cookie(text) | Place::LocationQuery(text) => {
+                text.is_empty()
+            }
             Place::Between(before, after) => before.is_empty() || after.is_empty(),
         };
         if empty {
-            return Err(EgressError::Refused(format!(
-                "the place of the capture \"{name}\" is empty"
-            )));
+            return Err(EgressError::Refused(format!("the place of the capture \"{name}\" is empty")));
         }
     }
     Ok(())
@@ -117,13 +98,7 @@ struct Blank {
 
 /// Sorted, and those that overlap made one: two captures may name the same place.
 fn merged(mut blanks: Vec<Blank>) -> Vec<Blank> {
-    blanks.sort_by_key(|blank| {
-        (
-            blank.header,
-            blank.range.start,
-            std::cmp::Reverse(blank.range.end),
-        )
-    });
+    blanks.sort_by_key(|blank| (blank.header, blank.range.start, std::cmp::Reverse(blank.range.end)));
     let mut merged: Vec<Blank> = Vec::with_capacity(blanks.len());
     for blank in blanks {
         match merged.last_mut() {
@@ -139,25 +114,13 @@ fn merged(mut blanks: Vec<Blank>) -> Vec<Blank> {
 fn find(reply: &Open, place: &Place) -> Option<(String, Vec<Blank>)> {
     match place {
         Place::Json(path) => {
-            let text = std::str::from_utf8(&reply.body)
-                .ok()
-                .filter(|text| json::is_json(text))?;
+            let text = std::str::from_utf8(&reply.body).ok().filter(|text| json::is_json(text))?;
             let path: Vec<&str> = path.split('.').collect();
             let found = json::find(text, &path);
-            let value = found
-                .iter()
-                .rev()
-                .find_map(|range| json::scalar(text.get(range.clone())?))?;
+            let value = found.iter().rev().find_map(|range| json::scalar(text.get(range.clone())?))?;
             Some((
                 value,
-                found
-                    .into_iter()
-                    .map(|range| Blank {
-                        header: None,
-                        range,
-                        with: "\"\"",
-                    })
-                    .collect(),
+                found.into_iter().map(|range| Blank { header: None, range, with: "\"\"" }).collect(),
             ))
         }
         Place::Between(before, after) => {
@@ -166,48 +129,27 @@ fn find(reply: &Open, place: &Place) -> Option<(String, Vec<Blank>)> {
             let end = begin + text.get(begin..)?.find(after.as_str())?;
             Some((
                 text.get(begin..end)?.to_owned(),
-                vec![Blank {
-                    header: None,
-                    range: begin..end,
-                    with: "",
-                }],
+                vec![Blank { header: None, range: begin..end, with: "" }],
             ))
         }
         Place::Header(name) => {
             let mut value = None;
             let mut blanks = Vec::new();
-            for (index, (_, text)) in reply
-                .headers
-                .iter()
-                .enumerate()
-                .filter(|(_, (known, _))| known.eq_ignore_ascii_case(name))
+            for (index, (_, text)) in
+                reply.headers.iter().enumerate().filter(|(_, (known, _))| known.eq_ignore_ascii_case(name))
             {
                 value = value.or(Some(text.clone()));
-                blanks.push(Blank {
-                    header: Some(index),
-                    range: 0..text.len(),
-                    with: "",
-                });
+                blanks.push(Blank { header: Some(index), range: 0..text.len(), with: "" });
             }
             Some((value?, blanks))
         }
         Place::Cookie(name) => {
-            let pairs = reply
-                .cookies
-                .iter()
-                .rev()
-                .filter_map(|header| cookie::pair(header));
-            pairs
-                .filter(|(known, _)| known == name)
-                .map(|(_, value)| (value.to_owned(), Vec::new()))
-                .next()
+            let pairs = reply.cookies.iter().rev().filter_map(|header| cookie::pair(header));
+            pairs.filter(|(known, _)| known == name).map(|(_, value)| (value.to_owned(), Vec::new())).next()
         }
         Place::LocationQuery(name) => {
-            let (index, (_, location)) = reply
-                .headers
-                .iter()
-                .enumerate()
-                .find(|(_, (known, _))| known == "location")?;
+            let (index, (_, location)) =
+                reply.headers.iter().enumerate().find(|(_, (known, _))| known == "location")?;
             let mut value = None;
             let mut blanks = Vec::new();
             for range in parameters(location) {
@@ -229,16 +171,11 @@ fn find(reply: &Open, place: &Place) -> Option<(String, Vec<Blank>)> {
 /// Where the `name=value` pairs of a URL's query and fragment stand.
 fn parameters(location: &str) -> Vec<Range<usize>> {
     let mut ranges = Vec::new();
-    let mut begin = location
-        .find(['?', '#'])
-        .map_or(location.len(), |at| at + 1);
+    let mut begin = location.find(['?', '#']).map_or(location.len(), |at| at + 1);
     while begin < location.len() {
         let rest = location.get(begin..).unwrap_or_default();
         let end = begin + rest.find(['&', '#', '?']).unwrap_or(rest.len());
-        if location
-            .get(begin..end)
-            .is_some_and(|pair| pair.contains('='))
-        {
+        if location.get(begin..end).is_some_and(|pair| pair.contains('=')) {
             ranges.push(begin..end);
         }
         begin = end + 1;

@@ -45,19 +45,12 @@ pub(super) type Code = &'static str;
 
 impl Clients {
     pub fn new(allow: &[SocketAddr]) -> Self {
-        Self {
-            allow: allow.into(),
-            cache: Mutex::default(),
-        }
+        Self { allow: allow.into(), cache: Mutex::default() }
     }
 
     /// What clients for this scheme and port may connect to.
     pub fn guard(&self, plain: bool, port: u16) -> Guard {
-        Guard {
-            allow: self.allow.clone(),
-            plain,
-            port,
-        }
+        Guard { allow: self.allow.clone(), plain, port }
     }
 
     /// The addresses the operator allows.
@@ -84,31 +77,15 @@ impl Clients {
 
     /// The client for webhook receivers.
     pub fn webhook(&self, plain: bool, port: u16) -> Result<Client, Code> {
-        self.get(
-            Key {
-                institution: None,
-                registration: None,
-                plain,
-                port,
-            },
-            None,
-        )
+        self.get(Key { institution: None, registration: None, plain, port }, None)
     }
 
     fn get(&self, key: Key, registration: Option<&Registration>) -> Result<Client, Code> {
-        if let Some(client) = self
-            .cache
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .find(&key)
-        {
+        if let Some(client) = self.cache.lock().unwrap_or_else(PoisonError::into_inner).find(&key) {
             return Ok(client);
         }
         let client = self.build(&key, registration)?;
-        self.cache
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .keep(key, client.clone());
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner).keep(key, client.clone());
         Ok(client)
     }
 
@@ -130,26 +107,17 @@ impl Clients {
             let roots = Certificate::from_pem_bundle(roots.as_bytes()).map_err(|_| "roots")?;
             builder = builder.tls_certs_merge(roots);
         }
-        if let Some(identity) =
-            registration.and_then(|registration| registration.client_identity.as_ref())
-        {
-            let identity = Identity::from_pem(identity.reveal().as_bytes())
-                .map_err(|_| "client-certificate")?;
+        if let Some(identity) = registration.and_then(|registration| registration.client_identity.as_ref()) {
+            let identity =
+                Identity::from_pem(identity.reveal().as_bytes()).map_err(|_| "client-certificate")?;
             builder = builder.identity(identity);
         }
-        builder
-            .https_only(true)
-            .build()
-            .map_err(|_| "client-certificate")
+        builder.https_only(true).build().map_err(|_| "client-certificate")
     }
 
     #[cfg(test)]
     fn len(&self) -> usize {
-        self.cache
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clients
-            .len()
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner).clients.len()
     }
 }
 
@@ -166,17 +134,11 @@ impl Cache {
     fn keep(&mut self, key: Key, client: Client) {
         if let Some((id, version)) = key.registration {
             self.clients.retain(|other, _| {
-                other
-                    .registration
-                    .is_none_or(|(other, old)| other != id || old >= version)
+                other.registration.is_none_or(|(other, old)| other != id || old >= version)
             });
         }
         if self.clients.len() >= CLIENTS_MAX {
-            let oldest = self
-                .clients
-                .iter()
-                .min_by_key(|(_, (_, used))| *used)
-                .map(|(key, _)| key.clone());
+            let oldest = self.clients.iter().min_by_key(|(_, (_, used))| *used).map(|(key, _)| key.clone());
             if let Some(oldest) = oldest {
                 self.clients.remove(&oldest);
             }
@@ -187,12 +149,7 @@ impl Cache {
 
 #[cfg(test)]
 mod tests {
-    #![allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )]
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
     use super::*;
     use crate::model::Timestamp;
 
@@ -222,9 +179,7 @@ mod tests {
     fn a_new_version_of_a_registration_replaces_the_client_of_the_old_one() {
         let clients = Clients::new(&[]);
         for version in [1, 1, 2] {
-            clients
-                .bank("bank", Some(&registration(version)), true, 443)
-                .unwrap();
+            clients.bank("bank", Some(&registration(version)), true, 443).unwrap();
         }
         clients.bank("bank", None, true, 443).unwrap();
         assert_eq!(clients.len(), 2);
@@ -235,15 +190,9 @@ mod tests {
         let clients = Clients::new(&[]);
         let mut bad = registration(1);
         bad.client_identity = Some(crate::model::Secret::new("not PEM"));
-        assert_eq!(
-            clients.bank("bank", Some(&bad), false, 443).err(),
-            Some("client-certificate")
-        );
+        assert_eq!(clients.bank("bank", Some(&bad), false, 443).err(), Some("client-certificate"));
         bad.client_identity = None;
         bad.roots = Some("-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----".to_owned());
-        assert_eq!(
-            clients.bank("bank", Some(&bad), false, 443).err(),
-            Some("roots")
-        );
+        assert_eq!(clients.bank("bank", Some(&bad), false, 443).err(), Some("roots"));
     }
 }

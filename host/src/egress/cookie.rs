@@ -56,23 +56,18 @@ impl CookieJar {
             })
             .collect();
         fitting.sort_by_key(|cookie| std::cmp::Reverse(cookie.path.len()));
-        let pairs: Vec<String> = fitting
-            .iter()
-            .map(|cookie| format!("{}={}", cookie.name, cookie.value.reveal()))
-            .collect();
+        let pairs: Vec<String> =
+            fitting.iter().map(|cookie| format!("{}={}", cookie.name, cookie.value.reveal())).collect();
         (!pairs.is_empty()).then(|| Secret::new(pairs.join("; ")))
     }
 
     /// Takes in one `Set-Cookie` header. What breaks a rule is passed over.
     pub(super) fn take(&mut self, header: &str, url: &url::Url, now: Timestamp) {
-        self.cookies
-            .retain(|cookie| cookie.expires_at.is_none_or(|end| end > now));
+        self.cookies.retain(|cookie| cookie.expires_at.is_none_or(|end| end > now));
         let (Some(host), Some(cookie)) = (url.host_str(), Cookie::parse(header, url, now)) else {
             return;
         };
-        self.cookies.retain(|old| {
-            !(old.name == cookie.name && old.host == host && old.path == cookie.path)
-        });
+        self.cookies.retain(|old| !(old.name == cookie.name && old.host == host && old.path == cookie.path));
         if cookie.expires_at.is_some_and(|end| end <= now) {
             return;
         }
@@ -93,9 +88,7 @@ pub(super) fn pair(header: &str) -> Option<(&str, &str)> {
 impl Cookie {
     fn parse(header: &str, url: &url::Url, now: Timestamp) -> Option<Self> {
         let (name, value) = pair(header)?;
-        if name.len() + value.len() > COOKIE_BYTES_MAX
-            || header.bytes().any(|byte| byte.is_ascii_control())
-        {
+        if name.len() + value.len() > COOKIE_BYTES_MAX || header.bytes().any(|byte| byte.is_ascii_control()) {
             return None;
         }
         let host = url.host_str()?;
@@ -126,10 +119,8 @@ impl Cookie {
             }
         }
         if let Some(seconds) = max_age {
-            cookie.expires_at = Some(Timestamp(
-                now.0
-                    .saturating_add(seconds.max(0).saturating_mul(1_000_000)),
-            ));
+            cookie.expires_at =
+                Some(Timestamp(now.0.saturating_add(seconds.max(0).saturating_mul(1_000_000))));
         }
         if cookie.secure && url.scheme() != "https" {
             return None;
@@ -140,14 +131,8 @@ impl Cookie {
 
 /// May `host` set a cookie for `domain`?
 fn domain_matches(domain: &str, host: &str) -> bool {
-    let domain = domain
-        .strip_prefix('.')
-        .unwrap_or(domain)
-        .to_ascii_lowercase();
-    host == domain
-        || host
-            .strip_suffix(&domain)
-            .is_some_and(|rest| rest.ends_with('.'))
+    let domain = domain.strip_prefix('.').unwrap_or(domain).to_ascii_lowercase();
+    host == domain || host.strip_suffix(&domain).is_some_and(|rest| rest.ends_with('.'))
 }
 
 /// RFC 6265 section 5.1.4.
@@ -166,12 +151,7 @@ fn path_matches(cookie: &str, path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )]
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
     use super::*;
 
     const NOW: Timestamp = Timestamp(1_700_000_000_000_000);
@@ -182,19 +162,14 @@ mod tests {
 
     fn jar(headers: &[&str]) -> CookieJar {
         let mut jar = CookieJar::default();
-        headers
-            .iter()
-            .for_each(|header| jar.take(header, &url("https://bank.example/login/start"), NOW));
+        headers.iter().for_each(|header| jar.take(header, &url("https://bank.example/login/start"), NOW));
         jar
     }
 
     #[track_caller]
     fn check(headers: &[&str], to: &str, wanted: Option<&str>) {
         assert_eq!(
-            jar(headers)
-                .header(&url(to), NOW)
-                .as_ref()
-                .map(Secret::reveal),
+            jar(headers).header(&url(to), NOW).as_ref().map(Secret::reveal),
             wanted,
             "{headers:?} {to}"
         );
@@ -207,95 +182,44 @@ mod tests {
         check(&["a=1"], "https://bank.example/loginx", None);
         check(&["a=1"], "https://bank.example/", None);
         check(&["a=1; Path=/"], "https://bank.example/x", Some("a=1"));
-        check(
-            &["a=1; Path=/; Domain=bank.example"],
-            "https://www.bank.example/x",
-            None,
-        );
-        check(
-            &["a=1; Path=/; Domain=example"],
-            "https://bank.example/x",
-            Some("a=1"),
-        );
-        check(
-            &["a=1; Path=/; Domain=evil.example"],
-            "https://bank.example/x",
-            None,
-        );
-        check(
-            &["a=1; Path=/; Domain=nk.example"],
-            "https://bank.example/x",
-            None,
-        );
+        check(&["a=1; Path=/; Domain=bank.example"], "https://www.bank.example/x", None);
+        check(&["a=1; Path=/; Domain=example"], "https://bank.example/x", Some("a=1"));
+        check(&["a=1; Path=/; Domain=evil.example"], "https://bank.example/x", None);
+        check(&["a=1; Path=/; Domain=nk.example"], "https://bank.example/x", None);
         check(&["a=1; Path=/"], "https://other.example/x", None);
-        check(
-            &["a=1; Path=/", "b=2; Path=/x"],
-            "https://bank.example/x",
-            Some("b=2; a=1"),
-        );
+        check(&["a=1; Path=/", "b=2; Path=/x"], "https://bank.example/x", Some("b=2; a=1"));
     }
 
     #[test]
     fn a_secure_cookie_never_travels_in_the_clear() {
         check(&["a=1; Path=/; Secure"], "http://bank.example/", None);
-        check(
-            &["a=1; Path=/; Secure"],
-            "https://bank.example/",
-            Some("a=1"),
-        );
+        check(&["a=1; Path=/; Secure"], "https://bank.example/", Some("a=1"));
         check(&["a=1; Path=/"], "http://bank.example/", Some("a=1"));
     }
 
     #[test]
     fn a_later_cookie_replaces_and_an_ended_one_goes() {
+        check(&["a=1; Path=/", "a=2; Path=/"], "https://bank.example/", Some("a=2"));
+        check(&["a=1; Path=/", "a=; Path=/; Max-Age=0"], "https://bank.example/", None);
         check(
-            &["a=1; Path=/", "a=2; Path=/"],
-            "https://bank.example/",
-            Some("a=2"),
-        );
-        check(
-            &["a=1; Path=/", "a=; Path=/; Max-Age=0"],
-            "https://bank.example/",
-            None,
-        );
-        check(
-            &[
-                "a=1; Path=/",
-                "a=x; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT",
-            ],
+            &["a=1; Path=/", "a=x; Path=/; Expires=Thu, 01 Jan 1970 00:00:00 GMT"],
             "https://bank.example/",
             None,
         );
         let jar = jar(&["a=1; Path=/; Max-Age=60; Expires=Thu, 01 Jan 1970 00:00:00 GMT"]);
         let to = url("https://bank.example/");
-        assert!(
-            jar.header(&to, NOW.plus(std::time::Duration::from_secs(59)))
-                .is_some()
-        );
-        assert!(
-            jar.header(&to, NOW.plus(std::time::Duration::from_secs(60)))
-                .is_none()
-        );
+        assert!(jar.header(&to, NOW.plus(std::time::Duration::from_secs(59))).is_some());
+        assert!(jar.header(&to, NOW.plus(std::time::Duration::from_secs(60))).is_none());
     }
 
     #[test]
     fn the_jar_is_bounded() {
-        let many: Vec<String> = (0..COOKIES_MAX + 5)
-            .map(|index| format!("c{index}=1; Path=/"))
-            .collect();
+        let many: Vec<String> = (0..COOKIES_MAX + 5).map(|index| format!("c{index}=1; Path=/")).collect();
         let jar = jar(&many.iter().map(String::as_str).collect::<Vec<_>>());
         assert_eq!(jar.cookies.len(), COOKIES_MAX);
         assert_eq!(jar.cookies[0].name, "c5");
-        check(
-            &[&format!("a={}", "x".repeat(COOKIE_BYTES_MAX))],
-            "https://bank.example/login/x",
-            None,
-        );
-        check(
-            &["no-pair", "=value", "a=b\rc"],
-            "https://bank.example/login/x",
-            None,
-        );
+        check(&[&format!("a={}", "x".repeat(COOKIE_BYTES_MAX))], "https://bank.example/login/x", None);
+        check(&["no-pair", "=value", "a=b\rc"], "https://bank.example/login/x", None);
     }
 
     #[test]

@@ -3,8 +3,8 @@
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, RSA_PKCS1_SHA256,
-    RSA_PSS_SHA256, RsaKeyPair,
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, RSA_PKCS1_SHA256, RSA_PSS_SHA256,
+    RsaKeyPair,
 };
 use aws_lc_rs::{digest, hmac};
 use base64::Engine as _;
@@ -24,11 +24,7 @@ pub(super) fn mac(algorithm: &str, key: &[u8], over: &[u8]) -> Option<Vec<u8>> {
         "SHA512" => hmac::HMAC_SHA512,
         _ => return None,
     };
-    Some(
-        hmac::sign(&hmac::Key::new(algorithm, key), over)
-            .as_ref()
-            .to_vec(),
-    )
+    Some(hmac::sign(&hmac::Key::new(algorithm, key), over).as_ref().to_vec())
 }
 
 /// Why nothing was signed.
@@ -56,11 +52,7 @@ pub(super) fn sign(algorithm: &str, pem: &str, over: &[u8]) -> Result<Vec<u8>, N
             .ok()
             .map(|pair| pair.sign(over).as_ref().to_vec()),
         _ => RsaKeyPair::from_pkcs8(&key).ok().and_then(|pair| {
-            let padding = if algorithm == "RS256" {
-                &RSA_PKCS1_SHA256
-            } else {
-                &RSA_PSS_SHA256
-            };
+            let padding = if algorithm == "RS256" { &RSA_PKCS1_SHA256 } else { &RSA_PSS_SHA256 };
             let mut signature = vec![0; pair.public_modulus_len()];
             pair.sign(padding, &random, over, &mut signature).ok()?;
             Some(signature)
@@ -79,25 +71,15 @@ fn pkcs8(pem: &str) -> Option<Zeroizing<Vec<u8>>> {
 
 /// RFC 6238 with SHA-1, 30 seconds and 6 digits, from a base32 seed; none if the seed is not base32.
 pub(super) fn totp(seed: &str, unix_seconds: i64) -> Option<String> {
-    Some(format!(
-        "{:06}",
-        hotp(&base32(seed)?, unix_seconds.div_euclid(30)) % 1_000_000
-    ))
+    Some(format!("{:06}", hotp(&base32(seed)?, unix_seconds.div_euclid(30)) % 1_000_000))
 }
 
 /// RFC 4226's dynamic truncation, before digits are cut.
 fn hotp(key: &[u8], counter: i64) -> u32 {
-    let tag = hmac::sign(
-        &hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, key),
-        &counter.to_be_bytes(),
-    );
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, key), &counter.to_be_bytes());
     let tag = tag.as_ref();
     let offset = usize::from(tag.last().copied().unwrap_or(0) & 15);
-    tag.iter()
-        .skip(offset)
-        .take(4)
-        .fold(0_u32, |bits, byte| (bits << 8) | u32::from(*byte))
-        & 0x7fff_ffff
+    tag.iter().skip(offset).take(4).fold(0_u32, |bits, byte| (bits << 8) | u32::from(*byte)) & 0x7fff_ffff
 }
 
 /// RFC 4648 base32 as people pass seeds on: any case, with or without padding and spaces.

@@ -28,16 +28,13 @@ const HOSTS_OWN: [&str; 14] = [
 /// Checks the names, before anything is filled in.
 pub(super) fn names(headers: &[Header]) -> Result<Vec<HeaderName>, EgressError> {
     if headers.len() > REQUEST_HEADERS_MAX {
-        return Err(EgressError::Refused(format!(
-            "more than {REQUEST_HEADERS_MAX} headers in one request"
-        )));
+        return Err(EgressError::Refused(format!("more than {REQUEST_HEADERS_MAX} headers in one request")));
     }
     headers
         .iter()
         .map(|header| {
-            let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|_| {
-                EgressError::Refused("a header name must be a token of RFC 9110".to_owned())
-            })?;
+            let name = HeaderName::from_bytes(header.name.as_bytes())
+                .map_err(|_| EgressError::Refused("a header name must be a token of RFC 9110".to_owned()))?;
             if HOSTS_OWN.contains(&name.as_str()) || name.as_str().starts_with("proxy-") {
                 return Err(EgressError::Refused(format!(
                     "the header \"{name}\" belongs to the host; leave it out"
@@ -77,19 +74,11 @@ pub(super) fn fill(
 
 #[cfg(test)]
 mod tests {
-    #![allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )]
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
     use super::*;
 
     fn named(name: &str) -> Result<Vec<HeaderName>, EgressError> {
-        names(&[Header {
-            name: name.to_owned(),
-            value: Vec::new(),
-        }])
+        names(&[Header { name: name.to_owned(), value: Vec::new() }])
     }
 
     #[test]
@@ -114,13 +103,7 @@ mod tests {
                 "{name}"
             );
         }
-        for name in [
-            "Authorization",
-            "x-fapi-interaction-id",
-            "Content-Type",
-            "User-Agent",
-            "Accept",
-        ] {
+        for name in ["Authorization", "x-fapi-interaction-id", "Content-Type", "User-Agent", "Accept"] {
             assert!(named(name).is_ok(), "{name}");
         }
     }

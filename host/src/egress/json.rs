@@ -51,10 +51,7 @@ impl Scanner<'_> {
             Some(b'[') => self.members(b']', None, found),
             Some(b'"') => self.string(),
             _ => {
-                while self
-                    .peek()
-                    .is_some_and(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
-                {
+                while self.peek().is_some_and(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)) {
                     self.at += 1;
                 }
             }
@@ -92,10 +89,8 @@ impl Scanner<'_> {
     fn name<'p>(&mut self, path: Option<&'p [&'p str]>) -> Option<&'p [&'p str]> {
         let begin = self.at;
         self.string();
-        let name: Option<String> = self
-            .text
-            .get(begin..self.at)
-            .and_then(|token| serde_json::from_str(token).ok());
+        let name: Option<String> =
+            self.text.get(begin..self.at).and_then(|token| serde_json::from_str(token).ok());
         self.space();
         if self.peek() == Some(b':') {
             self.at += 1;
@@ -117,21 +112,13 @@ impl Scanner<'_> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )]
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
     use super::*;
 
     #[track_caller]
     fn check(text: &str, path: &[&str], wanted: &[&str]) {
         assert!(is_json(text), "{text}");
-        let found: Vec<&str> = find(text, path)
-            .into_iter()
-            .map(|range| &text[range])
-            .collect();
+        let found: Vec<&str> = find(text, path).into_iter().map(|range| &text[range]).collect();
         assert_eq!(found, wanted, "{text} {path:?}");
     }
 
@@ -151,11 +138,7 @@ mod tests {
 
     #[test]
     fn a_member_that_stands_twice_or_is_spelt_with_escapes_is_found() {
-        check(
-            r#"{"a":1,"a":"two","\u0061":3}"#,
-            &["a"],
-            &["1", "\"two\"", "3"],
-        );
+        check(r#"{"a":1,"a":"two","\u0061":3}"#, &["a"], &["1", "\"two\"", "3"]);
         check(r#"{"é{\"":"v}","x":"\\"}"#, &["é{\""], &["\"v}\""]);
     }
 

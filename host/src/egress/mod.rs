@@ -45,11 +45,7 @@ pub struct EgressConfig {
 
 impl Default for EgressConfig {
     fn default() -> Self {
-        Self {
-            allow: Vec::new(),
-            bank_timeout: BANK_TIMEOUT,
-            webhook_timeout: WEBHOOK_TIMEOUT,
-        }
+        Self { allow: Vec::new(), bank_timeout: BANK_TIMEOUT, webhook_timeout: WEBHOOK_TIMEOUT }
     }
 }
 
@@ -139,12 +135,7 @@ impl Egress {
     /// The same with other limits: for showing that they matter.
     pub fn with_limits(config: EgressConfig, clock: Clock, limits: Limits) -> Self {
         let clients = client::Clients::new(&config.allow);
-        Self {
-            config,
-            limits,
-            clock,
-            clients,
-        }
+        Self { config, limits, clock, clients }
     }
 
     /// Checks, fills in and sends one request of a connector.

@@ -33,10 +33,7 @@ const LOGIN_HEADERS: [&str; 3] = ["content-type", "date", "retry-after"];
 impl Raw {
     /// The `Set-Cookie` headers that are text.
     pub fn cookies(&self) -> impl Iterator<Item = &str> {
-        self.headers
-            .get_all(SET_COOKIE)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
+        self.headers.get_all(SET_COOKIE).iter().filter_map(|value| value.to_str().ok())
     }
 }
 
@@ -49,11 +46,7 @@ pub(super) fn finish(
     raw: Raw,
     secret_bytes: usize,
 ) -> Result<Exchange, EgressError> {
-    if raw
-        .headers
-        .get(CONTENT_ENCODING)
-        .is_some_and(|encoding| encoding.as_bytes() != b"identity")
-    {
+    if raw.headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding.as_bytes() != b"identity") {
         return Err(EgressError::BadReply(format!(
             "the reply on route \"{}\" is compressed in a way that was not asked for; the bank must send gzip or nothing",
             route.name
@@ -69,58 +62,35 @@ pub(super) fn finish(
     tripwire(call, route, values, &captured, &open, secret_bytes)?;
     let names = captured.iter().map(|(name, _)| name.clone()).collect();
     Ok(Exchange {
-        reply: Reply {
-            status,
-            headers: open.headers,
-            body: open.body,
-            captured: names,
-        },
+        reply: Reply { status, headers: open.headers, body: open.body, captured: names },
         captured,
     })
 }
 
 /// Headers that are no text are dropped, as are those of the wire.
 fn opened(raw: Raw) -> Open {
-    let cookies = raw
-        .cookies()
-        .map(|cookie| Zeroizing::new(cookie.to_owned()))
-        .collect();
+    let cookies = raw.cookies().map(|cookie| Zeroizing::new(cookie.to_owned())).collect();
     let headers = raw
         .headers
         .iter()
         .filter(|(name, _)| !WIRE_HEADERS.contains(&name.as_str()))
-        .filter_map(|(name, value)| {
-            Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
-        })
+        .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
         .collect();
-    Open {
-        headers,
-        cookies,
-        body: raw.body,
-    }
+    Open { headers, cookies, body: raw.body }
 }
 
 /// Text is handed on as UTF-8. A body in another charset is translated; one that is not in the
 /// charset it claims is refused, since guessing would corrupt names.
 fn decode(open: &mut Open, route: &str) -> Result<(), EgressError> {
-    let Some((_, content_type)) = open
-        .headers
-        .iter_mut()
-        .find(|(name, _)| name == CONTENT_TYPE.as_str())
+    let Some((_, content_type)) = open.headers.iter_mut().find(|(name, _)| name == CONTENT_TYPE.as_str())
     else {
         return Ok(());
     };
     let mut parameters = content_type.split(';');
-    let kind = parameters
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
+    let kind = parameters.next().unwrap_or_default().trim().to_ascii_lowercase();
     let charset = parameters.find_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;
-        name.trim()
-            .eq_ignore_ascii_case("charset")
-            .then(|| value.trim().trim_matches('"').to_owned())
+        name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches('"').to_owned())
     });
     let is_json = kind == "application/json" || kind.ends_with("+json");
     let label = match charset {
@@ -128,11 +98,7 @@ fn decode(open: &mut Open, route: &str) -> Result<(), EgressError> {
         None if is_json => "utf-8".to_owned(),
         None => return Ok(()),
     };
-    let bad = |what: &str| {
-        Err(EgressError::BadReply(format!(
-            "the reply on route \"{route}\" {what}"
-        )))
-    };
+    let bad = |what: &str| Err(EgressError::BadReply(format!("the reply on route \"{route}\" {what}")));
     let Some(encoding) = encoding_rs::Encoding::for_label(label.as_bytes()) else {
         return bad("has a charset that is not known");
     };
@@ -150,22 +116,13 @@ fn decode(open: &mut Open, route: &str) -> Result<(), EgressError> {
 /// Leaves of a login reply only the listed top-level fields that are strings, numbers or booleans,
 /// digit by digit as the bank wrote them.
 fn reduce(open: &mut Open, fields: &[String]) {
-    open.headers
-        .retain(|(name, _)| LOGIN_HEADERS.contains(&name.as_str()));
+    open.headers.retain(|(name, _)| LOGIN_HEADERS.contains(&name.as_str()));
     let body = std::mem::take(&mut open.body);
-    let text = std::str::from_utf8(&body)
-        .ok()
-        .filter(|text| json::is_json(text))
-        .unwrap_or_default();
+    let text = std::str::from_utf8(&body).ok().filter(|text| json::is_json(text)).unwrap_or_default();
     let kept = fields.iter().filter_map(|field| {
-        let token = json::find(text, &[field])
-            .pop()
-            .and_then(|range| text.get(range))?;
+        let token = json::find(text, &[field]).pop().and_then(|range| text.get(range))?;
         json::scalar(token)?;
-        Some(format!(
-            "{}:{token}",
-            serde_json::Value::from(field.as_str())
-        ))
+        Some(format!("{}:{token}", serde_json::Value::from(field.as_str())))
     });
     open.body = format!("{{{}}}", kept.collect::<Vec<_>>().join(",")).into_bytes();
 }
@@ -180,24 +137,11 @@ fn tripwire(
     secret_bytes: usize,
 ) -> Result<(), EgressError> {
     let mut tripwire = Tripwire::new(call.values, call.manifest, secret_bytes);
-    captured
-        .iter()
-        .for_each(|(name, secret)| tripwire.add_declared(name, secret, call.manifest));
-    values
-        .readable()
-        .for_each(|(name, bytes)| tripwire.add(name, bytes));
-    let texts = open
-        .headers
-        .iter()
-        .flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
-    match std::iter::once(open.body.as_slice())
-        .chain(texts)
-        .find_map(|text| tripwire.find(text))
-    {
-        Some(name) => Err(EgressError::SecretEchoed(format!(
-            "route \"{}\" (value \"{name}\")",
-            route.name
-        ))),
+    captured.iter().for_each(|(name, secret)| tripwire.add_declared(name, secret, call.manifest));
+    values.readable().for_each(|(name, bytes)| tripwire.add(name, bytes));
+    let texts = open.headers.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
+    match std::iter::once(open.body.as_slice()).chain(texts).find_map(|text| tripwire.find(text)) {
+        Some(name) => Err(EgressError::SecretEchoed(format!("route \"{}\" (value \"{name}\")", route.name))),
         None => Ok(()),
     }
 }

@@ -63,11 +63,7 @@ pub(super) fn aim<'a>(call: &Call<'a>, request: &'a Request) -> Result<Target<'a
             && route.port == written.port
             && route.matches_path(written.path)
     };
-    let Some(route) = call
-        .routes
-        .iter()
-        .filter(on_it)
-        .find(|route| call.purposes.contains(&route.purpose))
+    let Some(route) = call.routes.iter().filter(on_it).find(|route| call.purposes.contains(&route.purpose))
     else {
         return refused(match call.routes.iter().find(on_it) {
             Some(route) => format!(
@@ -79,25 +75,16 @@ pub(super) fn aim<'a>(call: &Call<'a>, request: &'a Request) -> Result<Target<'a
         });
     };
     check_path(route, written.path)?;
-    Ok(Target {
-        route,
-        path: written.path.to_owned(),
-        query: written.query.map(str::to_owned),
-        names,
-    })
+    Ok(Target { route, path: written.path.to_owned(), query: written.query.map(str::to_owned), names })
 }
 
 /// Takes a URL apart as text. Everything before the path must be literal.
 fn take_apart<'a>(text: &'a str, names: &[&str]) -> Result<Written<'a>, EgressError> {
     // Only now, since a connector could have written the placeholder itself.
     if text.matches(HOLE).count() != names.len()
-        || !text
-            .chars()
-            .all(|letter| letter == HOLE || letter.is_ascii_graphic())
+        || !text.chars().all(|letter| letter == HOLE || letter.is_ascii_graphic())
     {
-        return refused(
-            "a URL must be written in visible ASCII; escape the rest with `percent`".to_owned(),
-        );
+        return refused("a URL must be written in visible ASCII; escape the rest with `percent`".to_owned());
     }
     if text.contains(['#', '\\']) {
         return refused("a URL must hold neither a fragment nor a backslash".to_owned());
@@ -132,37 +119,21 @@ fn take_apart<'a>(text: &'a str, names: &[&str]) -> Result<Written<'a>, EgressEr
         Some((path, query)) => (path, Some(query)),
         None => (tail, None),
     };
-    Ok(Written {
-        scheme,
-        host,
-        port,
-        path: if path.is_empty() { "/" } else { path },
-        query,
-    })
+    Ok(Written { scheme, host, port, path: if path.is_empty() { "/" } else { path }, query })
 }
 
 /// A path's segments must mean to every server what they mean to us: no way up, no hidden
 /// separators, no escapes of escapes. Segments with a [`HOLE`] are checked once it is filled.
 fn check_path(route: &Route, path: &str) -> Result<(), EgressError> {
     let fine = |segment: &str| {
-        let allowed =
-            |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@%".contains(&byte);
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@%".contains(&byte);
         let Some(decoded) = percent_decoded(segment) else {
             return false;
         };
-        let hidden = |byte: &u8| {
-            matches!(
-                *byte,
-                b'/' | b'\\' | b'%' | b'?' | b'#' | 0x00..=0x1f | 0x7f
-            )
-        };
-        segment.bytes().all(allowed)
-            && decoded != b"."
-            && decoded != b".."
-            && !decoded.iter().any(hidden)
+        let hidden = |byte: &u8| matches!(*byte, b'/' | b'\\' | b'%' | b'?' | b'#' | 0x00..=0x1f | 0x7f);
+        segment.bytes().all(allowed) && decoded != b"." && decoded != b".." && !decoded.iter().any(hidden)
     };
-    let bad =
-        |(wanted, given): (&str, &str)| wanted == "*" && !given.contains(HOLE) && !fine(given);
+    let bad = |(wanted, given): (&str, &str)| wanted == "*" && !given.contains(HOLE) && !fine(given);
     if route.path.split('/').zip(path.split('/')).any(bad) {
         return refused(format!(
             "a wild segment of route \"{}\" was given \".\", \"..\", a separator, \"%\" or a control character",
@@ -218,10 +189,7 @@ impl Target<'_> {
         });
         match url {
             Some(url) => Ok(url),
-            None => refused(format!(
-                "with its values filled in, the URL leaves route \"{}\"",
-                route.name
-            )),
+            None => refused(format!("with its values filled in, the URL leaves route \"{}\"", route.name)),
         }
     }
 }
@@ -229,13 +197,7 @@ impl Target<'_> {
 /// Which lines in `connector.toml` would declare it. Segments that may be a customer's (anything
 /// but plain words and versions) are shown as `*`.
 fn undeclared(call: &Call<'_>, method: Method, written: &Written<'_>) -> String {
-    let Written {
-        scheme,
-        host,
-        port,
-        path,
-        ..
-    } = written;
+    let Written { scheme, host, port, path, .. } = written;
     let word = |segment: &str| {
         let digits_are_fine = segment.starts_with('v') && segment.len() <= 5;
         segment.len() <= 40
@@ -246,19 +208,12 @@ fn undeclared(call: &Call<'_>, method: Method, written: &Written<'_>) -> String 
             })
             && !matches!(segment, "." | "..")
     };
-    let shown: Vec<&str> = path
-        .split('/')
-        .map(|segment| if word(segment) { segment } else { "*" })
-        .collect();
+    let shown: Vec<&str> = path.split('/').map(|segment| if word(segment) { segment } else { "*" }).collect();
     let shown = shown.join("/");
     // The origin of a declared route to the same place, and that origin's own path.
     let origin = call.routes.iter().find_map(|route| {
         let same = route.scheme == *scheme && route.host == *host && route.port == *port;
-        let declared = call
-            .manifest
-            .routes
-            .iter()
-            .find(|declared| same && declared.name == route.name)?;
+        let declared = call.manifest.routes.iter().find(|declared| same && declared.name == route.name)?;
         let base = route.path.strip_suffix(&declared.path)?;
         Some((declared.origin.as_str(), shown.strip_prefix(base)?))
     });

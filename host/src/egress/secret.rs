@@ -20,10 +20,7 @@ pub(super) struct Tripwire {
 impl Tripwire {
     /// Looks for all values that are not declared public.
     pub fn new(values: &BTreeMap<String, Secret>, manifest: &Manifest, least: usize) -> Self {
-        let mut tripwire = Self {
-            least,
-            needles: Vec::new(),
-        };
+        let mut tripwire = Self { least, needles: Vec::new() };
         for (name, secret) in values {
             tripwire.add_declared(name, secret, manifest);
         }
@@ -93,9 +90,7 @@ pub(super) fn find_secret(
     if text.len() < SECRET_BYTES_MIN {
         return None;
     }
-    Tripwire::new(values, manifest, SECRET_BYTES_MIN)
-        .find(text)
-        .map(str::to_owned)
+    Tripwire::new(values, manifest, SECRET_BYTES_MIN).find(text).map(str::to_owned)
 }
 
 /// `secret` after so many other bytes: base64 of `user:secret` depends on what stands before.
@@ -133,12 +128,7 @@ fn lower_escapes(escaped: &str) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )]
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
     use super::*;
     use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 
@@ -154,11 +144,7 @@ mod tests {
     }
 
     fn found(name: &str, secret: &str, text: &[u8]) -> Option<String> {
-        find_secret(
-            &BTreeMap::from([(name.to_owned(), Secret::new(secret))]),
-            &manifest(),
-            text,
-        )
+        find_secret(&BTreeMap::from([(name.to_owned(), Secret::new(secret))]), &manifest(), text)
     }
 
     #[test]
@@ -198,31 +184,15 @@ mod tests {
 
     #[test]
     fn another_text_is_not_found() {
-        assert_eq!(
-            found("token", SECRET, "tök€n/+\"<&>123456?=".as_bytes()),
-            None
-        );
-        assert_eq!(
-            found(
-                "token",
-                SECRET,
-                STANDARD.encode("some other text, quite long").as_bytes()
-            ),
-            None
-        );
+        assert_eq!(found("token", SECRET, "tök€n/+\"<&>123456?=".as_bytes()), None);
+        assert_eq!(found("token", SECRET, STANDARD.encode("some other text, quite long").as_bytes()), None);
     }
 
     #[test]
     fn public_and_short_values_are_not_looked_for() {
         let sixteen = "0123456789abcdef";
-        assert_eq!(
-            found("token", sixteen, sixteen.as_bytes()).as_deref(),
-            Some("token")
-        );
-        assert_eq!(
-            found("undeclared", sixteen, sixteen.as_bytes()).as_deref(),
-            Some("undeclared")
-        );
+        assert_eq!(found("token", sixteen, sixteen.as_bytes()).as_deref(), Some("token"));
+        assert_eq!(found("undeclared", sixteen, sixteen.as_bytes()).as_deref(), Some("undeclared"));
         assert_eq!(found("client-id", sixteen, sixteen.as_bytes()), None);
         assert_eq!(found("token", "0123456789abcde", b"0123456789abcdef"), None);
     }

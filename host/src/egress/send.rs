@@ -19,23 +19,14 @@ pub(super) async fn send(
 ) -> Result<Exchange, EgressError> {
     let limits = &egress.limits;
     if value::request_bytes(request) > limits.request_bytes {
-        return Err(EgressError::Refused(format!(
-            "a request of more than {} bytes",
-            limits.request_bytes
-        )));
+        return Err(EgressError::Refused(format!("a request of more than {} bytes", limits.request_bytes)));
     }
     let target = route::aim(call, request)?;
     let header_names = header::names(&request.headers)?;
     capture::check(call, &request.captures)?;
     wait(egress, call, request.after_ms).await?;
 
-    let values = Values::derive(
-        call,
-        target.route,
-        limits,
-        request,
-        egress.clock.now().seconds(),
-    )?;
+    let values = Values::derive(call, target.route, limits, request, egress.clock.now().seconds())?;
     let url = target.url(&values)?;
     let mut headers = header::fill(header_names, &request.headers, &values)?;
     let body = values.join(&request.body)?;
@@ -52,24 +43,14 @@ pub(super) async fn send(
     }
 
     let raw = transmit(egress, call, request.method, message).await?;
-    raw.cookies()
-        .for_each(|cookie| jar.take(cookie, &url, egress.clock.now()));
-    reply::finish(
-        call,
-        target.route,
-        request,
-        &values,
-        raw,
-        limits.secret_bytes,
-    )
+    raw.cookies().for_each(|cookie| jar.take(cookie, &url, egress.clock.now()));
+    reply::finish(call, target.route, request, &values, raw, limits.secret_bytes)
 }
 
 /// Waits as long as the connector asked for, if the lease lasts that long.
 async fn wait(egress: &Egress, call: &Call<'_>, after_ms: u32) -> Result<(), EgressError> {
     if after_ms > AFTER_MS_MAX {
-        return Err(EgressError::Refused(format!(
-            "`after-ms` is more than {AFTER_MS_MAX}"
-        )));
+        return Err(EgressError::Refused(format!("`after-ms` is more than {AFTER_MS_MAX}")));
     }
     let pause = Duration::from_millis(after_ms.into());
     if !pause.is_zero() && pause >= call.deadline.left() {
@@ -88,19 +69,13 @@ async fn transmit(
     message: reqwest::Request,
 ) -> Result<Raw, EgressError> {
     let url = message.url();
-    let (plain, port) = (
-        url.scheme() == "http",
-        url.port_or_known_default().unwrap_or(0),
-    );
+    let (plain, port) = (url.scheme() == "http", url.port_or_known_default().unwrap_or(0));
     let host = url.host_str().unwrap_or_default().to_owned();
     egress.clients.guard(plain, port).check_literal(url)?;
     let client = egress
         .clients
         .bank(call.institution, call.registration, plain, port)
-        .map_err(|code| EgressError::Unreachable {
-            code,
-            host: host.clone(),
-        })?;
+        .map_err(|code| EgressError::Unreachable { code, host: host.clone() })?;
     let mut pauses = RETRY_PAUSES.iter();
     let mut left = egress.config.bank_timeout;
     loop {
@@ -113,22 +88,17 @@ async fn transmit(
             Ok(Ok(raw)) => return Ok(raw),
             Ok(Err(failed)) => failed,
             Err(_) => {
-                return Err(EgressError::Unreachable {
-                    code: "timeout",
-                    host,
-                });
+                return Err(EgressError::Unreachable { code: "timeout", host });
             }
         };
         left = left.saturating_sub(begun.elapsed());
         match failed {
-            Failed {
-                transient: true,
-                nothing_sent,
-                ..
-            } if method == Method::Get || nothing_sent => match pauses.next() {
-                Some(pause) if *pause < call.deadline.left() => egress.clock.sleep(*pause).await,
-                _ => return Err(failed.error),
-            },
+            Failed { transient: true, nothing_sent, .. } if method == Method::Get || nothing_sent => {
+                match pauses.next() {
+                    Some(pause) if *pause < call.deadline.left() => egress.clock.sleep(*pause).await,
+                    _ => return Err(failed.error),
+                }
+            }
             _ => return Err(failed.error),
         }
     }

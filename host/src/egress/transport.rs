@@ -18,16 +18,9 @@ pub(super) struct Failed {
 }
 
 /// Sends once and reads the whole reply.
-pub(super) async fn exchange(
-    client: &Client,
-    request: Request,
-    limits: &Limits,
-) -> Result<Raw, Failed> {
+pub(super) async fn exchange(client: &Client, request: Request, limits: &Limits) -> Result<Raw, Failed> {
     let host = request.url().host_str().unwrap_or_default().to_owned();
-    let response = client
-        .execute(request)
-        .await
-        .map_err(|error| failed(&error, &host))?;
+    let response = client.execute(request).await.map_err(|error| failed(&error, &host))?;
     read(response, limits, &host).await
 }
 
@@ -38,10 +31,7 @@ async fn read(mut response: Response, limits: &Limits, host: &str) -> Result<Raw
         nothing_sent: false,
     };
     let headers = response.headers().clone();
-    let header_bytes: usize = headers
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len())
-        .sum();
+    let header_bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     if header_bytes > limits.reply_header_bytes {
         return Err(too_large(format!(
             "the reply of {host} has more than {} bytes of headers",
@@ -50,11 +40,7 @@ async fn read(mut response: Response, limits: &Limits, host: &str) -> Result<Raw
     }
     let status = response.status().as_u16();
     let mut body = Vec::new();
-    while let Some(chunk) = response
-        .chunk()
-        .await
-        .map_err(|error| failed(&error, host))?
-    {
+    while let Some(chunk) = response.chunk().await.map_err(|error| failed(&error, host))? {
         if body.len() + chunk.len() > limits.reply_bytes {
             return Err(too_large(format!(
                 "the reply of {host} is larger than {} bytes",
@@ -63,21 +49,14 @@ async fn read(mut response: Response, limits: &Limits, host: &str) -> Result<Raw
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(Raw {
-        status,
-        headers,
-        body,
-    })
+    Ok(Raw { status, headers, body })
 }
 
 /// Reads the cause out of the client's error.
 pub(super) fn failed(error: &reqwest::Error, host: &str) -> Failed {
     let nothing_sent = error.is_connect();
     let unreachable = |code, transient| Failed {
-        error: EgressError::Unreachable {
-            code,
-            host: host.to_owned(),
-        },
+        error: EgressError::Unreachable { code, host: host.to_owned() },
         transient,
         nothing_sent,
     };
@@ -104,22 +83,13 @@ pub(super) fn failed(error: &reqwest::Error, host: &str) -> Failed {
         .any(|error| error.kind() == std::io::ErrorKind::InvalidData);
     if nothing_sent {
         // rustls reports a certificate it does not trust, and all else it dislikes, as invalid data.
-        return if invalid {
-            unreachable("tls", false)
-        } else {
-            unreachable("connect", true)
-        };
+        return if invalid { unreachable("tls", false) } else { unreachable("connect", true) };
     }
     let protocol = cause::<hyper::Error>(error);
     if protocol.is_some_and(hyper::Error::is_parse_too_large) {
-        let error = EgressError::ReplyTooLarge(format!(
-            "the reply of {host} has too many or too large headers"
-        ));
-        return Failed {
-            error,
-            transient: false,
-            nothing_sent,
-        };
+        let error =
+            EgressError::ReplyTooLarge(format!("the reply of {host} has too many or too large headers"));
+        return Failed { error, transient: false, nothing_sent };
     }
     if protocol.is_some_and(hyper::Error::is_parse) {
         return bad("is not HTTP");
@@ -137,12 +107,8 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
     std::iter::successors(Some(error), |error| {
         let error: &'a (dyn Error + 'static) = *error;
         // An io::Error's own source is its content's source: the content itself would be passed over.
-        let content = error
-            .downcast_ref::<std::io::Error>()
-            .and_then(std::io::Error::get_ref);
-        content
-            .map(|content| content as _)
-            .or_else(|| error.source())
+        let content = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        content.map(|content| content as _).or_else(|| error.source())
     })
 }
 

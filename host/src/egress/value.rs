@@ -6,8 +6,7 @@
 use super::limits::{DERIVED_MAX, Limits, RANDOM_BYTES_MAX, SECRET_BYTES_MIN};
 use super::{Call, EgressError, crypto, encoding};
 use crate::model::{
-    Derived, Encoding, Operation, Part, Purpose, Request, Route, Secret, ValueDeclaration,
-    ValueUse, is_name,
+    Derived, Encoding, Operation, Part, Purpose, Request, Route, Secret, ValueDeclaration, ValueUse, is_name,
 };
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -50,19 +49,12 @@ pub(super) fn request_bytes(request: &Request) -> usize {
     let derived = |derived: &Derived| {
         derived.name.len()
             + match &derived.how {
-                Operation::Encode(_, over)
-                | Operation::Sha256(over)
-                | Operation::Length { over, .. } => parts(over),
-                Operation::Hmac {
-                    algorithm,
-                    key,
-                    over,
+                Operation::Encode(_, over) | Operation::Sha256(over) | Operation::Length { over, .. } => {
+                    parts(over)
                 }
-                | Operation::Sign {
-                    algorithm,
-                    key,
-                    over,
-                } => algorithm.len() + key.len() + parts(over),
+                Operation::Hmac { algorithm, key, over } | Operation::Sign { algorithm, key, over } => {
+                    algorithm.len() + key.len() + parts(over)
+                }
                 Operation::Totp(seed) => seed.len(),
                 Operation::Pick { secret, positions } => secret.len() + positions.len(),
                 Operation::Random(_) => 1,
@@ -70,11 +62,7 @@ pub(super) fn request_bytes(request: &Request) -> usize {
     };
     parts(&request.url)
         + parts(&request.body)
-        + request
-            .headers
-            .iter()
-            .map(|header| header.name.len() + parts(&header.value))
-            .sum::<usize>()
+        + request.headers.iter().map(|header| header.name.len() + parts(&header.value)).sum::<usize>()
         + request.derived.iter().map(derived).sum::<usize>()
 }
 
@@ -88,22 +76,12 @@ impl<'a> Values<'a> {
         unix_seconds: i64,
     ) -> Result<Self, EgressError> {
         if request.derived.len() > DERIVED_MAX {
-            return refused(format!(
-                "more than {DERIVED_MAX} derived values in one request"
-            ));
+            return refused(format!("more than {DERIVED_MAX} derived values in one request"));
         }
-        let mut values = Self {
-            call,
-            route,
-            limits,
-            derived: BTreeMap::new(),
-        };
+        let mut values = Self { call, route, limits, derived: BTreeMap::new() };
         for derived in &request.derived {
             let name = derived.name.as_str();
-            if !is_name(name)
-                || call.manifest.value(name).is_some()
-                || values.derived.contains_key(name)
-            {
+            if !is_name(name) || call.manifest.value(name).is_some() || values.derived.contains_key(name) {
                 return refused(format!(
                     "the name of a derived value must be lower-case letters, digits and \"-\", and not be taken ({})",
                     if is_name(name) { name } else { "…" }
@@ -138,11 +116,7 @@ impl<'a> Values<'a> {
 
     /// Parts with values filled in.
     pub fn join(&self, parts: &[Part]) -> Result<Value, EgressError> {
-        let mut whole = Value {
-            bytes: Zeroizing::new(Vec::new()),
-            secret: false,
-            percent: false,
-        };
+        let mut whole = Value { bytes: Zeroizing::new(Vec::new()), secret: false, percent: false };
         for part in parts {
             match part {
                 Part::Text(text) => whole.bytes.extend_from_slice(text.as_bytes()),
@@ -214,11 +188,7 @@ impl<'a> Values<'a> {
     }
 
     fn compute(&self, how: &Operation, unix_seconds: i64) -> Result<Value, EgressError> {
-        let plain = |bytes: Vec<u8>| Value {
-            bytes: Zeroizing::new(bytes),
-            secret: false,
-            percent: false,
-        };
+        let plain = |bytes: Vec<u8>| Value { bytes: Zeroizing::new(bytes), secret: false, percent: false };
         let value = match how {
             Operation::Encode(alphabet, over) => {
                 let over = self.join(over)?;
@@ -229,11 +199,7 @@ impl<'a> Values<'a> {
                 }
             }
             Operation::Sha256(over) => plain(crypto::sha256(&self.join(over)?.bytes)),
-            Operation::Hmac {
-                algorithm,
-                key,
-                over,
-            } => {
+            Operation::Hmac { algorithm, key, over } => {
                 let over = self.join(over)?;
                 let tag = match self.derived.get(key) {
                     Some(key) => crypto::mac(algorithm, &key.bytes, &over.bytes),
@@ -249,11 +215,7 @@ impl<'a> Values<'a> {
                     )
                 })?)
             }
-            Operation::Sign {
-                algorithm,
-                key,
-                over,
-            } => {
+            Operation::Sign { algorithm, key, over } => {
                 let (_, pem) = self.declared(key, ValueUse::Sign)?;
                 let signed = crypto::sign(algorithm, pem.reveal(), &self.join(over)?.bytes);
                 plain(signed.map_err(|why| {
@@ -270,9 +232,7 @@ impl<'a> Values<'a> {
                 let code = crypto::totp(secret.reveal(), unix_seconds);
                 plain(
                     code.ok_or_else(|| {
-                        EgressError::Refused(format!(
-                            "the seed \"{seed}\" is not base32 (RFC 4648)"
-                        ))
+                        EgressError::Refused(format!("the seed \"{seed}\" is not base32 (RFC 4648)"))
                     })?
                     .into_bytes(),
                 )
@@ -281,9 +241,7 @@ impl<'a> Values<'a> {
                 let length = self.join(over)?.bytes.len();
                 let text = format!("{length:0width$}", width = usize::from(*digits));
                 if *digits > 0 && text.len() > usize::from(*digits) {
-                    return refused(format!(
-                        "a length of {length} bytes does not fit {digits} digits"
-                    ));
+                    return refused(format!("a length of {length} bytes does not fit {digits} digits"));
                 }
                 plain(text.into_bytes())
             }
@@ -316,10 +274,7 @@ impl<'a> Values<'a> {
             Zeroizing::new(String::from_utf8_lossy(&whole.bytes).chars().collect());
         let mut picked = Zeroizing::new(String::new());
         for position in positions {
-            match usize::from(*position)
-                .checked_sub(1)
-                .and_then(|index| letters.get(index))
-            {
+            match usize::from(*position).checked_sub(1).and_then(|index| letters.get(index)) {
                 Some(letter) => picked.push(*letter),
                 None => {
                     return refused(format!(
@@ -328,11 +283,7 @@ impl<'a> Values<'a> {
                 }
             }
         }
-        Ok(Value {
-            bytes: Zeroizing::new(picked.as_bytes().to_vec()),
-            secret: whole.secret,
-            percent: false,
-        })
+        Ok(Value { bytes: Zeroizing::new(picked.as_bytes().to_vec()), secret: whole.secret, percent: false })
     }
 }
 

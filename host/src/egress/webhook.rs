@@ -25,11 +25,7 @@ pub(super) fn check(egress: &Egress, text: &str) -> Result<url::Url, EgressError
     }
     let plain = url.scheme() == "http";
     egress.clients.guard(plain, port).check_literal(&url)?;
-    let some_allowed = egress
-        .clients
-        .allow()
-        .iter()
-        .any(|address| address.port() == port);
+    let some_allowed = egress.clients.allow().iter().any(|address| address.port() == port);
     let local = host == "localhost" || host.ends_with(".localhost");
     if (plain || local) && matches!(url.host(), Some(url::Host::Domain(_))) && !some_allowed {
         return refused(
@@ -52,10 +48,7 @@ pub(super) async fn post(
     let client = egress
         .clients
         .webhook(url.scheme() == "http", port)
-        .map_err(|code| EgressError::Unreachable {
-            code,
-            host: host.clone(),
-        })?;
+        .map_err(|code| EgressError::Unreachable { code, host: host.clone() })?;
     let mut message = reqwest::Request::new(reqwest::Method::POST, url);
     let mut map = HeaderMap::with_capacity(headers.len());
     for (name, value) in headers {
@@ -73,10 +66,7 @@ pub(super) async fn post(
     let over = tokio::time::Instant::now() + egress.config.webhook_timeout;
     let mut response = tokio::time::timeout_at(over, client.execute(message))
         .await
-        .map_err(|_| EgressError::Unreachable {
-            code: "timeout",
-            host: host.clone(),
-        })?
+        .map_err(|_| EgressError::Unreachable { code: "timeout", host: host.clone() })?
         .map_err(|error| transport::failed(&error, &host).error)?;
     let answer = PostAnswer {
         status: response.status().as_u16(),

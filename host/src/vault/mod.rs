@@ -107,10 +107,7 @@ impl Vault {
                     .to_owned(),
             )
         })?;
-        Ok(Self {
-            current,
-            older: keys.collect(),
-        })
+        Ok(Self { current, older: keys.collect() })
     }
 
     /// A new line for the master key file.
@@ -118,11 +115,7 @@ impl Vault {
         let mut id = [0u8; 4];
         aws_lc_rs::rand::fill(&mut id).map_err(|_| VaultError::System)?;
         let raw = random_key()?;
-        Ok(format!(
-            "key-{:08x}:{}",
-            u32::from_be_bytes(id),
-            BASE64.encode(raw.as_slice())
-        ))
+        Ok(format!("key-{:08x}:{}", u32::from_be_bytes(id), BASE64.encode(raw.as_slice())))
     }
 
     /// Id of the key that wraps now.
@@ -143,11 +136,7 @@ impl Vault {
     }
 
     /// Wraps it again under the current master key; none if it already is.
-    pub fn rewrap(
-        &self,
-        owner: &[u8],
-        wrapped: &WrappedKey,
-    ) -> Result<Option<WrappedKey>, VaultError> {
+    pub fn rewrap(&self, owner: &[u8], wrapped: &WrappedKey) -> Result<Option<WrappedKey>, VaultError> {
         if wrapped.master_key == self.current.id {
             return Ok(None);
         }
@@ -158,10 +147,7 @@ impl Vault {
     /// Derives a 32-byte key from the current master key for another use, e.g. authenticating
     /// compiled connectors (HKDF-SHA256, `purpose` in the info).
     pub fn derive(&self, purpose: &str) -> [u8; 32] {
-        hkdf_sha256(
-            self.current.raw.as_slice(),
-            format!("tidegate derive {purpose}").as_bytes(),
-        )
+        hkdf_sha256(self.current.raw.as_slice(), format!("tidegate derive {purpose}").as_bytes())
     }
 
     fn unwrap_raw(&self, owner: &[u8], wrapped: &WrappedKey) -> Result<Raw, VaultError> {
@@ -169,15 +155,8 @@ impl Vault {
             .chain(&self.older)
             .find(|key| key.id == wrapped.master_key)
             .ok_or_else(|| VaultError::UnknownMasterKey(wrapped.master_key.clone()))?;
-        let plain = Zeroizing::new(open(
-            &master.wrap,
-            &[master.id.as_bytes(), owner],
-            &wrapped.bytes,
-        )?);
-        let raw: [u8; KEY_BYTES] = plain
-            .as_slice()
-            .try_into()
-            .map_err(|_| VaultError::Tampered)?;
+        let plain = Zeroizing::new(open(&master.wrap, &[master.id.as_bytes(), owner], &wrapped.bytes)?);
+        let raw: [u8; KEY_BYTES] = plain.as_slice().try_into().map_err(|_| VaultError::Tampered)?;
         Ok(Zeroizing::new(raw))
     }
 }
@@ -189,45 +168,32 @@ impl MasterKey {
         };
         if !crate::model::is_name(id) {
             return Err(
-                "the id before the colon must be lower-case letters, digits and \"-\", at most 64"
-                    .to_owned(),
+                "the id before the colon must be lower-case letters, digits and \"-\", at most 64".to_owned()
             );
         }
         let bytes = BASE64
             .decode(encoded.trim())
             .map(Zeroizing::new)
             .map_err(|_| format!("what follows \"{id}:\" is not base64 with padding"))?;
-        let raw: [u8; KEY_BYTES] = bytes.as_slice().try_into().map_err(|_| {
-            format!(
-                "the key \"{id}\" has {} bytes, not {KEY_BYTES}",
-                bytes.len()
-            )
-        })?;
+        let raw: [u8; KEY_BYTES] = bytes
+            .as_slice()
+            .try_into()
+            .map_err(|_| format!("the key \"{id}\" has {} bytes, not {KEY_BYTES}", bytes.len()))?;
         let raw = Zeroizing::new(raw);
         let wrap = aead(&raw, USE_WRAP).map_err(|error| error.to_string())?;
-        Ok(Self {
-            id: id.to_owned(),
-            raw,
-            wrap,
-        })
+        Ok(Self { id: id.to_owned(), raw, wrap })
     }
 
     fn wrap(&self, owner: &[u8], raw: &Raw) -> Result<WrappedKey, VaultError> {
         let bytes = seal(&self.wrap, &[self.id.as_bytes(), owner], raw.as_slice())?;
-        Ok(WrappedKey {
-            master_key: self.id.clone(),
-            bytes,
-        })
+        Ok(WrappedKey { master_key: self.id.clone(), bytes })
     }
 }
 
 impl DataKey {
     fn from_raw(raw: &Raw) -> Result<Self, VaultError> {
         let index = Zeroizing::new(hkdf_sha256(raw.as_slice(), USE_INDEX.as_bytes()));
-        Ok(Self {
-            seal: aead(raw, USE_SEAL)?,
-            index: hmac::Key::new(hmac::HMAC_SHA256, index.as_slice()),
-        })
+        Ok(Self { seal: aead(raw, USE_SEAL)?, index: hmac::Key::new(hmac::HMAC_SHA256, index.as_slice()) })
     }
 
     /// Seals bytes. `context` is bound: opening with another one fails. Parts are length-prefixed
@@ -276,9 +242,7 @@ fn aead(raw: &Raw, usage: &str) -> Result<RandomizedNonceKey, VaultError> {
 
 fn seal(key: &RandomizedNonceKey, context: &[&[u8]], plain: &[u8]) -> Result<Vec<u8>, VaultError> {
     let (mut text, aad) = (plain.to_vec(), Aad::from(joined(context)));
-    let nonce = key
-        .seal_in_place_append_tag(aad, &mut text)
-        .map_err(|_| VaultError::System)?;
+    let nonce = key.seal_in_place_append_tag(aad, &mut text).map_err(|_| VaultError::System)?;
     let mut sealed = Vec::with_capacity(1 + NONCE_BYTES + text.len());
     sealed.push(FORMAT);
     sealed.extend_from_slice(nonce.as_ref());
@@ -290,14 +254,11 @@ fn open(key: &RandomizedNonceKey, context: &[&[u8]], sealed: &[u8]) -> Result<Ve
     let Some((&FORMAT, rest)) = sealed.split_first() else {
         return Err(VaultError::Tampered);
     };
-    let (nonce, text) = rest
-        .split_at_checked(NONCE_BYTES)
-        .ok_or(VaultError::Tampered)?;
+    let (nonce, text) = rest.split_at_checked(NONCE_BYTES).ok_or(VaultError::Tampered)?;
     let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| VaultError::Tampered)?;
     let mut text = text.to_vec();
-    let plain = key
-        .open_in_place(nonce, Aad::from(joined(context)), &mut text)
-        .map_err(|_| VaultError::Tampered)?;
+    let plain =
+        key.open_in_place(nonce, Aad::from(joined(context)), &mut text).map_err(|_| VaultError::Tampered)?;
     let length = plain.len();
     text.truncate(length);
     Ok(text)
@@ -316,10 +277,7 @@ fn joined(parts: &[&[u8]]) -> Vec<u8> {
 /// RFC 5869 without salt; one block, since 32 bytes are wanted.
 fn hkdf_sha256(secret: &[u8], info: &[u8]) -> [u8; 32] {
     let prk = Zeroizing::new(tag(&hmac::Key::new(hmac::HMAC_SHA256, &[0; 32]), &[secret]));
-    tag(
-        &hmac::Key::new(hmac::HMAC_SHA256, prk.as_slice()),
-        &[info, &[1]],
-    )
+    tag(&hmac::Key::new(hmac::HMAC_SHA256, prk.as_slice()), &[info, &[1]])
 }
 
 fn tag(key: &hmac::Key, parts: &[&[u8]]) -> [u8; 32] {
@@ -328,9 +286,7 @@ fn tag(key: &hmac::Key, parts: &[&[u8]]) -> [u8; 32] {
         context.update(part);
     }
     let mut out = [0; 32];
-    out.iter_mut()
-        .zip(context.sign().as_ref())
-        .for_each(|(to, from)| *to = *from);
+    out.iter_mut().zip(context.sign().as_ref()).for_each(|(to, from)| *to = *from);
     out
 }
 

@@ -1,10 +1,5 @@
 //! What the vault promises.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use super::*;
 
@@ -27,19 +22,8 @@ fn what_is_sealed_opens_with_the_same_owner_and_context() {
     for plain in [&b""[..], b"x", &[7; 100_000]] {
         let sealed = key.seal(&context, plain).unwrap();
         assert_eq!(sealed.len(), plain.len() + 29);
-        assert_eq!(
-            vault
-                .unwrap_key(b"con_1", &wrapped)
-                .unwrap()
-                .open(&context, &sealed)
-                .unwrap(),
-            plain
-        );
-        assert_ne!(
-            key.seal(&context, plain).unwrap(),
-            sealed,
-            "a nonce was used twice"
-        );
+        assert_eq!(vault.unwrap_key(b"con_1", &wrapped).unwrap().open(&context, &sealed).unwrap(), plain);
+        assert_ne!(key.seal(&context, plain).unwrap(), sealed, "a nonce was used twice");
     }
 }
 
@@ -50,17 +34,8 @@ fn a_change_of_any_byte_is_noticed() {
     for at in 0..sealed.len() {
         let mut bad = sealed.clone();
         bad[at] ^= 1;
-        assert!(
-            matches!(key.open(&[b"name"], &bad), Err(VaultError::Tampered)),
-            "byte {at}"
-        );
-        assert!(
-            matches!(
-                key.open(&[b"name"], &sealed[..at]),
-                Err(VaultError::Tampered)
-            ),
-            "cut at {at}"
-        );
+        assert!(matches!(key.open(&[b"name"], &bad), Err(VaultError::Tampered)), "byte {at}");
+        assert!(matches!(key.open(&[b"name"], &sealed[..at]), Err(VaultError::Tampered)), "cut at {at}");
     }
     assert!(key.open(&[b"name"], &[&sealed[..], &[0]].concat()).is_err());
     assert!(key.open(&[b"name"], &sealed).is_ok());
@@ -73,10 +48,7 @@ fn a_change_of_any_byte_of_a_wrapped_key_is_noticed() {
     for at in 0..wrapped.bytes.len() {
         let mut bad = wrapped.clone();
         bad.bytes[at] ^= 0x80;
-        assert!(
-            matches!(vault.unwrap_key(b"con_1", &bad), Err(VaultError::Tampered)),
-            "byte {at}"
-        );
+        assert!(matches!(vault.unwrap_key(b"con_1", &bad), Err(VaultError::Tampered)), "byte {at}");
     }
 }
 
@@ -84,14 +56,8 @@ fn a_change_of_any_byte_of_a_wrapped_key_is_noticed() {
 fn a_wrapped_key_opens_only_for_its_owner() {
     let vault = vault(OLD);
     let (_, wrapped) = vault.new_data_key(b"con_1").unwrap();
-    assert!(matches!(
-        vault.unwrap_key(b"con_2", &wrapped),
-        Err(VaultError::Tampered)
-    ));
-    assert!(matches!(
-        vault.unwrap_key(b"", &wrapped),
-        Err(VaultError::Tampered)
-    ));
+    assert!(matches!(vault.unwrap_key(b"con_2", &wrapped), Err(VaultError::Tampered)));
+    assert!(matches!(vault.unwrap_key(b"", &wrapped), Err(VaultError::Tampered)));
     assert!(vault.unwrap_key(b"con_1", &wrapped).is_ok());
 }
 
@@ -99,14 +65,8 @@ fn a_wrapped_key_opens_only_for_its_owner() {
 fn another_context_does_not_open_and_boundaries_between_parts_count() {
     let (key, _) = vault(OLD).new_data_key(b"con_1").unwrap();
     let sealed = key.seal(&[b"ab", b"c"], b"a secret").unwrap();
-    let others: [&[&[u8]]; 6] = [
-        &[b"a", b"bc"],
-        &[b"abc"],
-        &[b"ab", b"c", b""],
-        &[b"", b"ab", b"c"],
-        &[b"c", b"ab"],
-        &[],
-    ];
+    let others: [&[&[u8]]; 6] =
+        [&[b"a", b"bc"], &[b"abc"], &[b"ab", b"c", b""], &[b"", b"ab", b"c"], &[b"c", b"ab"], &[]];
     for other in others {
         assert!(key.open(other, &sealed).is_err(), "{other:?}");
         assert_ne!(key.index(other), key.index(&[b"ab", b"c"]), "{other:?}");
@@ -128,13 +88,7 @@ fn one_owners_key_does_not_open_anothers() {
 fn an_index_is_the_same_after_unwrapping() {
     let vault = vault(OLD);
     let (key, wrapped) = vault.new_data_key(b"con_1").unwrap();
-    assert_eq!(
-        key.index(&[b"GB00"]),
-        vault
-            .unwrap_key(b"con_1", &wrapped)
-            .unwrap()
-            .index(&[b"GB00"])
-    );
+    assert_eq!(key.index(&[b"GB00"]), vault.unwrap_key(b"con_1", &wrapped).unwrap().index(&[b"GB00"]));
 }
 
 #[test]
@@ -148,18 +102,11 @@ fn rotation_wraps_again_and_then_the_old_key_can_go() {
     assert_eq!(during.current_master_key(), "new");
     assert!(during.unwrap_key(b"con_1", &wrapped).is_ok());
     let rewrapped = during.rewrap(b"con_1", &wrapped).unwrap().unwrap();
-    assert!(matches!(
-        during.rewrap(b"con_2", &wrapped),
-        Err(VaultError::Tampered)
-    ));
+    assert!(matches!(during.rewrap(b"con_2", &wrapped), Err(VaultError::Tampered)));
 
     let after = vault(NEW);
     assert_eq!(
-        after
-            .unwrap_key(b"con_1", &rewrapped)
-            .unwrap()
-            .open(&[b"name"], &sealed)
-            .unwrap(),
+        after.unwrap_key(b"con_1", &rewrapped).unwrap().open(&[b"name"], &sealed).unwrap(),
         b"a secret"
     );
     let error = after.unwrap_key(b"con_1", &wrapped).unwrap_err();
@@ -172,10 +119,7 @@ fn a_wrapped_key_that_claims_another_master_key_is_refused() {
     let both = vault(&format!("{NEW}\n{OLD}"));
     let (_, mut wrapped) = both.new_data_key(b"con_1").unwrap();
     wrapped.master_key = "old".to_owned();
-    assert!(matches!(
-        both.unwrap_key(b"con_1", &wrapped),
-        Err(VaultError::Tampered)
-    ));
+    assert!(matches!(both.unwrap_key(b"con_1", &wrapped), Err(VaultError::Tampered)));
 }
 
 #[test]
@@ -194,32 +138,20 @@ fn a_bad_master_key_text_says_what_to_do() {
         assert!(said.contains(says), "{text:?}: {said}");
         assert!(said.contains("tidegate vault new-key"), "{said}");
     }
-    assert!(
-        complaint(&format!("{OLD}\n{OLD}")).contains("line 2: the id \"old\" stands there twice")
-    );
+    assert!(complaint(&format!("{OLD}\n{OLD}")).contains("line 2: the id \"old\" stands there twice"));
 }
 
 #[test]
 fn a_complaint_never_repeats_the_key() {
-    for text in [
-        "old:c2VjcmV0LXRoaW5n",
-        "old:c2VjcmV0LXRoaW5n!",
-        "c2VjcmV0LXRoaW5n",
-    ] {
+    for text in ["old:c2VjcmV0LXRoaW5n", "old:c2VjcmV0LXRoaW5n!", "c2VjcmV0LXRoaW5n"] {
         assert!(!complaint(text).contains("c2VjcmV0"), "{text}");
     }
 }
 
 #[test]
 fn a_new_line_is_a_good_line_and_no_two_are_alike() {
-    let (one, two) = (
-        Vault::new_master_key_line().unwrap(),
-        Vault::new_master_key_line().unwrap(),
-    );
-    assert_ne!(
-        one.split_once(':').unwrap().1,
-        two.split_once(':').unwrap().1
-    );
+    let (one, two) = (Vault::new_master_key_line().unwrap(), Vault::new_master_key_line().unwrap());
+    assert_ne!(one.split_once(':').unwrap().1, two.split_once(':').unwrap().1);
     let made = vault(&format!("{one}\n{two}"));
     assert!(one.starts_with(&format!("{}:", made.current_master_key())));
 }
@@ -227,14 +159,8 @@ fn a_new_line_is_a_good_line_and_no_two_are_alike() {
 #[test]
 fn debug_shows_ids_and_no_key() {
     let made = vault(&format!("{NEW}\n{OLD}"));
-    assert_eq!(
-        format!("{made:?}"),
-        "Vault { current: \"new\", older: [\"old\"], .. }"
-    );
-    assert_eq!(
-        format!("{:?}", made.new_data_key(b"x").unwrap().0),
-        "DataKey(…)"
-    );
+    assert_eq!(format!("{made:?}"), "Vault { current: \"new\", older: [\"old\"], .. }");
+    assert_eq!(format!("{:?}", made.new_data_key(b"x").unwrap().0), "DataKey(…)");
 }
 
 #[test]
@@ -247,9 +173,8 @@ fn derived_keys_differ_by_purpose_and_by_master_key() {
 #[test]
 fn hkdf_agrees_with_rfc_5869_test_case_3() {
     let wanted = [
-        0x8d, 0xa4, 0xe7, 0x75, 0xa5, 0x63, 0xc1, 0x8f, 0x71, 0x5f, 0x80, 0x2a, 0x06, 0x3c, 0x5a,
-        0x31, 0xb8, 0xa1, 0x1f, 0x5c, 0x5e, 0xe1, 0x87, 0x9e, 0xc3, 0x45, 0x4e, 0x5f, 0x3c, 0x73,
-        0x8d, 0x2d,
+        0x8d, 0xa4, 0xe7, 0x75, 0xa5, 0x63, 0xc1, 0x8f, 0x71, 0x5f, 0x80, 0x2a, 0x06, 0x3c, 0x5a, 0x31, 0xb8,
+        0xa1, 0x1f, 0x5c, 0x5e, 0xe1, 0x87, 0x9e, 0xc3, 0x45, 0x4e, 0x5f, 0x3c, 0x73, 0x8d, 0x2d,
     ];
     assert_eq!(hkdf_sha256(&[0x0b; 22], b""), wanted);
 }

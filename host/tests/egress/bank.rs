@@ -31,10 +31,8 @@ pub fn ok(headers: &str, body: impl AsRef<[u8]>) -> Answer {
 /// A reply with a status line. `headers`: lines that end in `\r\n`.
 pub fn reply(status: &str, headers: &str, body: impl AsRef<[u8]>) -> Answer {
     let body = body.as_ref();
-    let head = format!(
-        "HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n",
-        body.len()
-    );
+    let head =
+        format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n", body.len());
     Answer::Say([head.as_bytes(), body].concat())
 }
 
@@ -149,12 +147,7 @@ pub struct World {
 impl World {
     /// A bank on this address, which is allowed.
     pub fn of(address: SocketAddr) -> Self {
-        Self::with(
-            &format!("http://{address}"),
-            &[address],
-            Limits::default(),
-            Clock::system(),
-        )
+        Self::with(&format!("http://{address}"), &[address], Limits::default(), Clock::system())
     }
 
     pub fn with(origin: &str, allow: &[SocketAddr], limits: Limits, clock: Clock) -> Self {
@@ -164,16 +157,10 @@ impl World {
             ..EgressConfig::default()
         };
         let manifest = Manifest::parse(MANIFEST.as_bytes()).unwrap();
-        let profile = format!(
-            "name = \"B\"\ncountry = \"GB\"\nconnector = \"bank\"\n[origins]\napi = \"{origin}\""
-        );
-        let routes =
-            resolve_routes(&manifest, &Institution::parse("bank", &profile).unwrap()).unwrap();
-        let values = [
-            ("token", TOKEN),
-            ("pin", "1234"),
-            ("client-id", "tidegate-client-id-1"),
-        ];
+        let profile =
+            format!("name = \"B\"\ncountry = \"GB\"\nconnector = \"bank\"\n[origins]\napi = \"{origin}\"");
+        let routes = resolve_routes(&manifest, &Institution::parse("bank", &profile).unwrap()).unwrap();
+        let values = [("token", TOKEN), ("pin", "1234"), ("client-id", "tidegate-client-id-1")];
         Self {
             egress: Egress::with_limits(config, clock.clone(), limits),
             deadline: clock.deadline(Duration::from_secs(1_000_000)),
@@ -181,9 +168,7 @@ impl World {
             registration: None,
             manifest,
             routes,
-            values: values
-                .map(|(name, value)| (name.to_owned(), Secret::new(value)))
-                .into(),
+            values: values.map(|(name, value)| (name.to_owned(), Secret::new(value))).into(),
             jar: CookieJar::default(),
             origin: origin.to_owned(),
         }
@@ -232,16 +217,9 @@ pub fn value(name: &str) -> Part {
 }
 
 pub fn header(name: &str, value: Vec<Part>) -> Header {
-    Header {
-        name: name.to_owned(),
-        value,
-    }
+    Header { name: name.to_owned(), value }
 }
 
 pub fn capture(place: Place) -> Vec<Capture> {
-    vec![Capture {
-        name: "token".to_owned(),
-        place,
-        required: true,
-    }]
+    vec![Capture { name: "token".to_owned(), place, required: true }]
 }

@@ -17,13 +17,10 @@ const AUTHORITY: &str = include_str!("authority.pem");
 /// A bank that talks only to clients with a certificate of the test authority.
 async fn bank() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     let mut roots = RootCertStore::empty();
-    roots
-        .add(CertificateDer::from_pem_slice(AUTHORITY.as_bytes()).unwrap())
-        .unwrap();
+    roots.add(CertificateDer::from_pem_slice(AUTHORITY.as_bytes()).unwrap()).unwrap();
     let provider = Arc::new(default_provider());
-    let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-        .build()
-        .unwrap();
+    let clients =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().unwrap();
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -77,16 +74,10 @@ async fn a_bank_sees_the_registrations_certificate_and_is_known_by_its_roots() {
     // Another registration never travels on that connection, nor does none.
     world.registration = Some(registration(false, true));
     let error = world.send(&get).await.unwrap_err();
-    assert!(
-        matches!(error, EgressError::Unreachable { .. }),
-        "{error:?}"
-    );
+    assert!(matches!(error, EgressError::Unreachable { .. }), "{error:?}");
     world.registration = Some(registration(true, false));
     let error = world.send(&get).await.unwrap_err();
-    assert!(
-        matches!(error, EgressError::Unreachable { code: "tls", .. }),
-        "{error:?}"
-    );
+    assert!(matches!(error, EgressError::Unreachable { code: "tls", .. }), "{error:?}");
     world.registration = None;
     assert!(world.send(&get).await.is_err());
     assert_eq!(seen.lock().unwrap().len(), 1);

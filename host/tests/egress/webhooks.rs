@@ -17,29 +17,16 @@ fn egress(allow: &[SocketAddr]) -> Egress {
 }
 
 async fn post(bank: &Bank) -> Result<PostAnswer, EgressError> {
-    let headers = [
-        ("webhook-id", "evt_1".to_owned()),
-        ("content-type", "application/json".to_owned()),
-    ];
+    let headers = [("webhook-id", "evt_1".to_owned()), ("content-type", "application/json".to_owned())];
     egress(&[bank.address])
-        .post(
-            &format!("http://{}/hook?a=1", bank.address),
-            &headers,
-            b"{\"type\":\"x\"}".to_vec(),
-        )
+        .post(&format!("http://{}/hook?a=1", bank.address), &headers, b"{\"type\":\"x\"}".to_vec())
         .await
 }
 
 #[tokio::test]
 async fn a_webhook_arrives_byte_for_byte() {
     let sink = Bank::new(|_, _| reply("202 Accepted", "Set-Cookie: a=1\r\n", "thanks")).await;
-    assert_eq!(
-        post(&sink).await,
-        Ok(PostAnswer {
-            status: 202,
-            retry_after_s: None
-        })
-    );
+    assert_eq!(post(&sink).await, Ok(PostAnswer { status: 202, retry_after_s: None }));
     let seen = &sink.seen()[0];
     assert!(
         seen.starts_with("POST /hook?a=1 HTTP/1.1\r\n") && seen.contains("webhook-id: evt_1\r\n"),
@@ -58,14 +45,7 @@ async fn retry_after_is_read_as_seconds_or_as_a_date() {
         ("Retry-After: -5\r\n", None),
     ] {
         let sink = Bank::new(move |_, _| reply("429 Too Many Requests", header, "")).await;
-        assert_eq!(
-            post(&sink).await,
-            Ok(PostAnswer {
-                status: 429,
-                retry_after_s: seconds
-            }),
-            "{header}"
-        );
+        assert_eq!(post(&sink).await, Ok(PostAnswer { status: 429, retry_after_s: seconds }), "{header}");
     }
 }
 
@@ -73,14 +53,9 @@ async fn retry_after_is_read_as_seconds_or_as_a_date() {
 async fn a_redirect_is_an_answer_and_is_not_followed() {
     let other = Bank::new(|_, _| ok("", "")).await;
     let to = other.address;
-    let sink = Bank::new(move |_, _| {
-        reply(
-            "307 Temporary Redirect",
-            &format!("Location: http://{to}/\r\n"),
-            "",
-        )
-    })
-    .await;
+    let sink =
+        Bank::new(move |_, _| reply("307 Temporary Redirect", &format!("Location: http://{to}/\r\n"), ""))
+            .await;
     assert_eq!(post(&sink).await.unwrap().status, 307);
     assert!(other.seen().is_empty());
 }
@@ -88,50 +63,28 @@ async fn a_redirect_is_an_answer_and_is_not_followed() {
 #[tokio::test]
 async fn an_answer_that_never_ends_ends() {
     let endless =
-        Bank::new(|_, _| Answer::Endless(b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), vec![b'x'; 65536]))
-            .await;
+        Bank::new(|_, _| Answer::Endless(b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), vec![b'x'; 65536])).await;
     assert_eq!(post(&endless).await.unwrap().status, 200);
-    let slow = Bank::new(|_, _| {
-        Answer::Hang(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf".to_vec())
-    })
-    .await;
+    let slow =
+        Bank::new(|_, _| Answer::Hang(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf".to_vec())).await;
     assert_eq!(post(&slow).await.unwrap().status, 200);
     let silent = Bank::new(|_, _| Answer::Hang(Vec::new())).await;
-    assert!(matches!(
-        post(&silent).await,
-        Err(EgressError::Unreachable {
-            code: "timeout",
-            ..
-        })
-    ));
+    assert!(matches!(post(&silent).await, Err(EgressError::Unreachable { code: "timeout", .. })));
     let rude = Bank::new(|_, _| Answer::Close).await;
-    assert!(matches!(
-        post(&rude).await,
-        Err(EgressError::Unreachable { code: "reset", .. })
-    ));
-    assert_eq!(
-        rude.seen().len(),
-        1,
-        "a webhook is not sent again by itself"
-    );
+    assert!(matches!(post(&rude).await, Err(EgressError::Unreachable { code: "reset", .. })));
+    assert_eq!(rude.seen().len(), 1, "a webhook is not sent again by itself");
 }
 
 #[tokio::test]
 async fn an_allowed_port_does_not_open_another() {
-    let (sink, next) = (
-        Bank::new(|_, _| ok("", "")).await,
-        Bank::new(|_, _| ok("", "")).await,
-    );
+    let (sink, next) = (Bank::new(|_, _| ok("", "")).await, Bank::new(|_, _| ok("", "")).await);
     let egress = egress(&[sink.address]);
     for host in ["127.0.0.1", "localhost", "2130706433", "0x7f.1"] {
         for scheme in ["http", "https"] {
             let url = format!("{scheme}://{host}:{}/", next.address.port());
             let error = egress.post(&url, &[], Vec::new()).await.unwrap_err();
             assert!(
-                matches!(
-                    error,
-                    EgressError::BlockedAddress(_) | EgressError::Refused(_)
-                ),
+                matches!(error, EgressError::BlockedAddress(_) | EgressError::Refused(_)),
                 "{url}: {error:?}"
             );
         }
@@ -183,20 +136,15 @@ async fn an_address_is_checked_when_it_is_handed_in() {
     ] {
         assert!(egress.check_webhook_url(bad).is_err(), "{bad}");
     }
-    assert!(
-        egress
-            .check_webhook_url(&format!("https://example.com/{}", "x".repeat(10_000)))
-            .is_err()
-    );
+    assert!(egress.check_webhook_url(&format!("https://example.com/{}", "x".repeat(10_000))).is_err());
 }
 
 #[tokio::test]
 async fn a_control_character_in_a_header_never_leaves() {
     let sink = Bank::new(|_, _| ok("", "")).await;
     let headers = [("webhook-id", "a\r\nx-evil: 1".to_owned())];
-    let answer = egress(&[sink.address])
-        .post(&format!("http://{}/", sink.address), &headers, Vec::new())
-        .await;
+    let answer =
+        egress(&[sink.address]).post(&format!("http://{}/", sink.address), &headers, Vec::new()).await;
     assert!(matches!(answer, Err(EgressError::Refused(_))));
     assert!(sink.seen().is_empty());
 }

@@ -1,10 +1,5 @@
 //! What is taken out, and what is left.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use super::*;
 
@@ -26,23 +21,14 @@ fn open(body: &str) -> Open {
 }
 
 fn capture(name: &str, place: Place, required: bool) -> Capture {
-    Capture {
-        name: name.to_owned(),
-        place,
-        required,
-    }
+    Capture { name: name.to_owned(), place, required }
 }
 
 /// One capture: what was found, and the reply that is left.
 fn taken(body: &str, place: Place) -> (Option<String>, Open) {
     let mut reply = open(body);
     let captured = take(&mut reply, &[capture("token", place, false)], true).unwrap();
-    (
-        captured
-            .first()
-            .map(|(_, secret)| secret.reveal().to_owned()),
-        reply,
-    )
+    (captured.first().map(|(_, secret)| secret.reveal().to_owned()), reply)
 }
 
 #[track_caller]
@@ -64,18 +50,8 @@ fn a_json_field_is_replaced_by_an_empty_string_and_nothing_else_changes() {
         Some("tA"),
         r#"{"access_token" : "","n": 1.10}"#,
     );
-    check_body(
-        r#"{"a":{"b":12.50}}"#,
-        json("a.b"),
-        Some("12.50"),
-        r#"{"a":{"b":""}}"#,
-    );
-    check_body(
-        r#"{"a":"1","a":"2"}"#,
-        json("a"),
-        Some("2"),
-        r#"{"a":"","a":""}"#,
-    );
+    check_body(r#"{"a":{"b":12.50}}"#, json("a.b"), Some("12.50"), r#"{"a":{"b":""}}"#);
+    check_body(r#"{"a":"1","a":"2"}"#, json("a"), Some("2"), r#"{"a":"","a":""}"#);
 }
 
 #[test]
@@ -97,12 +73,7 @@ fn what_is_no_text_or_no_json_is_not_captured() {
 #[test]
 fn a_text_between_two_others_is_cut_out() {
     let between = || Place::Between("value=\"".to_owned(), "\"".to_owned());
-    check_body(
-        "<input value=\"tok\"> value=\"b\"",
-        between(),
-        Some("tok"),
-        "<input value=\"\"> value=\"b\"",
-    );
+    check_body("<input value=\"tok\"> value=\"b\"", between(), Some("tok"), "<input value=\"\"> value=\"b\"");
     check_body("<input value=\"tok", between(), None, "<input value=\"tok");
     check_body("nothing", between(), None, "nothing");
 }
@@ -119,16 +90,10 @@ fn a_header_is_blanked() {
 fn a_parameter_of_the_location_is_blanked_in_query_and_fragment() {
     let (value, reply) = taken("", Place::LocationQuery("code".to_owned()));
     assert_eq!(value.unwrap(), "a b");
-    assert_eq!(
-        reply.headers[1].1,
-        "https://app.example/back?code=&state=s#id_token=j%2Ew&x"
-    );
+    assert_eq!(reply.headers[1].1, "https://app.example/back?code=&state=s#id_token=j%2Ew&x");
     let (value, reply) = taken("", Place::LocationQuery("id_token".to_owned()));
     assert_eq!(value.unwrap(), "j.w");
-    assert_eq!(
-        reply.headers[1].1,
-        "https://app.example/back?code=a%20b&state=s#id_token=&x"
-    );
+    assert_eq!(reply.headers[1].1, "https://app.example/back?code=a%20b&state=s#id_token=&x");
     assert_eq!(taken("", Place::LocationQuery("absent".to_owned())).0, None);
 }
 
@@ -144,19 +109,13 @@ fn several_captures_do_not_disturb_each_other_even_at_one_place() {
     let captures = [
         capture("two", json("b"), true),
         capture("one", json("a"), true),
-        capture(
-            "inside",
-            Place::Between("second-".to_owned(), "-longer".to_owned()),
-            true,
-        ),
+        capture("inside", Place::Between("second-".to_owned(), "-longer".to_owned()), true),
         capture("again", json("b"), true),
         capture("header", Place::Header("x-token".to_owned()), true),
     ];
     let captured = take(&mut reply, &captures, true).unwrap();
-    let captured: Vec<(&str, &str)> = captured
-        .iter()
-        .map(|(name, secret)| (name.as_str(), secret.reveal()))
-        .collect();
+    let captured: Vec<(&str, &str)> =
+        captured.iter().map(|(name, secret)| (name.as_str(), secret.reveal())).collect();
     let wanted = [
         ("two", "second-and-longer"),
         ("one", "first"),
@@ -165,20 +124,14 @@ fn several_captures_do_not_disturb_each_other_even_at_one_place() {
         ("header", "from a header"),
     ];
     assert_eq!(captured, wanted);
-    assert_eq!(
-        String::from_utf8(reply.body).unwrap(),
-        r#"{"a":"","b":"","c":3}"#
-    );
+    assert_eq!(String::from_utf8(reply.body).unwrap(), r#"{"a":"","b":"","c":3}"#);
 }
 
 #[test]
 fn a_required_capture_must_be_there_when_the_bank_said_yes() {
     let required = [capture("token", json("access_token"), true)];
     let error = take(&mut open("{}"), &required, true).unwrap_err();
-    assert!(
-        matches!(&error, EgressError::BadReply(said) if said.contains("\"token\"")),
-        "{error}"
-    );
+    assert!(matches!(&error, EgressError::BadReply(said) if said.contains("\"token\"")), "{error}");
     assert!(take(&mut open("{}"), &required, false).unwrap().is_empty());
 }
 
@@ -186,11 +139,7 @@ fn a_required_capture_must_be_there_when_the_bank_said_yes() {
 fn a_giant_value_is_refused() {
     let body = format!(r#"{{"a":"{}"}}"#, "x".repeat(CAPTURE_BYTES_MAX + 1));
     assert!(matches!(
-        take(
-            &mut open(&body),
-            &[capture("token", json("a"), false)],
-            true
-        ),
+        take(&mut open(&body), &[capture("token", json("a"), false)], true),
         Err(EgressError::BadReply(_))
     ));
 }

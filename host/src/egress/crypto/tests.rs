@@ -1,10 +1,5 @@
 //! The standards' own examples.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use super::*;
 use crate::egress::encoding::hex;
@@ -13,25 +8,16 @@ use aws_lc_rs::signature::{self, KeyPair as _, UnparsedPublicKey};
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 fn pem(der: &[u8]) -> String {
-    format!(
-        "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
-        STANDARD.encode(der)
-    )
+    format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(der))
 }
 
 fn bytes(hex: &str) -> Vec<u8> {
-    (0..hex.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
-        .collect()
+    (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
 }
 
 #[test]
 fn sha256_agrees_with_fips_180() {
-    assert_eq!(
-        hex(&sha256(b"abc")),
-        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    );
+    assert_eq!(hex(&sha256(b"abc")), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }
 
 #[test]
@@ -65,15 +51,8 @@ fn totp_agrees_with_rfc_6238() {
     ] {
         assert_eq!(totp(seed, at).unwrap(), code, "{at}");
     }
-    assert_eq!(
-        totp("gezd gnbv gy3t qojq gezd gnbv gy3t qojq", 59).unwrap(),
-        "287082"
-    );
-    assert_eq!(
-        totp("JBSWY3DPEHPK3PX1", 59),
-        None,
-        "1 is no letter of base32"
-    );
+    assert_eq!(totp("gezd gnbv gy3t qojq gezd gnbv gy3t qojq", 59).unwrap(), "287082");
+    assert_eq!(totp("JBSWY3DPEHPK3PX1", 59), None, "1 is no letter of base32");
     assert_eq!(totp("", 59), None);
 }
 
@@ -100,10 +79,7 @@ fn rs256_agrees_with_rfc_7515_a_2() {
         "p0igcN_IoypGlUPQGe77Rw"
     );
     let key = include_str!("rfc7515_a2.pem");
-    assert_eq!(
-        URL_SAFE_NO_PAD.encode(sign("RS256", key, over.as_bytes()).unwrap()),
-        wanted
-    );
+    assert_eq!(URL_SAFE_NO_PAD.encode(sign("RS256", key, over.as_bytes()).unwrap()), wanted);
 }
 
 #[test]
@@ -111,23 +87,12 @@ fn ps256_and_rs256_verify_with_the_public_key() {
     let key = include_str!("rfc7515_a2.pem");
     let pair = RsaKeyPair::from_pkcs8(&pkcs8(key).unwrap()).unwrap();
     let public = pair.public_key().as_ref();
-    for (name, rule) in [
-        ("RS256", &signature::RSA_PKCS1_2048_8192_SHA256),
-        ("PS256", &signature::RSA_PSS_2048_8192_SHA256),
-    ] {
+    for (name, rule) in
+        [("RS256", &signature::RSA_PKCS1_2048_8192_SHA256), ("PS256", &signature::RSA_PSS_2048_8192_SHA256)]
+    {
         let signed = sign(name, key, b"text").unwrap();
-        assert!(
-            UnparsedPublicKey::new(rule, public)
-                .verify(b"text", &signed)
-                .is_ok(),
-            "{name}"
-        );
-        assert!(
-            UnparsedPublicKey::new(rule, public)
-                .verify(b"other", &signed)
-                .is_err(),
-            "{name}"
-        );
+        assert!(UnparsedPublicKey::new(rule, public).verify(b"text", &signed).is_ok(), "{name}");
+        assert!(UnparsedPublicKey::new(rule, public).verify(b"other", &signed).is_err(), "{name}");
     }
 }
 
@@ -147,27 +112,16 @@ fn es256_is_64_bytes_and_verifies() {
 
 #[test]
 fn a_key_of_another_kind_or_form_does_not_sign() {
-    let ec = pem(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)
-        .unwrap()
-        .to_pkcs8v1()
-        .unwrap()
-        .as_ref());
+    let ec =
+        pem(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap().to_pkcs8v1().unwrap().as_ref());
     for (algorithm, key, why) in [
         ("RS256", ec.as_str(), NotSigned::Key),
         ("EdDSA", &ec, NotSigned::Key),
         ("HS256", &ec, NotSigned::Algorithm),
         ("none", &ec, NotSigned::Algorithm),
         ("ES256", "not PEM", NotSigned::Key),
-        (
-            "ES256",
-            "-----BEGIN PRIVATE KEY-----\n!\n-----END PRIVATE KEY-----",
-            NotSigned::Key,
-        ),
-        (
-            "RS256",
-            "-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----",
-            NotSigned::Key,
-        ),
+        ("ES256", "-----BEGIN PRIVATE KEY-----\n!\n-----END PRIVATE KEY-----", NotSigned::Key),
+        ("RS256", "-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----", NotSigned::Key),
     ] {
         assert_eq!(sign(algorithm, key, b"text"), Err(why), "{algorithm}");
     }

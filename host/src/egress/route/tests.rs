@@ -1,10 +1,5 @@
 //! Which URLs are on a route, and what values can do to them.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use super::*;
 use crate::clock::Clock;
@@ -69,24 +64,8 @@ fn routes() -> Vec<Route> {
             "/v3/accounts/*/transactions",
             Purpose::Read,
         ),
-        route(
-            "token",
-            Method::Post,
-            "https",
-            "login.bank.example",
-            8443,
-            "/token",
-            Purpose::Login,
-        ),
-        route(
-            "local",
-            Method::Get,
-            "http",
-            "127.0.0.1",
-            8000,
-            "/",
-            Purpose::Read,
-        ),
+        route("token", Method::Post, "https", "login.bank.example", 8443, "/token", Purpose::Login),
+        route("local", Method::Get, "http", "127.0.0.1", 8000, "/", Purpose::Read),
     ]
 }
 
@@ -126,12 +105,9 @@ fn aimed(
     request.derived = derived;
     let target = aim(&call, &request).map_err(|error| error.to_string())?;
     let limits = Limits::default();
-    let values = Values::derive(&call, target.route, &limits, &request, 0)
-        .map_err(|error| error.to_string())?;
-    target
-        .url(&values)
-        .map(|url| url.to_string())
-        .map_err(|error| error.to_string())
+    let values =
+        Values::derive(&call, target.route, &limits, &request, 0).map_err(|error| error.to_string())?;
+    target.url(&values).map(|url| url.to_string()).map_err(|error| error.to_string())
 }
 
 fn text(url: &str) -> Vec<Part> {
@@ -165,10 +141,7 @@ fn a_declared_url_is_on_its_route() {
         get("https://api.bank.example:443/v3/accounts/12/transactions").unwrap(),
         "https://api.bank.example/v3/accounts/12/transactions"
     );
-    assert_eq!(
-        get("http://127.0.0.1:8000").unwrap(),
-        "http://127.0.0.1:8000/"
-    );
+    assert_eq!(get("http://127.0.0.1:8000").unwrap(), "http://127.0.0.1:8000/");
 }
 
 #[test]
@@ -254,38 +227,20 @@ fn an_undeclared_route_is_refused_with_the_lines_that_would_declare_it() {
 fn a_route_of_another_purpose_may_not_be_asked() {
     let token = || text("https://login.bank.example:8443/token");
     let said = aimed(Method::Post, token(), &[Purpose::Read], "x", vec![]).unwrap_err();
-    assert!(
-        said.contains("route \"token\"") && said.contains("may not be asked now"),
-        "{said}"
-    );
-    assert!(
-        aimed(
-            Method::Post,
-            token(),
-            &[Purpose::Login, Purpose::Read],
-            "x",
-            vec![]
-        )
-        .is_ok()
-    );
+    assert!(said.contains("route \"token\"") && said.contains("may not be asked now"), "{said}");
+    assert!(aimed(Method::Post, token(), &[Purpose::Login, Purpose::Read], "x", vec![]).is_ok());
 }
 
 #[test]
 fn only_wild_segments_and_the_query_may_hold_values() {
     for parts in [
-        vec![
-            Part::Value("id".into()),
-            Part::Text("://api.bank.example/v3/accounts/1/transactions".into()),
-        ],
+        vec![Part::Value("id".into()), Part::Text("://api.bank.example/v3/accounts/1/transactions".into())],
         vec![
             Part::Text("https://".into()),
             Part::Value("id".into()),
             Part::Text("/v3/accounts/1/transactions".into()),
         ],
-        vec![
-            Part::Text("https://api.bank.example".into()),
-            Part::Value("id".into()),
-        ],
+        vec![Part::Text("https://api.bank.example".into()), Part::Value("id".into())],
         vec![
             Part::Text("https://api.bank.example:".into()),
             Part::Value("id".into()),
@@ -296,10 +251,7 @@ fn only_wild_segments_and_the_query_may_hold_values() {
             Part::Value("id".into()),
             Part::Text("/accounts/1/transactions".into()),
         ],
-        vec![
-            Part::Text("https://api.bank.example/v3/accounts/1/trans".into()),
-            Part::Value("id".into()),
-        ],
+        vec![Part::Text("https://api.bank.example/v3/accounts/1/trans".into()), Part::Value("id".into())],
     ] {
         assert!(aimed(Method::Get, parts, &[Purpose::Read], "v3", vec![]).is_err());
     }
@@ -311,9 +263,7 @@ fn a_value_cannot_leave_its_place() {
         with_id("a b&c=é").unwrap(),
         "https://api.bank.example/v3/accounts/a%20b%26c%3D%C3%A9/transactions?a=a%20b%26c%3D%C3%A9"
     );
-    for id in [
-        "", ".", "..", "a/b", "../x", "a\\b", "a?b", "a#b", "a%2fb", "%2e%2e", "a\r\nb", "a\0b",
-    ] {
+    for id in ["", ".", "..", "a/b", "../x", "a\\b", "a?b", "a#b", "a%2fb", "%2e%2e", "a\r\nb", "a\0b"] {
         assert!(with_id(id).is_err(), "{id:?}");
     }
 }
@@ -333,47 +283,20 @@ fn a_value_in_percent_encoding_is_not_encoded_again() {
     };
     let path = || url("", "/transactions");
     assert_eq!(
-        aimed(
-            Method::Get,
-            path(),
-            &[Purpose::Read],
-            "a b",
-            derived.clone()
-        )
-        .unwrap(),
+        aimed(Method::Get, path(), &[Purpose::Read], "a b", derived.clone()).unwrap(),
         "https://api.bank.example/v3/accounts/a%20b/transactions"
     );
-    assert!(
-        aimed(
-            Method::Get,
-            path(),
-            &[Purpose::Read],
-            "a/b",
-            derived.clone()
-        )
-        .is_err()
-    );
+    assert!(aimed(Method::Get, path(), &[Purpose::Read], "a/b", derived.clone()).is_err());
     assert_eq!(
-        aimed(
-            Method::Get,
-            url("1/transactions?q=", ""),
-            &[Purpose::Read],
-            "a/b%",
-            derived
-        )
-        .unwrap(),
+        aimed(Method::Get, url("1/transactions?q=", ""), &[Purpose::Read], "a/b%", derived).unwrap(),
         "https://api.bank.example/v3/accounts/1/transactions?q=a%2Fb%25"
     );
 }
 
 #[test]
 fn a_giant_url_is_refused() {
-    let long = |length: usize| {
-        format!(
-            "https://api.bank.example/v3/accounts/1/transactions?{}",
-            "q".repeat(length)
-        )
-    };
+    let long =
+        |length: usize| format!("https://api.bank.example/v3/accounts/1/transactions?{}", "q".repeat(length));
     assert!(get(&long(1000)).is_ok());
     assert!(get(&long(URL_BYTES_MAX)).is_err());
 }

@@ -1,10 +1,5 @@
 //! Where secrets may go, and what is computed of them.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use super::*;
 use crate::clock::Clock;
@@ -62,17 +57,9 @@ fn on(route: &str, derived: Vec<(&str, Operation)>) -> Result<Vec<u8>, String> {
         values: &values,
         deadline: &deadline,
     };
-    let derived: Vec<Derived> = derived
-        .into_iter()
-        .map(|(name, how)| Derived {
-            name: name.to_owned(),
-            how,
-        })
-        .collect();
-    let last = derived
-        .last()
-        .map(|derived| derived.name.clone())
-        .unwrap_or_default();
+    let derived: Vec<Derived> =
+        derived.into_iter().map(|(name, how)| Derived { name: name.to_owned(), how }).collect();
+    let last = derived.last().map(|derived| derived.name.clone()).unwrap_or_default();
     let request = Request {
         method: Method::Get,
         url: vec![],
@@ -84,12 +71,8 @@ fn on(route: &str, derived: Vec<(&str, Operation)>) -> Result<Vec<u8>, String> {
     };
     let route = routes.iter().find(|known| known.name == route).unwrap();
     let limits = Limits::default();
-    let values =
-        Values::derive(&call, route, &limits, &request, 59).map_err(|error| error.to_string())?;
-    values
-        .fill(&last)
-        .map(|value| value.bytes.to_vec())
-        .map_err(|error| error.to_string())
+    let values = Values::derive(&call, route, &limits, &request, 59).map_err(|error| error.to_string())?;
+    values.fill(&last).map(|value| value.bytes.to_vec()).map_err(|error| error.to_string())
 }
 
 fn value(name: &str) -> Vec<Part> {
@@ -106,10 +89,7 @@ fn raw(name: &str) -> Operation {
 
 #[track_caller]
 fn check(route: &str, derived: Vec<(&str, Operation)>, wanted: &str) {
-    assert_eq!(
-        String::from_utf8(on(route, derived).unwrap()).unwrap(),
-        wanted
-    );
+    assert_eq!(String::from_utf8(on(route, derived).unwrap()).unwrap(), wanted);
 }
 
 #[track_caller]
@@ -124,73 +104,29 @@ fn refuses(route: &str, derived: Vec<(&str, Operation)>, says: &str) {
 #[test]
 fn a_value_goes_only_where_it_is_declared_and_as_it_is_declared() {
     check("read", vec![("x", raw("token"))], "a-long-secret-token");
-    refuses(
-        "other",
-        vec![("x", raw("token"))],
-        "not declared for route \"other\"",
-    );
-    refuses(
-        "read",
-        vec![("x", raw("unknown"))],
-        "[[value]]\nname = \"unknown\"",
-    );
+    refuses("other", vec![("x", raw("token"))], "not declared for route \"other\"");
+    refuses("read", vec![("x", raw("unknown"))], "[[value]]\nname = \"unknown\"");
     refuses("read", vec![("x", raw("absent"))], "is not there now");
+    refuses("read", vec![("x", raw("mac-key"))], "not declared with use = \"fill\"");
+    refuses("read", vec![("x", raw("sign-key"))], "not declared with use = \"fill\"");
     refuses(
         "read",
-        vec![("x", raw("mac-key"))],
-        "not declared with use = \"fill\"",
-    );
-    refuses(
-        "read",
-        vec![("x", raw("sign-key"))],
-        "not declared with use = \"fill\"",
-    );
-    refuses(
-        "read",
-        vec![(
-            "x",
-            Operation::Hmac {
-                algorithm: "SHA256".into(),
-                key: "token".into(),
-                over: vec![],
-            },
-        )],
+        vec![("x", Operation::Hmac { algorithm: "SHA256".into(), key: "token".into(), over: vec![] })],
         "use = \"mac\"",
     );
     refuses(
         "read",
-        vec![(
-            "x",
-            Operation::Sign {
-                algorithm: "RS256".into(),
-                key: "token".into(),
-                over: vec![],
-            },
-        )],
+        vec![("x", Operation::Sign { algorithm: "RS256".into(), key: "token".into(), over: vec![] })],
         "use = \"sign\"",
     );
     refuses(
         "login",
-        vec![(
-            "x",
-            Operation::Hmac {
-                algorithm: "SHA256".into(),
-                key: "mac-key".into(),
-                over: vec![],
-            },
-        )],
+        vec![("x", Operation::Hmac { algorithm: "SHA256".into(), key: "mac-key".into(), over: vec![] })],
         "not declared for route",
     );
     refuses(
         "login",
-        vec![(
-            "x",
-            Operation::Sign {
-                algorithm: "RS256".into(),
-                key: "sign-key".into(),
-                over: vec![],
-            },
-        )],
+        vec![("x", Operation::Sign { algorithm: "RS256".into(), key: "sign-key".into(), over: vec![] })],
         "not declared for route",
     );
 }
@@ -202,78 +138,36 @@ fn a_short_secret_goes_only_to_login_routes_in_whatever_form() {
     let short = "shorter than 16 bytes";
     refuses("read", vec![("x", raw("pin"))], short);
     refuses("read", vec![("x", Operation::Sha256(value("pin")))], short);
+    refuses("read", vec![("x", Operation::Length { over: value("pin"), digits: 0 })], short);
     refuses(
         "read",
         vec![(
             "x",
-            Operation::Length {
-                over: value("pin"),
-                digits: 0,
-            },
+            Operation::Hmac { algorithm: "SHA256".into(), key: "mac-key".into(), over: value("pin") },
         )],
         short,
     );
     refuses(
         "read",
-        vec![(
-            "x",
-            Operation::Hmac {
-                algorithm: "SHA256".into(),
-                key: "mac-key".into(),
-                over: value("pin"),
-            },
-        )],
+        vec![("x", Operation::Hmac { algorithm: "SHA256".into(), key: "short-key".into(), over: vec![] })],
         short,
     );
     refuses(
         "read",
-        vec![(
-            "x",
-            Operation::Hmac {
-                algorithm: "SHA256".into(),
-                key: "short-key".into(),
-                over: vec![],
-            },
-        )],
-        short,
-    );
-    refuses(
-        "read",
-        vec![(
-            "x",
-            Operation::Pick {
-                secret: "token".into(),
-                positions: vec![1],
-            },
-        )],
+        vec![("x", Operation::Pick { secret: "token".into(), positions: vec![1] })],
         "picked from the secret",
     );
 }
 
 #[test]
 fn what_is_computed_from_a_secret_goes_only_where_the_secret_goes() {
-    let via = |last: Operation| {
-        vec![
-            ("a", Operation::Encode(Encoding::Base64, value("token"))),
-            ("b", last),
-        ]
-    };
+    let via = |last: Operation| vec![("a", Operation::Encode(Encoding::Base64, value("token"))), ("b", last)];
     assert!(on("read", via(raw("a"))).is_ok());
     refuses("other", via(raw("a")), "not declared for route \"other\"");
-    refuses(
-        "other",
-        via(Operation::Sha256(value("a"))),
-        "not declared for route \"other\"",
-    );
+    refuses("other", via(Operation::Sha256(value("a"))), "not declared for route \"other\"");
     let picked = vec![
         ("a", Operation::Encode(Encoding::Hex, value("token"))),
-        (
-            "b",
-            Operation::Pick {
-                secret: "a".into(),
-                positions: vec![1],
-            },
-        ),
+        ("b", Operation::Pick { secret: "a".into(), positions: vec![1] }),
     ];
     refuses("read", picked.clone(), "picked from the secret");
     check("login", picked, "6");
@@ -285,31 +179,17 @@ fn values_are_computed_from_earlier_ones_in_order() {
         "basic",
         Operation::Encode(
             Encoding::Base64,
-            vec![
-                Part::Value("client-id".into()),
-                Part::Text(":".into()),
-                Part::Value("pin".into()),
-            ],
+            vec![Part::Value("client-id".into()), Part::Text(":".into()), Part::Value("pin".into())],
         ),
     )];
     check("login", basic, "bWU6MTIzNA==");
     let chain = vec![
         ("body", Operation::Encode(Encoding::Raw, text("<a>"))),
         ("xml", Operation::Encode(Encoding::XmlText, value("body"))),
-        (
-            "length",
-            Operation::Length {
-                over: value("xml"),
-                digits: 6,
-            },
-        ),
+        ("length", Operation::Length { over: value("xml"), digits: 6 }),
     ];
     check("login", chain, "000009");
-    refuses(
-        "login",
-        vec![("a", raw("b")), ("b", raw("client-id"))],
-        "\"b\" is not declared",
-    );
+    refuses("login", vec![("a", raw("b")), ("b", raw("client-id"))], "\"b\" is not declared");
 }
 
 #[test]
@@ -325,26 +205,12 @@ fn macs_signatures_and_codes_are_computed() {
     );
     let signed = on(
         "read",
-        vec![(
-            "x",
-            Operation::Sign {
-                algorithm: "PS256".into(),
-                key: "sign-key".into(),
-                over: text("a"),
-            },
-        )],
+        vec![("x", Operation::Sign { algorithm: "PS256".into(), key: "sign-key".into(), over: text("a") })],
     )
     .unwrap();
     assert_eq!(signed.len(), 256);
-    check(
-        "login",
-        vec![("x", Operation::Totp("seed".into()))],
-        "287082",
-    );
-    assert_eq!(
-        hex(&on("read", vec![("x", Operation::Sha256(text("abc")))]).unwrap())[..8],
-        *"ba7816bf"
-    );
+    check("login", vec![("x", Operation::Totp("seed".into()))], "287082");
+    assert_eq!(hex(&on("read", vec![("x", Operation::Sha256(text("abc")))]).unwrap())[..8], *"ba7816bf");
     // An earlier value may be a key: how request signatures are often chained.
     let chain = vec![
         ("key", Operation::Encode(Encoding::Raw, text("Jefe"))),
@@ -360,75 +226,28 @@ fn macs_signatures_and_codes_are_computed() {
     assert_eq!(hex(&on("other", chain).unwrap())[..8], *"5bdcc146");
     refuses(
         "read",
-        vec![(
-            "x",
-            Operation::Hmac {
-                algorithm: "MD5".into(),
-                key: "mac-key".into(),
-                over: vec![],
-            },
-        )],
+        vec![("x", Operation::Hmac { algorithm: "MD5".into(), key: "mac-key".into(), over: vec![] })],
         "SHA256, SHA384 or SHA512",
     );
     refuses(
         "read",
-        vec![(
-            "x",
-            Operation::Sign {
-                algorithm: "HS256".into(),
-                key: "sign-key".into(),
-                over: vec![],
-            },
-        )],
+        vec![("x", Operation::Sign { algorithm: "HS256".into(), key: "sign-key".into(), over: vec![] })],
         "RS256, PS256, ES256 or EdDSA",
     );
     refuses(
         "read",
-        vec![(
-            "x",
-            Operation::Sign {
-                algorithm: "ES256".into(),
-                key: "sign-key".into(),
-                over: vec![],
-            },
-        )],
+        vec![("x", Operation::Sign { algorithm: "ES256".into(), key: "sign-key".into(), over: vec![] })],
         "PKCS#8 PEM",
     );
 }
 
 #[test]
 fn a_length_that_does_not_fit_its_digits_is_refused() {
-    check(
-        "read",
-        vec![(
-            "x",
-            Operation::Length {
-                over: text("0123456789"),
-                digits: 2,
-            },
-        )],
-        "10",
-    );
-    check(
-        "read",
-        vec![(
-            "x",
-            Operation::Length {
-                over: text("0123456789"),
-                digits: 0,
-            },
-        )],
-        "10",
-    );
+    check("read", vec![("x", Operation::Length { over: text("0123456789"), digits: 2 })], "10");
+    check("read", vec![("x", Operation::Length { over: text("0123456789"), digits: 0 })], "10");
     refuses(
         "read",
-        vec![(
-            "x",
-            Operation::Length {
-                over: text("0123456789"),
-                digits: 1,
-            },
-        )],
+        vec![("x", Operation::Length { over: text("0123456789"), digits: 1 })],
         "does not fit 1 digits",
     );
 }
@@ -437,25 +256,13 @@ fn a_length_that_does_not_fit_its_digits_is_refused() {
 fn picked_characters_are_counted_from_one() {
     check(
         "login",
-        vec![(
-            "x",
-            Operation::Pick {
-                secret: "token".into(),
-                positions: vec![1, 3, 3, 19],
-            },
-        )],
+        vec![("x", Operation::Pick { secret: "token".into(), positions: vec![1, 3, 3, 19] })],
         "alln",
     );
     for bad in [0, 20] {
         refuses(
             "login",
-            vec![(
-                "x",
-                Operation::Pick {
-                    secret: "token".into(),
-                    positions: vec![bad],
-                },
-            )],
+            vec![("x", Operation::Pick { secret: "token".into(), positions: vec![bad] })],
             "the first one is 1",
         );
     }
@@ -471,29 +278,12 @@ fn random_bytes_are_new_each_time_and_at_most_64() {
 
 #[test]
 fn names_are_new_and_few() {
-    refuses(
-        "read",
-        vec![("token", raw("client-id"))],
-        "not be taken (token)",
-    );
-    refuses(
-        "read",
-        vec![("a", raw("client-id")), ("a", raw("client-id"))],
-        "not be taken (a)",
-    );
-    refuses(
-        "read",
-        vec![("A B", raw("client-id"))],
-        "lower-case letters",
-    );
+    refuses("read", vec![("token", raw("client-id"))], "not be taken (token)");
+    refuses("read", vec![("a", raw("client-id")), ("a", raw("client-id"))], "not be taken (a)");
+    refuses("read", vec![("A B", raw("client-id"))], "lower-case letters");
     let names: Vec<String> = (0..=DERIVED_MAX).map(|index| format!("d{index}")).collect();
-    let many = |count: usize| {
-        names
-            .iter()
-            .take(count)
-            .map(|name| (name.as_str(), raw("client-id")))
-            .collect()
-    };
+    let many =
+        |count: usize| names.iter().take(count).map(|name| (name.as_str(), raw("client-id"))).collect();
     assert!(on("read", many(DERIVED_MAX)).is_ok());
     refuses("read", many(DERIVED_MAX + 1), "more than 16 derived values");
 }
@@ -501,10 +291,7 @@ fn names_are_new_and_few() {
 #[test]
 fn values_that_double_each_other_do_not_grow_without_end() {
     let names: Vec<String> = (0..DERIVED_MAX).map(|index| format!("d{index}")).collect();
-    let mut bomb = vec![(
-        "d0",
-        Operation::Encode(Encoding::Raw, text(&"x".repeat(1000))),
-    )];
+    let mut bomb = vec![("d0", Operation::Encode(Encoding::Raw, text(&"x".repeat(1000))))];
     for pair in names.windows(2) {
         bomb.push((
             pair[1].as_str(),
@@ -527,10 +314,7 @@ fn every_part_counts_towards_the_size_of_a_request() {
         after_ms: 0,
     };
     assert_eq!(request_bytes(&request), 7);
-    request.headers.push(crate::model::Header {
-        name: "n".into(),
-        value: text(""),
-    });
+    request.headers.push(crate::model::Header { name: "n".into(), value: text("") });
     request.derived.push(Derived {
         name: "ab".into(),
         how: Operation::Encode(Encoding::Raw, vec![Part::Bytes(vec![1, 2])]),
