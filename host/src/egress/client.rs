@@ -117,7 +117,7 @@ impl Clients {
 
     #[cfg(test)]
     fn len(&self) -> usize {
-        self.cache.lock().unwrap().clients.len()
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner).clients.len()
     }
 }
 
