@@ -207,7 +207,7 @@ impl App {
         for task in [work, send, keep] {
             task.await.context("a background task ended abnormally")?;
         }
-        Ok(served?)
+        served
     }
 
     /// An institution that can be asked now, and its connector; else the sentence that says why not.

@@ -73,10 +73,10 @@ impl<'a> Pairing<'a> {
             let ([known], Some([seen])) = (known.as_slice(), new.get(id).map(Vec::as_slice)) else {
                 continue;
             };
-            if let (Some(old), Some(new)) = (self.known.get(*known), self.seen.get(*seen)) {
-                if !id_conflict(&old.transaction, new) {
-                    self.pair(*known, *seen);
-                }
+            if let (Some(old), Some(new)) = (self.known.get(*known), self.seen.get(*seen))
+                && !id_conflict(&old.transaction, new)
+            {
+                self.pair(*known, *seen);
             }
         }
     }

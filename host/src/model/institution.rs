@@ -111,10 +111,8 @@ impl Institution {
                 profile.time_zone
             ));
         }
-        if let Some(cron) = &profile.schedule.cron {
-            if let Err(error) = cron.parse::<cron::Schedule>() {
-                return fail(format!("schedule.cron: {error}"));
-            }
+        if let Some(Err(error)) = profile.schedule.cron.as_ref().map(|cron| cron.parse::<cron::Schedule>()) {
+            return fail(format!("schedule.cron: {error}"));
         }
         if !(1..=7 * 24 * 60).contains(&profile.schedule.interval_minutes) {
             return fail("schedule.interval-minutes must be 1 to 10080 (a week)".into());

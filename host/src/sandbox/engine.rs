@@ -66,6 +66,7 @@ fn start_ticker(engine: &Engine) {
     let weak = engine.weak();
     let spawned = std::thread::Builder::new().name("sandbox-ticker".into()).spawn(move || {
         loop {
+            #[allow(clippy::disallowed_methods)] // measures how long a guest computes, in real time
             std::thread::sleep(Duration::from_millis(TICK_MS));
             match weak.upgrade() {
                 Some(engine) => engine.increment_epoch(),

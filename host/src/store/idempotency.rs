@@ -12,6 +12,9 @@ const HELD: Duration = Duration::from_secs(60);
 
 const BODY: &str = "idempotency";
 
+/// Hash of the request; status and sealed body, once it is answered.
+type Held = (Vec<u8>, Option<i64>, Option<Vec<u8>>);
+
 impl Store {
     /// Takes or looks up a key; entries older than 24 h do not count. A key held for over a minute without an answer is free again.
     pub async fn idempotency_begin(
@@ -32,8 +35,7 @@ impl Store {
             return Ok(Idempotent::New);
         }
         let sql = "SELECT request_hash, status, sealed FROM idempotency WHERE business = $1 AND key = $2";
-        let found: Option<(Vec<u8>, Option<i64>, Option<Vec<u8>>)> =
-            tx.optional(sql, args![business, key]).await?;
+        let found: Option<Held> = tx.optional(sql, args![business, key]).await?;
         drop(tx);
         match found {
             Some((hash, ..)) if hash != request_hash => Ok(Idempotent::OtherRequest),

@@ -151,11 +151,11 @@ async fn settle(run: &mut Run<'_>, failure: &Failure) -> Result<Settled, StoreEr
             }
         }
         Failure::BankUnavailable { retry_after_s } => settled.not_before = retry_at(run, *retry_after_s),
-        Failure::Unreadable { .. } => {
-            if run.app.health.unreadable(run.connector.digest(), run.connection.id, run.app.clock.now()) {
-                let why = "too many connections have replies that it cannot read";
-                run.app.quarantine(&run.connector, why).await;
-            }
+        Failure::Unreadable { .. }
+            if run.app.health.unreadable(run.connector.digest(), run.connection.id, run.app.clock.now()) =>
+        {
+            let why = "too many connections have replies that it cannot read";
+            run.app.quarantine(&run.connector, why).await;
         }
         Failure::SecretEchoed => {
             tracing::error!(connection = %run.connection.id, connector = run.connector.label(), "a secret came back in a reply; it was withheld");

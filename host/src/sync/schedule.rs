@@ -2,7 +2,7 @@
 //!
 //! Must not know: the database, how a sync is done.
 
-use crate::model::{ConnectionId, Institution, Timestamp};
+use crate::model::{Institution, Timestamp};
 use aws_lc_rs::digest;
 use std::time::Duration;
 
@@ -14,12 +14,6 @@ const BACK_OFF_BASE: Duration = Duration::from_secs(60);
 const BACK_OFF_DOUBLINGS_MAX: u32 = 12;
 /// Jitter of a back-off, in percent of it.
 const BACK_OFF_JITTER_PERCENT: u64 = 20;
-
-/// Where a connection's slot lies in the interval: a hash, so that an institution sees a flat line
-/// of syncs however connections were created.
-pub fn phase(connection: ConnectionId) -> i64 {
-    i64::from(hash(&[connection.as_bytes()]))
-}
 
 /// The first slot after `now`. Missed slots are skipped: there is no catching up.
 pub fn next_slot(institution: &Institution, phase: i64, now: Timestamp) -> Timestamp {
@@ -76,6 +70,7 @@ fn hash(parts: &[&[u8]]) -> u32 {
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests {
     use super::*;
+    use crate::model::ConnectionId;
 
     const HOUR: i64 = 3_600_000_000;
 
@@ -110,7 +105,7 @@ mod tests {
         let now = at("2026-03-01T10:00:00Z");
         let mut per_minute = [0_u32; 60];
         for _ in 0..6_000 {
-            let slot = next_slot(&hourly, phase(ConnectionId::new()), now);
+            let slot = next_slot(&hourly, ConnectionId::new().phase(), now);
             let minute = usize::try_from((slot.0 - now.0 - 1) / 60_000_000).unwrap();
             *per_minute.get_mut(minute).unwrap() += 1;
         }

@@ -98,10 +98,11 @@ async fn decide(app: &App, delivery: &ClaimedDelivery, outcome: Outcome) -> Afte
     let (now, jitter) = (app.clock.now(), jitter());
     let failed = !matches!(outcome, Outcome::Answered { status: 200..=299, .. });
     let mut failing_since = endpoint.failing_since;
-    if failed && failing_since.is_some_and(|since| now.since(since) >= schedule::FAILING_MAX) {
-        if let Ok(Some(today)) = app.store.endpoint(endpoint.business, endpoint.id).await {
-            failing_since = today.failing_since;
-        }
+    if failed
+        && failing_since.is_some_and(|since| now.since(since) >= schedule::FAILING_MAX)
+        && let Ok(Some(today)) = app.store.endpoint(endpoint.business, endpoint.id).await
+    {
+        failing_since = today.failing_since;
     }
     schedule::after(attempts, outcome, failing_since, now, jitter)
 }

@@ -44,13 +44,16 @@ async fn a_database_that_was_never_migrated_says_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_sqlite_file_is_held_by_one_store_at_a_time() {
+async fn a_sqlite_file_is_served_by_one_process_at_a_time_while_subcommands_may_use_it() {
     let bed = Bed::sqlite().await;
-    let refused = Store::open(&bed.url, vault()).await.err().unwrap().to_string();
-    assert!(refused.contains("another tidegate process uses this SQLite database"), "{refused}");
-    let url = bed.url.clone();
-    drop(bed.store);
-    Store::open(&url, vault()).await.unwrap().ready().await.unwrap();
+    let serving = bed.store.sole_server().unwrap();
+    assert!(serving.is_some());
+    let other = Store::open(&bed.url, vault()).await.unwrap();
+    other.ready().await.unwrap();
+    let refused = other.sole_server().err().unwrap().to_string();
+    assert!(refused.contains("another `tidegate serve` works on this SQLite database"), "{refused}");
+    drop(serving);
+    assert!(other.sole_server().unwrap().is_some());
 }
 
 #[tokio::test]

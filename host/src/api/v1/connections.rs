@@ -11,7 +11,6 @@ use crate::api::schema::{self, Page};
 use crate::app::Bank;
 use crate::model::{self, ConnectionId, ConnectionState, Timestamp};
 use crate::store;
-use crate::sync::schedule;
 use crate::webhook::payload;
 use axum::Json;
 use axum::extract::State;
@@ -164,7 +163,7 @@ pub async fn create(
         customer_ref: asked.customer_ref,
         credentials,
         consent: Some(consent),
-        phase: schedule::phase(id),
+        phase: id.phase(),
         slot_at: now,
         due_at: now,
     };
