@@ -380,7 +380,7 @@ mod tests {
         assert_eq!(
             send(
                 &sink,
-                "whsec_AAAABQIhrscChlQIMV+b5sSYspob7oD",
+                "whsec_AAAAVsBQIhrscChlQIMV+b5sSYspob7o",
                 "evt_2",
                 unix_now()
             )
@@ -412,7 +412,7 @@ mod tests {
         let sink = Sink::start_with_clock(Arc::new(move || ahead))
             .await
             .unwrap();
-        sink.set_secrets(["whsec_AAAABQIhrscChlQIMV+b5sSYspob7oD", SECRET]);
+        sink.set_secrets(["whsec_AAAAVsBQIhrscChlQIMV+b5sSYspob7o", SECRET]);
         assert_eq!(
             send(&sink, SECRET, "evt_1", ahead - 10)
                 .await
@@ -427,7 +427,7 @@ mod tests {
                 .status(),
             401
         );
-        sink.set_secrets(["whsec_AAAABQIhrscChlQIMV+b5sSYspob7oD"]);
+        sink.set_secrets(["whsec_AAAAVsBQIhrscChlQIMV+b5sSYspob7o"]);
         assert_eq!(
             send(&sink, SECRET, "evt_3", ahead).await.unwrap().status(),
             401
