@@ -329,7 +329,7 @@ fn status(code: StatusCode, with: Option<(header::HeaderName, String)>) -> Respo
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 mod tests {
     use super::*;
 
