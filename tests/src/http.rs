@@ -28,41 +28,26 @@ pub struct Answer {
 impl Answer {
     /// A header as text; empty if absent.
     pub fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or("")
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
     }
     /// The text at a JSON pointer (RFC 6901); empty if there is none.
     pub fn text(&self, pointer: &str) -> &str {
-        self.body
-            .pointer(pointer)
-            .and_then(Value::as_str)
-            .unwrap_or("")
+        self.body.pointer(pointer).and_then(Value::as_str).unwrap_or("")
     }
 }
 
 impl Api {
     /// `origin` without a slash at the end; paths are appended to it.
     pub fn new(origin: impl Into<String>, key: Option<&str>) -> reqwest::Result<Self> {
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .build()?;
-        Ok(Self {
-            client,
-            origin: origin.into(),
-            key: key.map(str::to_owned),
-        })
+        let client =
+            reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build()?;
+        Ok(Self { client, origin: origin.into(), key: key.map(str::to_owned) })
     }
 
     /// The same connections with another key.
     #[must_use]
     pub fn with_key(&self, key: Option<&str>) -> Self {
-        Self {
-            key: key.map(str::to_owned),
-            ..self.clone()
-        }
+        Self { key: key.map(str::to_owned), ..self.clone() }
     }
 
     /// The key that is sent as a bearer token.
@@ -93,14 +78,9 @@ impl Api {
     ) -> reqwest::Result<Answer> {
         let bytes = body.map(|body| body.to_string().into_bytes());
         let json = [("content-type", "application/json")];
-        let content_type = if bytes.is_some() {
-            json.as_slice()
-        } else {
-            &[]
-        };
+        let content_type = if bytes.is_some() { json.as_slice() } else { &[] };
         let all: Vec<_> = content_type.iter().chain(headers).copied().collect();
-        self.send_raw(method, path, &all, bytes.unwrap_or_default())
-            .await
+        self.send_raw(method, path, &all, bytes.unwrap_or_default()).await
     }
 
     /// Exactly these bytes and headers (and the key).
@@ -111,10 +91,7 @@ impl Api {
         headers: &[(&str, &str)],
         body: Vec<u8>,
     ) -> reqwest::Result<Answer> {
-        let mut request = self
-            .client
-            .request(method, format!("{}{path}", self.origin))
-            .body(body);
+        let mut request = self.client.request(method, format!("{}{path}", self.origin)).body(body);
         if let Some(key) = &self.key {
             request = request.bearer_auth(key);
         }
@@ -124,22 +101,13 @@ impl Api {
         let response = request.send().await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let bytes = response.bytes().await?;
-        let is_json = headers
-            .get(CONTENT_TYPE)
-            .is_some_and(|kind| kind.as_bytes().ends_with(b"json"));
+        let is_json = headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().ends_with(b"json"));
         let as_text = || match String::from_utf8_lossy(&bytes) {
             text if text.is_empty() => Value::Null,
             text => Value::String(text.into_owned()),
         };
-        let body = if is_json || bytes.starts_with(b"{") {
-            serde_json::from_slice(&bytes).ok()
-        } else {
-            None
-        };
-        Ok(Answer {
-            status,
-            headers,
-            body: body.unwrap_or_else(as_text),
-        })
+        let body =
+            if is_json || bytes.starts_with(b"{") { serde_json::from_slice(&bytes).ok() } else { None };
+        Ok(Answer { status, headers, body: body.unwrap_or_else(as_text) })
     }
 }

@@ -77,17 +77,9 @@ impl Postgres {
         if !Self::available() {
             let required = std::env::var(REQUIRE_VARIABLE).is_ok_and(|value| value == "1");
             eprintln!("SKIPPED: this test needs PostgreSQL, and initdb and pg_ctl are not on PATH");
-            return if required {
-                Err(PostgresError::Missing)
-            } else {
-                Ok(None)
-            };
+            return if required { Err(PostgresError::Missing) } else { Ok(None) };
         }
-        SHARED
-            .get_or_init(Self::start)
-            .as_ref()
-            .map(Some)
-            .map_err(Clone::clone)
+        SHARED.get_or_init(Self::start).as_ref().map(Some).map_err(Clone::clone)
     }
 
     /// A server of its own.
@@ -95,18 +87,11 @@ impl Postgres {
         let failed = |error: std::io::Error| PostgresError::Start(error.to_string());
         let path = search_path().ok_or(PostgresError::Missing)?;
         // The keeper deletes the directory, also if this process is killed.
-        let directory = tempfile::Builder::new()
-            .prefix("tidegate-pg-")
-            .tempdir()
-            .map_err(failed)?
-            .keep();
+        let directory = tempfile::Builder::new().prefix("tidegate-pg-").tempdir().map_err(failed)?.keep();
         let mut command = match is_root() {
             true => {
-                let owned = Command::new("chown")
-                    .arg(USER_IF_ROOT)
-                    .arg(&directory)
-                    .status()
-                    .map_err(failed)?;
+                let owned =
+                    Command::new("chown").arg(USER_IF_ROOT).arg(&directory).status().map_err(failed)?;
                 if !owned.success() {
                     return Err(PostgresError::Start(format!(
                         "there is no user {USER_IF_ROOT} to run it as"
@@ -118,31 +103,15 @@ impl Postgres {
             }
             false => Command::new("sh"),
         };
-        command
-            .args(["-c", KEEPER, "keeper"])
-            .arg(&directory)
-            .arg(CONNECTIONS_MAX.to_string());
-        command
-            .env("PATH", path)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped());
+        command.args(["-c", KEEPER, "keeper"]).arg(&directory).arg(CONNECTIONS_MAX.to_string());
+        command.env("PATH", path).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut keeper = command.spawn().map_err(failed)?;
         let leash = keeper.stdin.take();
         let mut said = Vec::new();
-        for line in keeper
-            .stdout
-            .take()
-            .into_iter()
-            .flat_map(|out| BufReader::new(out).lines())
-        {
+        for line in keeper.stdout.take().into_iter().flat_map(|out| BufReader::new(out).lines()) {
             let line = line.map_err(failed)?;
             if line == "ready" {
-                return Ok(Self {
-                    directory,
-                    databases: AtomicU32::new(0),
-                    keeper,
-                    leash,
-                });
+                return Ok(Self { directory, databases: AtomicU32::new(0), keeper, leash });
             }
             said.push(line);
         }
@@ -150,19 +119,14 @@ impl Postgres {
     }
 
     fn url(&self, database: &str) -> String {
-        format!(
-            "postgres://postgres@localhost/{database}?host={}",
-            self.directory.display()
-        )
+        format!("postgres://postgres@localhost/{database}?host={}", self.directory.display())
     }
 
     /// A fresh, empty database; its URL.
     pub async fn database(&self) -> Result<String, PostgresError> {
         let failed = |error: sqlx::Error| PostgresError::Database(error.to_string());
         let name = format!("test_{}", self.databases.fetch_add(1, Ordering::SeqCst));
-        let mut connection = PgConnection::connect(&self.url("postgres"))
-            .await
-            .map_err(failed)?;
+        let mut connection = PgConnection::connect(&self.url("postgres")).await.map_err(failed)?;
         let create = AssertSqlSafe(format!("CREATE DATABASE {name}"));
         connection.execute(create).await.map_err(failed)?;
         connection.close().await.map_err(failed)?;
@@ -178,19 +142,12 @@ fn is_root() -> bool {
 /// The `PATH` with which the programs are found: ours, or with the place where Debian puts them.
 fn search_path() -> Option<std::ffi::OsString> {
     let own = std::env::var_os("PATH").unwrap_or_default();
-    let has = |directory: &Path| {
-        ["initdb", "pg_ctl"]
-            .iter()
-            .all(|program| directory.join(program).is_file())
-    };
+    let has = |directory: &Path| ["initdb", "pg_ctl"].iter().all(|program| directory.join(program).is_file());
     if std::env::split_paths(&own).any(|directory| has(&directory)) {
         return Some(own);
     }
     let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?.flatten();
-    let debian = versions
-        .map(|version| version.path().join("bin"))
-        .filter(|bin| has(bin))
-        .max()?;
+    let debian = versions.map(|version| version.path().join("bin")).filter(|bin| has(bin)).max()?;
     std::env::join_paths(std::iter::once(debian).chain(std::env::split_paths(&own))).ok()
 }
 
@@ -206,17 +163,9 @@ mod tests {
             return;
         };
         for _ in 0..2 {
-            let mut connection = PgConnection::connect(&postgres.database().await.unwrap())
-                .await
-                .unwrap();
-            connection
-                .execute("CREATE TABLE only_here (id BIGINT)")
-                .await
-                .unwrap();
-            let row = connection
-                .fetch_one("SHOW synchronous_commit")
-                .await
-                .unwrap();
+            let mut connection = PgConnection::connect(&postgres.database().await.unwrap()).await.unwrap();
+            connection.execute("CREATE TABLE only_here (id BIGINT)").await.unwrap();
+            let row = connection.fetch_one("SHOW synchronous_commit").await.unwrap();
             assert_eq!(row.get::<String, _>(0), "on");
         }
     }
@@ -234,9 +183,6 @@ mod tests {
         drop(postgres);
         assert!(!directory.exists());
         // Where process 1 doesn't collect orphans, a dead one stays listed, without a command line.
-        assert_eq!(
-            std::fs::read_to_string(process.join("cmdline")).unwrap_or_default(),
-            ""
-        );
+        assert_eq!(std::fs::read_to_string(process.join("cmdline")).unwrap_or_default(), "");
     }
 }

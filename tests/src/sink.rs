@@ -12,9 +12,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use axum::routing::post;
 use serde_json::Value;
-use standardwebhooks::{
-    HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHOOK_TIMESTAMP, Webhook,
-};
+use standardwebhooks::{HEADER_WEBHOOK_ID, HEADER_WEBHOOK_SIGNATURE, HEADER_WEBHOOK_TIMESTAMP, Webhook};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -108,21 +106,11 @@ impl Sink {
     pub async fn start_with_clock(now: Now) -> std::io::Result<Self> {
         let door = Door::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
         let address = door.address()?;
-        let shared = Arc::new(Shared {
-            now,
-            inbox: Mutex::default(),
-            changed: watch::Sender::new(()),
-        });
-        let routes = Router::new()
-            .route("/webhooks", post(receive))
-            .with_state(shared.clone());
+        let shared = Arc::new(Shared { now, inbox: Mutex::default(), changed: watch::Sender::new(()) });
+        let routes = Router::new().route("/webhooks", post(receive)).with_state(shared.clone());
         let service = routes.into_make_service_with_connect_info::<Cutter>();
         let serving = tokio::spawn(async move { axum::serve(door, service).await });
-        Ok(Self {
-            shared,
-            address,
-            server: serving.abort_handle(),
-        })
+        Ok(Self { shared, address, server: serving.abort_handle() })
     }
 
     /// Where webhooks are received.
@@ -140,10 +128,7 @@ impl Sink {
     }
     /// The next `times` attempts meet this; misbehaviours wait in line.
     pub fn misbehave(&self, how: Misbehaviour, times: usize) {
-        self.shared
-            .inbox()
-            .misbehaviours
-            .extend(std::iter::repeat_n(how, times));
+        self.shared.inbox().misbehaviours.extend(std::iter::repeat_n(how, times));
     }
     /// From now on attempts are accepted again.
     pub fn behave(&self) {
@@ -161,13 +146,7 @@ impl Sink {
     /// Events that were accepted more than once, and how often.
     pub fn duplicates(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
-        for received in self
-            .shared
-            .inbox()
-            .received
-            .iter()
-            .filter(|received| received.accepted)
-        {
+        for received in self.shared.inbox().received.iter().filter(|received| received.accepted) {
             *counts.entry(received.id.clone()).or_insert(0) += 1;
         }
         counts.retain(|_, count| *count > 1);
@@ -184,11 +163,7 @@ impl Sink {
         let look = || found(&self.shared.inbox().received);
         let missing = || {
             let inbox = self.shared.inbox();
-            let kinds: Vec<&str> = inbox
-                .received
-                .iter()
-                .map(|received| received.kind.as_str())
-                .collect();
+            let kinds: Vec<&str> = inbox.received.iter().map(|received| received.kind.as_str()).collect();
             format!("{what}; received {kinds:?}, refused {:?}", inbox.failures)
         };
         wait(&self.shared.changed, timeout, look, missing).await
@@ -196,9 +171,7 @@ impl Sink {
 }
 
 fn unix_now() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(0)
 }
 
@@ -208,10 +181,7 @@ async fn receive(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let micros = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_micros();
+    let micros = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
     let secrets = shared.inbox().secrets.clone();
     let read = verify(&secrets, (shared.now)(), &headers, &body);
     let (id, timestamp, payload) = match read {
@@ -229,11 +199,7 @@ async fn receive(
         inbox.received.push(Received {
             id,
             timestamp,
-            kind: payload
-                .get("type")
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned(),
+            kind: payload.get("type").and_then(Value::as_str).unwrap_or_default().to_owned(),
             payload,
             body,
             headers,
@@ -254,20 +220,14 @@ fn verify(
     body: &[u8],
 ) -> Result<(String, i64, Value), String> {
     let text = |name: &str| {
-        headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .ok_or(format!("no header {name}"))
+        headers.get(name).and_then(|value| value.to_str().ok()).ok_or(format!("no header {name}"))
     };
     let (id, signatures) = (text(HEADER_WEBHOOK_ID)?, text(HEADER_WEBHOOK_SIGNATURE)?);
     let timestamp = text(HEADER_WEBHOOK_TIMESTAMP)?;
-    let timestamp: i64 = timestamp
-        .parse()
-        .map_err(|_| "webhook-timestamp is not a number of seconds".to_owned())?;
+    let timestamp: i64 =
+        timestamp.parse().map_err(|_| "webhook-timestamp is not a number of seconds".to_owned())?;
     if now.abs_diff(timestamp) > TOLERANCE_SECONDS {
-        return Err(format!(
-            "webhook-timestamp {timestamp} of {id} is more than 300 s from {now}"
-        ));
+        return Err(format!("webhook-timestamp {timestamp} of {id} is more than 300 s from {now}"));
     }
     // The crate's `verify` knows only the system's clock. Where a virtual clock is far from it,
     // the crate signs again and the signatures are compared.
@@ -283,13 +243,9 @@ fn verify(
         expected.is_ok_and(|expected| signatures.split(' ').any(|signature| signature == expected))
     };
     if !secrets.iter().any(signed_by) {
-        return Err(format!(
-            "no signature of {id} is made with any of the {} secrets",
-            secrets.len()
-        ));
+        return Err(format!("no signature of {id} is made with any of the {} secrets", secrets.len()));
     }
-    let payload =
-        serde_json::from_slice(body).map_err(|_| format!("the payload of {id} is not JSON"))?;
+    let payload = serde_json::from_slice(body).map_err(|_| format!("the payload of {id} is not JSON"))?;
     Ok((id.to_owned(), timestamp, payload))
 }
 
@@ -298,17 +254,13 @@ async fn answer(misbehaviour: Option<Misbehaviour>, cutter: &Cutter) -> Response
         None => status(StatusCode::NO_CONTENT, None),
         Some(Misbehaviour::Status(code, retry_after)) => {
             let code = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            status(
-                code,
-                retry_after.map(|seconds| (header::RETRY_AFTER, seconds.to_string())),
-            )
+            status(code, retry_after.map(|seconds| (header::RETRY_AFTER, seconds.to_string())))
         }
         Some(Misbehaviour::Redirect(to)) => status(StatusCode::FOUND, Some((header::LOCATION, to))),
         Some(Misbehaviour::Hang) => std::future::pending().await,
-        Some(Misbehaviour::SlowBody(every, bytes)) => Response::new(Pieces::drip(
-            std::iter::repeat_n(b".".to_vec(), bytes),
-            every,
-        )),
+        Some(Misbehaviour::SlowBody(every, bytes)) => {
+            Response::new(Pieces::drip(std::iter::repeat_n(b".".to_vec(), bytes), every))
+        }
         Some(Misbehaviour::EndlessBody) => Response::new(Pieces::endless(vec![b'.'; 16 * 1024])),
         Some(Misbehaviour::Reset) => {
             cutter.cut();
@@ -336,17 +288,9 @@ mod tests {
     const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
     const SOON: Duration = Duration::from_secs(10);
 
-    async fn send(
-        sink: &Sink,
-        secret: &str,
-        id: &str,
-        timestamp: i64,
-    ) -> reqwest::Result<reqwest::Response> {
+    async fn send(sink: &Sink, secret: &str, id: &str, timestamp: i64) -> reqwest::Result<reqwest::Response> {
         let body = br#"{"type":"account.updated","timestamp":"2026-01-01T00:00:00Z","data":{}}"#;
-        let signature = Webhook::new(secret)
-            .unwrap()
-            .sign(id, timestamp, body)
-            .unwrap();
+        let signature = Webhook::new(secret).unwrap().sign(id, timestamp, body).unwrap();
         reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .build()?
@@ -362,76 +306,33 @@ mod tests {
     #[tokio::test]
     async fn a_good_signature_is_accepted_and_a_wrong_one_is_refused_and_remembered() {
         let sink = Sink::start().await.unwrap();
-        assert_eq!(
-            send(&sink, SECRET, "evt_0", unix_now())
-                .await
-                .unwrap()
-                .status(),
-            401
-        );
+        assert_eq!(send(&sink, SECRET, "evt_0", unix_now()).await.unwrap().status(), 401);
         sink.set_secrets([SECRET]);
+        assert_eq!(send(&sink, SECRET, "evt_1", unix_now()).await.unwrap().status(), 204);
         assert_eq!(
-            send(&sink, SECRET, "evt_1", unix_now())
-                .await
-                .unwrap()
-                .status(),
-            204
-        );
-        assert_eq!(
-            send(
-                &sink,
-                "whsec_AAAAVsBQIhrscChlQIMV+b5sSYspob7o",
-                "evt_2",
-                unix_now()
-            )
-            .await
-            .unwrap()
-            .status(),
-            401
-        );
-        assert_eq!(
-            send(&sink, SECRET, "evt_3", unix_now() - 400)
+            send(&sink, "whsec_AAAAVsBQIhrscChlQIMV+b5sSYspob7o", "evt_2", unix_now())
                 .await
                 .unwrap()
                 .status(),
             401
         );
+        assert_eq!(send(&sink, SECRET, "evt_3", unix_now() - 400).await.unwrap().status(), 401);
         assert_eq!(sink.failures().len(), 3, "{:?}", sink.failures());
         let only = |all: &[Received]| (all.len() == 1).then(|| all[0].clone());
         let received = sink.wait_for("one event", SOON, only).await.unwrap();
-        assert_eq!(
-            (received.id.as_str(), received.kind.as_str()),
-            ("evt_1", "account.updated")
-        );
+        assert_eq!((received.id.as_str(), received.kind.as_str()), ("evt_1", "account.updated"));
         assert!(sink.duplicates().is_empty());
     }
 
     #[tokio::test]
     async fn a_virtual_clock_far_ahead_decides_which_timestamps_are_good() {
         let ahead = unix_now() + 86_400;
-        let sink = Sink::start_with_clock(Arc::new(move || ahead))
-            .await
-            .unwrap();
+        let sink = Sink::start_with_clock(Arc::new(move || ahead)).await.unwrap();
         sink.set_secrets(["whsec_AAAAVsBQIhrscChlQIMV+b5sSYspob7o", SECRET]);
-        assert_eq!(
-            send(&sink, SECRET, "evt_1", ahead - 10)
-                .await
-                .unwrap()
-                .status(),
-            204
-        );
-        assert_eq!(
-            send(&sink, SECRET, "evt_2", unix_now())
-                .await
-                .unwrap()
-                .status(),
-            401
-        );
+        assert_eq!(send(&sink, SECRET, "evt_1", ahead - 10).await.unwrap().status(), 204);
+        assert_eq!(send(&sink, SECRET, "evt_2", unix_now()).await.unwrap().status(), 401);
         sink.set_secrets(["whsec_AAAAVsBQIhrscChlQIMV+b5sSYspob7o"]);
-        assert_eq!(
-            send(&sink, SECRET, "evt_3", ahead).await.unwrap().status(),
-            401
-        );
+        assert_eq!(send(&sink, SECRET, "evt_3", ahead).await.unwrap().status(), 401);
     }
 
     #[tokio::test]
@@ -446,18 +347,12 @@ mod tests {
         sink.misbehave(Misbehaviour::EndlessBody, 1);
         let limited = send(&sink, SECRET, "evt_1", unix_now()).await.unwrap();
         assert_eq!(
-            (
-                limited.status().as_u16(),
-                limited.headers()["retry-after"].to_str().unwrap()
-            ),
+            (limited.status().as_u16(), limited.headers()["retry-after"].to_str().unwrap()),
             (429, "7")
         );
         let moved = send(&sink, SECRET, "evt_1", unix_now()).await.unwrap();
         assert_eq!(
-            (
-                moved.status().as_u16(),
-                moved.headers()["location"].to_str().unwrap()
-            ),
+            (moved.status().as_u16(), moved.headers()["location"].to_str().unwrap()),
             (302, "http://127.0.0.1:1/")
         );
         assert!(send(&sink, SECRET, "evt_1", unix_now()).await.is_err());
@@ -475,13 +370,7 @@ mod tests {
             bytes += endless.chunk().await.unwrap().unwrap().len();
         }
         for _ in 0..2 {
-            assert_eq!(
-                send(&sink, SECRET, "evt_1", unix_now())
-                    .await
-                    .unwrap()
-                    .status(),
-                204
-            );
+            assert_eq!(send(&sink, SECRET, "evt_1", unix_now()).await.unwrap().status(), 204);
         }
         assert_eq!(sink.duplicates(), BTreeMap::from([("evt_1".to_owned(), 2)]));
     }

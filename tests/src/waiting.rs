@@ -35,9 +35,6 @@ pub(crate) async fn wait<T>(
     };
     match tokio::time::timeout(timeout, look).await {
         Ok(Some(fact)) => Ok(fact),
-        _ => Err(TimedOut {
-            what: what(),
-            waited: timeout,
-        }),
+        _ => Err(TimedOut { what: what(), waited: timeout }),
     }
 }

@@ -52,13 +52,7 @@ impl Listener for Door {
         let (stream, from) = Listener::accept(&mut self.0).await;
         // Small answers must not wait for an acknowledgement. Failing to say so harms nobody.
         let _ = stream.set_nodelay(true);
-        (
-            Line {
-                stream,
-                cutter: Cutter::default(),
-            },
-            from,
-        )
+        (Line { stream, cutter: Cutter::default() }, from)
     }
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.0.local_addr()
@@ -99,11 +93,7 @@ impl AsyncRead for Line {
 }
 
 impl AsyncWrite for Line {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        from: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
         self.alive()?;
         Pin::new(&mut self.stream).poll_write(cx, from)
     }
@@ -141,28 +131,16 @@ impl Pieces {
     /// These pieces, at once.
     pub fn once(pieces: impl IntoIterator<Item = Vec<u8>>) -> Body {
         let left = pieces.into_iter().map(Into::into).collect();
-        Body::new(Self {
-            left,
-            endless: false,
-            every: None,
-        })
+        Body::new(Self { left, endless: false, every: None })
     }
     /// These pieces, one each `every`.
     pub fn drip(pieces: impl IntoIterator<Item = Vec<u8>>, every: Duration) -> Body {
         let left = pieces.into_iter().map(Into::into).collect();
-        Body::new(Self {
-            left,
-            endless: false,
-            every: Some(tokio::time::interval(every)),
-        })
+        Body::new(Self { left, endless: false, every: Some(tokio::time::interval(every)) })
     }
     /// This piece again and again, as fast as it is taken.
     pub fn endless(piece: Vec<u8>) -> Body {
-        Body::new(Self {
-            left: VecDeque::from([piece.into()]),
-            endless: true,
-            every: None,
-        })
+        Body::new(Self { left: VecDeque::from([piece.into()]), endless: true, every: None })
     }
 }
 

@@ -13,7 +13,9 @@ pub enum VaultError {
     #[error("{0}")]
     BadMasterKey(String),
     /// The wrapped key names a master key that this process doesn't have.
-    #[error("the data key is wrapped by master key \"{0}\", which is not in the master key file; add it back, then run `tidegate vault rotate`")]
+    #[error(
+        "the data key is wrapped by master key \"{0}\", which is not in the master key file; add it back, then run `tidegate vault rotate`"
+    )]
     UnknownMasterKey(String),
     /// The bytes were changed, or belong to another owner, name or version.
     #[error("sealed data does not belong here or was changed; restore it from a backup")]

@@ -117,28 +117,18 @@ impl Access {
 
     pub(super) fn create_customer(&mut self, name: &str) -> String {
         let id = format!("cust-{:06}", self.customers.len() + 1);
-        let customer = Customer {
-            id: id.clone(),
-            name: name.to_owned(),
-            accounts: Vec::new(),
-        };
+        let customer = Customer { id: id.clone(), name: name.to_owned(), accounts: Vec::new() };
         self.customers.insert(id.clone(), customer);
         id
     }
 
     pub(super) fn customer(&self, id: &str) -> Result<&Customer, BankError> {
-        self.customers
-            .get(id)
-            .ok_or_else(|| BankError::Unknown("customer", id.to_owned()))
+        self.customers.get(id).ok_or_else(|| BankError::Unknown("customer", id.to_owned()))
     }
 
     pub(super) fn add_account(&mut self, customer: &str, account: &str) -> Result<(), BankError> {
         let unknown = || BankError::Unknown("customer", customer.to_owned());
-        self.customers
-            .get_mut(customer)
-            .ok_or_else(unknown)?
-            .accounts
-            .push(account.to_owned());
+        self.customers.get_mut(customer).ok_or_else(unknown)?.accounts.push(account.to_owned());
         Ok(())
     }
 
@@ -150,43 +140,25 @@ impl Access {
     ) -> Result<Granted, BankError> {
         let accounts = self.customer(customer)?.accounts.clone();
         let consent_id = format!("consent-{:06}", self.consents.len() + 1);
-        self.consents.insert(
-            consent_id.clone(),
-            Consent {
-                accounts,
-                expires_at,
-                revoked: false,
-                tokens: Vec::new(),
-            },
-        );
+        self.consents
+            .insert(consent_id.clone(), Consent { accounts, expires_at, revoked: false, tokens: Vec::new() });
         Ok(Granted {
             refresh_token: self.issue_refresh_token(&consent_id),
             consent_id,
             granted_at: now,
             expires_at,
-            permissions: PERMISSIONS
-                .iter()
-                .map(|&permission| permission.to_owned())
-                .collect(),
+            permissions: PERMISSIONS.iter().map(|&permission| permission.to_owned()).collect(),
         })
     }
 
     fn issue_refresh_token(&mut self, consent: &str) -> String {
         let token = self.random.token("rt_");
-        self.refresh_tokens.insert(
-            token.clone(),
-            RefreshToken {
-                consent: consent.to_owned(),
-                used: false,
-            },
-        );
+        self.refresh_tokens.insert(token.clone(), RefreshToken { consent: consent.to_owned(), used: false });
         token
     }
 
     fn consent_mut(&mut self, id: &str) -> Result<&mut Consent, BankError> {
-        self.consents
-            .get_mut(id)
-            .ok_or_else(|| BankError::Unknown("consent", id.to_owned()))
+        self.consents.get_mut(id).ok_or_else(|| BankError::Unknown("consent", id.to_owned()))
     }
 
     pub(super) fn revoke(&mut self, consent: &str) -> Result<(), BankError> {
@@ -200,20 +172,12 @@ impl Access {
     }
 
     pub(super) fn expire_access_tokens(&mut self, now: DateTime<Utc>) {
-        self.access_tokens
-            .values_mut()
-            .for_each(|token| token.expires_at = token.expires_at.min(now));
+        self.access_tokens.values_mut().for_each(|token| token.expires_at = token.expires_at.min(now));
     }
 
     /// What an access token opens at this moment.
-    pub(super) fn check(
-        &self,
-        access_token: Option<&str>,
-        now: DateTime<Utc>,
-    ) -> Result<&Consent, Denied> {
-        let token = access_token
-            .and_then(|token| self.access_tokens.get(token))
-            .ok_or(Denied::Token)?;
+    pub(super) fn check(&self, access_token: Option<&str>, now: DateTime<Utc>) -> Result<&Consent, Denied> {
+        let token = access_token.and_then(|token| self.access_tokens.get(token)).ok_or(Denied::Token)?;
         let consent = self.consents.get(&token.consent).ok_or(Denied::Token)?;
         if token.expires_at <= now {
             return Err(Denied::Token);
@@ -236,10 +200,7 @@ impl Access {
         let consent = self.consents.get_mut(&consent_id)?;
         if reused {
             consent.revoked = true;
-            consent
-                .tokens
-                .drain(..)
-                .for_each(|token| drop(self.access_tokens.remove(&token)));
+            consent.tokens.drain(..).for_each(|token| drop(self.access_tokens.remove(&token)));
             return None;
         }
         consent.check(now).ok()?;
@@ -254,15 +215,9 @@ impl Access {
         });
         let access_token = self.random.token("at_");
         consent.tokens.push(access_token.clone());
-        let issued = AccessToken {
-            consent: consent_id.clone(),
-            expires_at,
-        };
+        let issued = AccessToken { consent: consent_id.clone(), expires_at };
         self.access_tokens.insert(access_token.clone(), issued);
-        Some(Tokens {
-            access_token,
-            refresh_token: self.issue_refresh_token(&consent_id),
-        })
+        Some(Tokens { access_token, refresh_token: self.issue_refresh_token(&consent_id) })
     }
 }
 
@@ -286,11 +241,7 @@ mod tests {
         let (mut access, granted, now) = granted(None);
         let first = access.renew(&granted.refresh_token, now, LIVES).unwrap();
         assert!(access.check(Some(&first.access_token), now).is_ok());
-        assert!(
-            access
-                .check(Some(&first.access_token), now + LIVES)
-                .is_err()
-        );
+        assert!(access.check(Some(&first.access_token), now + LIVES).is_err());
         let second = access.renew(&first.refresh_token, now, LIVES).unwrap();
         assert_ne!(first.access_token, second.access_token);
         assert!(access.check(Some(&second.access_token), now).is_ok());
@@ -301,10 +252,7 @@ mod tests {
         let (mut access, granted, now) = granted(None);
         let first = access.renew(&granted.refresh_token, now, LIVES).unwrap();
         assert_eq!(access.renew(&granted.refresh_token, now, LIVES), None);
-        assert_eq!(
-            access.check(Some(&first.access_token), now).err(),
-            Some(Denied::Token)
-        );
+        assert_eq!(access.check(Some(&first.access_token), now).err(), Some(Denied::Token));
         assert_eq!(access.renew(&first.refresh_token, now, LIVES), None);
     }
 
@@ -312,9 +260,7 @@ mod tests {
     fn a_consent_ends_by_time_or_by_revocation() {
         let end = DateTime::UNIX_EPOCH + TimeDelta::days(90);
         let (mut access, granted, now) = granted(Some(end));
-        let tokens = access
-            .renew(&granted.refresh_token, now, TimeDelta::days(365))
-            .unwrap();
+        let tokens = access.renew(&granted.refresh_token, now, TimeDelta::days(365)).unwrap();
         let check = |access: &Access, at| access.check(Some(&tokens.access_token), at).err();
         assert_eq!(check(&access, now), None);
         assert_eq!(check(&access, end), Some(Denied::ConsentExpired));

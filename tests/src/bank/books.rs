@@ -66,16 +66,11 @@ pub(super) struct Account {
 impl Account {
     fn position(&self, id: &str) -> Result<usize, BankError> {
         let unknown = || BankError::Unknown("entry", id.to_owned());
-        self.entries
-            .iter()
-            .position(|entry| entry.id == id)
-            .ok_or_else(unknown)
+        self.entries.iter().position(|entry| entry.id == id).ok_or_else(unknown)
     }
 
     fn insert(&mut self, entry: Entry) {
-        let place = self
-            .entries
-            .partition_point(|other| other.place() < entry.place());
+        let place = self.entries.partition_point(|other| other.place() < entry.place());
         self.entries.insert(place, entry);
     }
 
@@ -109,15 +104,11 @@ impl Books {
     }
 
     pub(super) fn account(&self, id: &str) -> Result<&Account, BankError> {
-        self.accounts
-            .get(id)
-            .ok_or_else(|| BankError::Unknown("account", id.to_owned()))
+        self.accounts.get(id).ok_or_else(|| BankError::Unknown("account", id.to_owned()))
     }
 
     fn account_mut(&mut self, id: &str) -> Result<&mut Account, BankError> {
-        self.accounts
-            .get_mut(id)
-            .ok_or_else(|| BankError::Unknown("account", id.to_owned()))
+        self.accounts.get_mut(id).ok_or_else(|| BankError::Unknown("account", id.to_owned()))
     }
 
     pub(super) fn open_account(
@@ -162,13 +153,7 @@ impl Books {
             .entry((kind, currency.clone()))
             .or_insert_with(|| ledger.open(format!("{kind:?} clearing"), currency));
         let other = minor.checked_neg().ok_or(LedgerError::TooLarge)?;
-        let postings = vec![
-            Posting { book, minor },
-            Posting {
-                book: counter,
-                minor: other,
-            },
-        ];
+        let postings = vec![Posting { book, minor }, Posting { book: counter, minor: other }];
         Ok(self.ledger.post(at, postings)?)
     }
 
@@ -180,13 +165,7 @@ impl Books {
         before: Option<Row>,
         after: Option<Row>,
     ) {
-        let change = BankChange {
-            at,
-            account: account.to_owned(),
-            kind,
-            before,
-            after,
-        };
+        let change = BankChange { at, account: account.to_owned(), kind, before, after };
         self.changes.push(change);
     }
 
@@ -247,11 +226,7 @@ impl Books {
     ) -> Result<Row, BankError> {
         let held = self.account(account)?;
         let (place, currency) = (held.position(id)?, held.currency.clone());
-        let pending = held
-            .entries
-            .get(place)
-            .filter(|entry| entry.status == RowStatus::Pending)
-            .cloned();
+        let pending = held.entries.get(place).filter(|entry| entry.status == RowStatus::Pending).cloned();
         let pending = pending.ok_or_else(|| BankError::NotPending(id.to_owned()))?;
         let before = pending.row(&currency);
         let new = NewEntry {
@@ -262,19 +237,9 @@ impl Books {
             booked_at: None,
             valued_at: None,
         };
-        let after = self
-            .create(account, now, new, RowStatus::Booked)?
-            .row(&currency);
-        self.account_mut(account)?
-            .entries
-            .retain(|entry| entry.id != id);
-        self.note(
-            now,
-            account,
-            BankChangeKind::Settled,
-            Some(before),
-            Some(after.clone()),
-        );
+        let after = self.create(account, now, new, RowStatus::Booked)?.row(&currency);
+        self.account_mut(account)?.entries.retain(|entry| entry.id != id);
+        self.note(now, account, BankChangeKind::Settled, Some(before), Some(after.clone()));
         Ok(after)
     }
 
@@ -304,23 +269,12 @@ impl Books {
         if let Some(slot) = self.account_mut(account)?.entries.get_mut(place) {
             *slot = entry;
         }
-        self.note(
-            now,
-            account,
-            BankChangeKind::Modified,
-            Some(before),
-            Some(after.clone()),
-        );
+        self.note(now, account, BankChangeKind::Modified, Some(before), Some(after.clone()));
         Ok(after)
     }
 
     /// Reversed, and no longer listed.
-    pub(super) fn remove(
-        &mut self,
-        account: &str,
-        id: &str,
-        now: DateTime<Utc>,
-    ) -> Result<Row, BankError> {
+    pub(super) fn remove(&mut self, account: &str, id: &str, now: DateTime<Utc>) -> Result<Row, BankError> {
         let held = self.account_mut(account)?;
         let place = held.position(id)?;
         let currency = held.currency.clone();
@@ -329,23 +283,12 @@ impl Books {
             self.ledger.reverse(now, transfer)?;
         }
         let row = entry.row(&currency);
-        self.note(
-            now,
-            account,
-            BankChangeKind::Removed,
-            Some(row.clone()),
-            None,
-        );
+        self.note(now, account, BankChangeKind::Removed, Some(row.clone()), None);
         Ok(row)
     }
 
     /// A pending entry that never settles is no longer listed.
-    pub(super) fn expire(
-        &mut self,
-        account: &str,
-        id: &str,
-        now: DateTime<Utc>,
-    ) -> Result<Row, BankError> {
+    pub(super) fn expire(&mut self, account: &str, id: &str, now: DateTime<Utc>) -> Result<Row, BankError> {
         let held = self.account(account)?;
         match held.entries.get(held.position(id)?) {
             Some(entry) if entry.status == RowStatus::Pending => self.remove(account, id, now),
@@ -361,10 +304,7 @@ impl Books {
     /// What can be spent: booked, less what is reserved by pending entries. Pending money that is
     /// to arrive cannot be spent yet.
     pub(super) fn available(&self, account: &Account) -> Result<i64, BankError> {
-        let pending = account
-            .entries
-            .iter()
-            .filter(|entry| entry.status == RowStatus::Pending);
+        let pending = account.entries.iter().filter(|entry| entry.status == RowStatus::Pending);
         let reserved: i64 = pending.map(|entry| entry.minor.min(0)).sum();
         Ok(self.booked(account)?.saturating_add(reserved))
     }
@@ -372,11 +312,7 @@ impl Books {
     pub(super) fn statement(&self, account: &str) -> Result<Statement, BankError> {
         let account = self.account(account)?;
         Ok(Statement {
-            rows: account
-                .entries
-                .iter()
-                .map(|entry| entry.row(&account.currency))
-                .collect(),
+            rows: account.entries.iter().map(|entry| entry.row(&account.currency)).collect(),
             booked: money::text(self.booked(account)?, &account.currency),
             available: money::text(self.available(account)?, &account.currency),
         })

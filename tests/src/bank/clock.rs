@@ -25,31 +25,18 @@ pub(super) struct BankClock {
 impl BankClock {
     pub(super) fn new(start: ClockStart) -> Self {
         match start {
-            ClockStart::System => Self {
-                shift: AtomicI64::new(0),
-                frozen: false,
-            },
-            ClockStart::Frozen(at) => Self {
-                shift: AtomicI64::new(at.timestamp_micros()),
-                frozen: true,
-            },
+            ClockStart::System => Self { shift: AtomicI64::new(0), frozen: false },
+            ClockStart::Frozen(at) => Self { shift: AtomicI64::new(at.timestamp_micros()), frozen: true },
         }
     }
 
     pub(super) fn now(&self) -> DateTime<Utc> {
         let shift = TimeDelta::microseconds(self.shift.load(Ordering::SeqCst));
-        let base = if self.frozen {
-            DateTime::UNIX_EPOCH
-        } else {
-            DateTime::<Utc>::from(SystemTime::now())
-        };
+        let base = if self.frozen { DateTime::UNIX_EPOCH } else { DateTime::<Utc>::from(SystemTime::now()) };
         base.checked_add_signed(shift).unwrap_or(base)
     }
 
     pub(super) fn advance(&self, span: Duration) {
-        self.shift.fetch_add(
-            i64::try_from(span.as_micros()).unwrap_or(0),
-            Ordering::SeqCst,
-        );
+        self.shift.fetch_add(i64::try_from(span.as_micros()).unwrap_or(0), Ordering::SeqCst);
     }
 }

@@ -77,9 +77,6 @@ impl NewCustomer {
             savings,
             history_days,
         };
-        Self {
-            name: name.into(),
-            accounts: vec![account("Everyday", false), account("Rainy days", true)],
-        }
+        Self { name: name.into(), accounts: vec![account("Everyday", false), account("Rainy days", true)] }
     }
 }

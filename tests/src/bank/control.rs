@@ -2,8 +2,8 @@
 //! bank that runs as a process of its own. Answers 400 with `{"error": "…"}`.
 
 use super::{
-    Bank, BankChange, BankError, Correction, Customer, Fault, Granted, Hold, LoggedRequest,
-    NewAccount, NewCustomer, NewEntry, Row, RowStatus, Statement, Target,
+    Bank, BankChange, BankError, Correction, Customer, Fault, Granted, Hold, LoggedRequest, NewAccount,
+    NewCustomer, NewEntry, Row, RowStatus, Statement, Target,
 };
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -29,22 +29,10 @@ pub(super) fn routes(bank: Bank) -> Router {
         .route("/control/consents/{consent}/expire", post(expire_consent))
         .route("/control/access-tokens/expire", post(expire_access_tokens))
         .route("/control/accounts/{account}/entries", post(add_entry))
-        .route(
-            "/control/accounts/{account}/entries/{entry}",
-            delete(remove),
-        )
-        .route(
-            "/control/accounts/{account}/entries/{entry}/settle",
-            post(settle),
-        )
-        .route(
-            "/control/accounts/{account}/entries/{entry}/correct",
-            post(correct),
-        )
-        .route(
-            "/control/accounts/{account}/entries/{entry}/expire",
-            post(expire),
-        )
+        .route("/control/accounts/{account}/entries/{entry}", delete(remove))
+        .route("/control/accounts/{account}/entries/{entry}/settle", post(settle))
+        .route("/control/accounts/{account}/entries/{entry}/correct", post(correct))
+        .route("/control/accounts/{account}/entries/{entry}/expire", post(expire))
         .route("/control/accounts/{account}/statement", get(statement))
         .route("/control/changes", get(changes))
         .route("/control/faults", post(fault).delete(clear_faults))
@@ -100,10 +88,7 @@ async fn advance(State(bank): State<Bank>, Json(by): Json<Advance>) -> Json<Time
 
 // ---- customers and consents
 
-async fn create_customer(
-    State(bank): State<Bank>,
-    Json(new): Json<NewCustomer>,
-) -> Answer<Customer> {
+async fn create_customer(State(bank): State<Bank>, Json(new): Json<NewCustomer>) -> Answer<Customer> {
     Ok(Json(bank.create_customer(&new)?))
 }
 
@@ -117,9 +102,7 @@ async fn open_account(
     Path(customer): Path<String>,
     Json(new): Json<NewAccount>,
 ) -> Answer<Opened> {
-    Ok(Json(Opened {
-        account_id: bank.open_account(&customer, &new)?,
-    }))
+    Ok(Json(Opened { account_id: bank.open_account(&customer, &new)? }))
 }
 
 #[derive(Deserialize)]
@@ -132,10 +115,7 @@ async fn grant(
     Path(customer): Path<String>,
     Json(grant): Json<Grant>,
 ) -> Answer<Granted> {
-    Ok(Json(bank.grant(
-        &customer,
-        grant.lasts_seconds.map(Duration::from_secs),
-    )?))
+    Ok(Json(bank.grant(&customer, grant.lasts_seconds.map(Duration::from_secs))?))
 }
 
 async fn revoke(State(bank): State<Bank>, Path(consent): Path<String>) -> Answer<Done> {
@@ -184,11 +164,7 @@ async fn settle(
     Path((account, entry)): Path<(String, String)>,
     Json(settle): Json<Settle>,
 ) -> Answer<Row> {
-    Ok(Json(bank.settle(
-        &account,
-        &entry,
-        settle.amount.as_deref(),
-    )?))
+    Ok(Json(bank.settle(&account, &entry, settle.amount.as_deref())?))
 }
 
 async fn correct(
@@ -199,17 +175,11 @@ async fn correct(
     Ok(Json(bank.correct(&account, &entry, correction)?))
 }
 
-async fn remove(
-    State(bank): State<Bank>,
-    Path((account, entry)): Path<(String, String)>,
-) -> Answer<Row> {
+async fn remove(State(bank): State<Bank>, Path((account, entry)): Path<(String, String)>) -> Answer<Row> {
     Ok(Json(bank.remove(&account, &entry)?))
 }
 
-async fn expire(
-    State(bank): State<Bank>,
-    Path((account, entry)): Path<(String, String)>,
-) -> Answer<Row> {
+async fn expire(State(bank): State<Bank>, Path((account, entry)): Path<(String, String)>) -> Answer<Row> {
     Ok(Json(bank.expire(&account, &entry)?))
 }
 
@@ -235,10 +205,7 @@ struct Changes {
 async fn changes(State(bank): State<Bank>, Query(from): Query<Since>) -> Json<Changes> {
     let since = usize::try_from(from.since).unwrap_or(usize::MAX);
     let changes = bank.changes_since(since);
-    Json(Changes {
-        mark: since.saturating_add(changes.len()),
-        changes,
-    })
+    Json(Changes { mark: since.saturating_add(changes.len()), changes })
 }
 
 // ---- faults and waiting
@@ -288,16 +255,12 @@ struct Held {
 
 async fn held(State(bank): State<Bank>, Query(wait): Query<WaitHeld>) -> Answer<Held> {
     let timeout = Duration::from_secs(wait.wait_seconds.min(WAIT_SECONDS_MAX));
-    bank.wait_held(wait.at_least, timeout)
-        .await
-        .map_err(|late| Refused(late.to_string()))?;
+    bank.wait_held(wait.at_least, timeout).await.map_err(|late| Refused(late.to_string()))?;
     Ok(Json(Held { held: bank.held() }))
 }
 
 async fn release(State(bank): State<Bank>) -> Json<Held> {
-    Json(Held {
-        held: bank.release(),
-    })
+    Json(Held { held: bank.release() })
 }
 
 async fn requests(State(bank): State<Bank>, Query(from): Query<Since>) -> Json<Vec<LoggedRequest>> {

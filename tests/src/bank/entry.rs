@@ -24,9 +24,7 @@ pub enum BankError {
 }
 
 /// What sort of payment an entry is; decides its codes and the counter-account.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
 #[serde(rename_all = "snake_case")]
 pub enum EntryKind {
     /// Paid with the debit card.
@@ -66,31 +64,17 @@ pub struct NewEntry {
 impl NewEntry {
     /// Paid by card, now.
     pub fn card(amount: &str, text: &str, merchant: &str) -> Self {
-        Self {
-            merchant: Some(merchant.into()),
-            kind: EntryKind::Card,
-            ..Self::transfer(amount, text)
-        }
+        Self { merchant: Some(merchant.into()), kind: EntryKind::Card, ..Self::transfer(amount, text) }
     }
     /// Sent or received, now.
     pub fn transfer(amount: &str, text: &str) -> Self {
         let (amount, text, kind) = (amount.into(), text.into(), EntryKind::Transfer);
-        Self {
-            amount,
-            text,
-            merchant: None,
-            kind,
-            booked_at: None,
-            valued_at: None,
-        }
+        Self { amount, text, merchant: None, kind, booked_at: None, valued_at: None }
     }
     /// At another moment of the bank's time.
     #[must_use]
     pub fn at(self, booked_at: DateTime<Utc>) -> Self {
-        Self {
-            booked_at: Some(booked_at),
-            ..self
-        }
+        Self { booked_at: Some(booked_at), ..self }
     }
 }
 

@@ -42,10 +42,7 @@ impl Target {
     }
     /// Only of this account.
     pub fn of(path: PathKind, account: &str) -> Self {
-        Self {
-            path: Some(path),
-            account: Some(account.to_owned()),
-        }
+        Self { path: Some(path), account: Some(account.to_owned()) }
     }
     pub(super) fn matches(&self, path: PathKind, account: Option<&str>) -> bool {
         self.path.is_none_or(|wanted| wanted == path)
@@ -55,10 +52,7 @@ impl Target {
 
 impl From<PathKind> for Target {
     fn from(path: PathKind) -> Self {
-        Self {
-            path: Some(path),
-            account: None,
-        }
+        Self { path: Some(path), account: None }
     }
 }
 
@@ -172,11 +166,7 @@ pub(super) struct Faults {
 
 impl Faults {
     pub(super) fn add(&mut self, target: Target, fault: Fault, times: u32) {
-        self.rules.push_back(Rule {
-            target,
-            fault,
-            left: times,
-        });
+        self.rules.push_back(Rule { target, fault, left: times });
     }
 
     pub(super) fn clear(&mut self) {
@@ -189,10 +179,7 @@ impl Faults {
 
     /// The oldest fault that is meant for this request; it counts as used.
     pub(super) fn take(&mut self, path: PathKind, account: Option<&str>) -> Option<Fault> {
-        let rule = self
-            .rules
-            .iter_mut()
-            .find(|rule| rule.target.matches(path, account) && rule.left > 0)?;
+        let rule = self.rules.iter_mut().find(|rule| rule.target.matches(path, account) && rule.left > 0)?;
         rule.left -= 1;
         let fault = rule.fault.clone();
         self.rules.retain(|rule| rule.left > 0);
@@ -200,12 +187,7 @@ impl Faults {
     }
 
     pub(super) fn hold(&mut self, target: Target, hold: Hold) {
-        self.gates.push(Gate {
-            target,
-            hold,
-            open: watch::Sender::new(false),
-            arrived: 0,
-        });
+        self.gates.push(Gate { target, hold, open: watch::Sender::new(false), arrived: 0 });
     }
 
     /// Opens all gates; how many requests had come to them.
@@ -246,21 +228,11 @@ mod tests {
         let mut faults = Faults::default();
         faults.add(PathKind::Balances.into(), Fault::Reset, 2);
         faults.add(Target::any(), Fault::CutShort, 1);
-        faults.add(
-            Target::of(PathKind::Transactions, "a"),
-            Fault::EchoSecret,
-            1,
-        );
-        assert_eq!(
-            faults.take(PathKind::Balances, Some("a")),
-            Some(Fault::Reset)
-        );
+        faults.add(Target::of(PathKind::Transactions, "a"), Fault::EchoSecret, 1);
+        assert_eq!(faults.take(PathKind::Balances, Some("a")), Some(Fault::Reset));
         assert_eq!(faults.take(PathKind::Token, None), Some(Fault::CutShort));
         assert_eq!(faults.take(PathKind::Transactions, Some("b")), None);
-        assert_eq!(
-            faults.take(PathKind::Transactions, Some("a")),
-            Some(Fault::EchoSecret)
-        );
+        assert_eq!(faults.take(PathKind::Transactions, Some("a")), Some(Fault::EchoSecret));
         assert_eq!(faults.left(), 1);
         assert_eq!(faults.take(PathKind::Balances, None), Some(Fault::Reset));
         assert_eq!(faults.take(PathKind::Balances, None), None);
@@ -269,10 +241,7 @@ mod tests {
     #[test]
     fn a_retry_after_date_is_written_as_http_wants_it() {
         let now = DateTime::from_timestamp(784_111_717, 0).unwrap();
-        assert_eq!(
-            RetryAfter::DateIn(60).header(now),
-            "Sun, 06 Nov 1994 08:49:37 GMT"
-        );
+        assert_eq!(RetryAfter::DateIn(60).header(now), "Sun, 06 Nov 1994 08:49:37 GMT");
         assert_eq!(RetryAfter::Seconds(60).header(now), "60");
     }
 }

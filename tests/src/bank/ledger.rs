@@ -67,52 +67,25 @@ pub struct Ledger {
 impl Ledger {
     /// A new book with a balance of zero.
     pub fn open(&mut self, name: impl Into<String>, currency: impl Into<String>) -> Book {
-        self.books.push(BookPage {
-            name: name.into(),
-            currency: currency.into(),
-            sum: 0,
-        });
+        self.books.push(BookPage { name: name.into(), currency: currency.into(), sum: 0 });
         Book(self.books.len() - 1)
     }
 
     /// Posts a transfer, or nothing.
-    pub fn post(
-        &mut self,
-        at: DateTime<Utc>,
-        postings: Vec<Posting>,
-    ) -> Result<TransferId, LedgerError> {
-        self.record(Transfer {
-            at,
-            postings,
-            reverses: None,
-        })
+    pub fn post(&mut self, at: DateTime<Utc>, postings: Vec<Posting>) -> Result<TransferId, LedgerError> {
+        self.record(Transfer { at, postings, reverses: None })
     }
 
     /// Posts the opposite of a transfer.
-    pub fn reverse(
-        &mut self,
-        at: DateTime<Utc>,
-        transfer: TransferId,
-    ) -> Result<TransferId, LedgerError> {
+    pub fn reverse(&mut self, at: DateTime<Utc>, transfer: TransferId) -> Result<TransferId, LedgerError> {
         let original = self.transfers.get(transfer.0).ok_or(LedgerError::Unknown)?;
-        let postings = original.postings.iter().map(|posting| Posting {
-            minor: -posting.minor,
-            ..*posting
-        });
-        let reversal = Transfer {
-            at,
-            postings: postings.collect(),
-            reverses: Some(transfer),
-        };
+        let postings = original.postings.iter().map(|posting| Posting { minor: -posting.minor, ..*posting });
+        let reversal = Transfer { at, postings: postings.collect(), reverses: Some(transfer) };
         self.record(reversal)
     }
 
     fn record(&mut self, transfer: Transfer) -> Result<TransferId, LedgerError> {
-        let sum: i128 = transfer
-            .postings
-            .iter()
-            .map(|posting| i128::from(posting.minor))
-            .sum();
+        let sum: i128 = transfer.postings.iter().map(|posting| i128::from(posting.minor)).sum();
         if sum != 0 {
             return Err(LedgerError::Unbalanced(sum));
         }
@@ -120,8 +93,7 @@ impl Ledger {
         for posting in &transfer.postings {
             let book = self.books.get(posting.book.0).ok_or(LedgerError::Unknown)?;
             currencies.push(book.currency.as_str());
-            i64::try_from(book.sum + i128::from(posting.minor))
-                .map_err(|_| LedgerError::TooLarge)?;
+            i64::try_from(book.sum + i128::from(posting.minor)).map_err(|_| LedgerError::TooLarge)?;
         }
         currencies.dedup();
         if currencies.len() > 1 {
@@ -150,16 +122,9 @@ impl Ledger {
     /// Every book with its name, currency and balance in minor units, added up anew from all
     /// transfers.
     pub fn trial_balance(&self) -> Vec<(String, String, i128)> {
-        let mut lines: Vec<_> = self
-            .books
-            .iter()
-            .map(|book| (book.name.clone(), book.currency.clone(), 0))
-            .collect();
-        for posting in self
-            .transfers
-            .iter()
-            .flat_map(|transfer| &transfer.postings)
-        {
+        let mut lines: Vec<_> =
+            self.books.iter().map(|book| (book.name.clone(), book.currency.clone(), 0)).collect();
+        for posting in self.transfers.iter().flat_map(|transfer| &transfer.postings) {
             if let Some(line) = lines.get_mut(posting.book.0) {
                 line.2 += i128::from(posting.minor);
             }
@@ -181,13 +146,7 @@ mod tests {
     }
 
     fn moved(minor: i64, from: Book, to: Book) -> Vec<Posting> {
-        vec![
-            Posting {
-                book: from,
-                minor: -minor,
-            },
-            Posting { book: to, minor },
-        ]
+        vec![Posting { book: from, minor: -minor }, Posting { book: to, minor }]
     }
 
     #[test]
@@ -195,10 +154,7 @@ mod tests {
         let (mut ledger, ada, shops, _) = books();
         let at = DateTime::UNIX_EPOCH;
         let coffee = ledger.post(at, moved(320, ada, shops)).unwrap();
-        assert_eq!(
-            (ledger.balance(ada), ledger.balance(shops)),
-            (Ok(-320), Ok(320))
-        );
+        assert_eq!((ledger.balance(ada), ledger.balance(shops)), (Ok(-320), Ok(320)));
         let back = ledger.reverse(at, coffee).unwrap();
         assert_eq!((ledger.balance(ada), ledger.balance(shops)), (Ok(0), Ok(0)));
         assert_eq!(ledger.transfers().last().unwrap().reverses, Some(coffee));
@@ -209,26 +165,11 @@ mod tests {
     fn nothing_is_posted_that_makes_money_or_mixes_currencies() {
         let (mut ledger, ada, shops, euros) = books();
         let at = DateTime::UNIX_EPOCH;
-        let uneven = vec![
-            Posting {
-                book: ada,
-                minor: -320,
-            },
-            Posting {
-                book: shops,
-                minor: 319,
-            },
-        ];
+        let uneven = vec![Posting { book: ada, minor: -320 }, Posting { book: shops, minor: 319 }];
         assert_eq!(ledger.post(at, uneven), Err(LedgerError::Unbalanced(-1)));
-        assert_eq!(
-            ledger.post(at, moved(1, ada, euros)),
-            Err(LedgerError::MixedCurrencies)
-        );
+        assert_eq!(ledger.post(at, moved(1, ada, euros)), Err(LedgerError::MixedCurrencies));
         assert!(ledger.post(at, moved(i64::MAX, ada, shops)).is_ok());
-        assert_eq!(
-            ledger.post(at, moved(2, ada, shops)),
-            Err(LedgerError::TooLarge)
-        );
+        assert_eq!(ledger.post(at, moved(2, ada, shops)), Err(LedgerError::TooLarge));
         assert_eq!(ledger.transfers().len(), 1);
     }
 }

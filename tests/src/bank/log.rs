@@ -53,20 +53,14 @@ impl Log {
 
     pub(super) fn answered(&mut self, number: u64, status: u16) {
         let first = self.requests.front().map_or(0, |request| request.number);
-        let place = number
-            .checked_sub(first)
-            .and_then(|place| usize::try_from(place).ok());
+        let place = number.checked_sub(first).and_then(|place| usize::try_from(place).ok());
         if let Some(request) = place.and_then(|place| self.requests.get_mut(place)) {
             request.status = Some(status);
         }
     }
 
     pub(super) fn since(&self, number: u64) -> Vec<LoggedRequest> {
-        self.requests
-            .iter()
-            .filter(|request| request.number >= number)
-            .cloned()
-            .collect()
+        self.requests.iter().filter(|request| request.number >= number).cloned().collect()
     }
 
     pub(super) fn count(&self, target: &Target) -> usize {

@@ -119,17 +119,11 @@ impl Bank {
             state: Mutex::new(state),
             changed: watch::Sender::new(()),
         });
-        let remote = Self {
-            shared: shared.clone(),
-            _server: None,
-        };
+        let remote = Self { shared: shared.clone(), _server: None };
         let routes = service::routes(&shared).merge(control::routes(remote));
         let service = routes.into_make_service_with_connect_info::<crate::wire::Cutter>();
         let serving = tokio::spawn(async move { axum::serve(door, service).await });
-        Ok(Self {
-            shared,
-            _server: Some(Arc::new(Server(serving.abort_handle()))),
-        })
+        Ok(Self { shared, _server: Some(Arc::new(Server(serving.abort_handle()))) })
     }
 
     /// `http://127.0.0.1:PORT`; the token endpoint is `/token` below it.
@@ -168,27 +162,14 @@ impl Bank {
     /// One more account; its id. Consents given before don't cover it.
     pub fn open_account(&self, customer: &str, new: &NewAccount) -> Result<String, BankError> {
         let now = self.now();
-        let since = now
-            .checked_sub_days(Days::new(u64::from(new.history_days)))
-            .unwrap_or(now);
-        let State {
-            books,
-            access,
-            random,
-            ..
-        } = &mut *self.shared.state();
+        let since = now.checked_sub_days(Days::new(u64::from(new.history_days))).unwrap_or(now);
+        let State { books, access, random, .. } = &mut *self.shared.state();
         let owner = access.customer(customer)?.name.clone();
         let account = books.open_account(since, &owner, &new.nickname, &new.currency, new.savings);
         access.add_account(customer, &account)?;
         if new.history_days > 0 {
             let mut random = Random::new(random.next());
-            for entry in history::history(
-                &mut random,
-                new.savings,
-                &new.currency,
-                since.date_naive(),
-                now,
-            ) {
+            for entry in history::history(&mut random, new.savings, &new.currency, since.date_naive(), now) {
                 books.add(&account, now, entry, RowStatus::Booked)?;
             }
         }
@@ -199,10 +180,7 @@ impl Bank {
     /// accounts and a refresh token.
     pub fn grant(&self, customer: &str, lasts: Option<Duration>) -> Result<Granted, BankError> {
         let now = self.now();
-        self.shared
-            .state()
-            .access
-            .grant(customer, now, lasts.map(|lasts| now + lasts))
+        self.shared.state().access.grant(customer, now, lasts.map(|lasts| now + lasts))
     }
     /// The customer takes the consent back.
     pub fn revoke_consent(&self, consent: &str) -> Result<(), BankError> {
@@ -222,41 +200,19 @@ impl Bank {
 impl Bank {
     /// Books an entry.
     pub fn book(&self, account: &str, new: NewEntry) -> Result<Row, BankError> {
-        self.shared
-            .state()
-            .books
-            .add(account, self.now(), new, RowStatus::Booked)
+        self.shared.state().books.add(account, self.now(), new, RowStatus::Booked)
     }
     /// A card payment is authorised: listed as pending and off the available balance, not posted.
     pub fn authorise(&self, account: &str, new: NewEntry) -> Result<Row, BankError> {
-        self.shared
-            .state()
-            .books
-            .add(account, self.now(), new, RowStatus::Pending)
+        self.shared.state().books.add(account, self.now(), new, RowStatus::Pending)
     }
     /// A pending entry becomes a booked one, with another id and, if given, another amount (a tip).
-    pub fn settle(
-        &self,
-        account: &str,
-        entry: &str,
-        amount: Option<&str>,
-    ) -> Result<Row, BankError> {
-        self.shared
-            .state()
-            .books
-            .settle(account, entry, self.now(), amount)
+    pub fn settle(&self, account: &str, entry: &str, amount: Option<&str>) -> Result<Row, BankError> {
+        self.shared.state().books.settle(account, entry, self.now(), amount)
     }
     /// The same id, another text or amount.
-    pub fn correct(
-        &self,
-        account: &str,
-        entry: &str,
-        correction: Correction,
-    ) -> Result<Row, BankError> {
-        self.shared
-            .state()
-            .books
-            .correct(account, entry, self.now(), correction)
+    pub fn correct(&self, account: &str, entry: &str, correction: Correction) -> Result<Row, BankError> {
+        self.shared.state().books.correct(account, entry, self.now(), correction)
     }
     /// Reversed, and no longer listed; the row as it was.
     pub fn remove(&self, account: &str, entry: &str) -> Result<Row, BankError> {
@@ -269,10 +225,7 @@ impl Bank {
     /// Two entries that differ in nothing but their id.
     pub fn book_twins(&self, account: &str, new: &NewEntry) -> Result<[Row; 2], BankError> {
         let now = self.now();
-        let same = NewEntry {
-            booked_at: new.booked_at.or(Some(now)),
-            ..new.clone()
-        };
+        let same = NewEntry { booked_at: new.booked_at.or(Some(now)), ..new.clone() };
         let books = &mut self.shared.state().books;
         let mut twin = || books.add(account, now, same.clone(), RowStatus::Booked);
         Ok([twin()?, twin()?])
@@ -291,14 +244,7 @@ impl Bank {
     }
     /// What was done to entries since the mark, histories included, in order.
     pub fn changes_since(&self, mark: usize) -> Vec<BankChange> {
-        self.shared
-            .state()
-            .books
-            .changes()
-            .iter()
-            .skip(mark)
-            .cloned()
-            .collect()
+        self.shared.state().books.changes().iter().skip(mark).cloned().collect()
     }
     /// A copy of the ledger, to audit.
     pub fn ledger(&self) -> Ledger {
@@ -332,10 +278,8 @@ impl Bank {
     /// Returns when `count` requests are being held.
     pub async fn wait_held(&self, count: usize, timeout: Duration) -> Result<(), TimedOut> {
         let enough = || (self.held() >= count).then_some(());
-        wait(&self.shared.changed, timeout, enough, || {
-            format!("{count} held requests, saw {}", self.held())
-        })
-        .await
+        wait(&self.shared.changed, timeout, enough, || format!("{count} held requests, saw {}", self.held()))
+            .await
     }
     /// How many requests came to the gates that are closed now.
     pub fn held(&self) -> usize {

@@ -19,16 +19,11 @@ pub(super) fn parse(text: &str, currency: &str) -> Option<i64> {
     let (whole, part) = digits.split_once('.').unwrap_or((digits, "0"));
     let wanted = usize::try_from(decimals(currency)).ok()?;
     let part_fits = part.len() <= wanted || digits.find('.').is_none();
-    let all_digits =
-        |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let all_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     if !all_digits(whole) || !all_digits(part) || !part_fits {
         return None;
     }
-    let part = if wanted == 0 {
-        String::new()
-    } else {
-        format!("{part:0<wanted$}")
-    };
+    let part = if wanted == 0 { String::new() } else { format!("{part:0<wanted$}") };
     let minor: i64 = format!("{whole}{part}").parse().ok()?;
     Some(if negative { -minor } else { minor })
 }
@@ -75,18 +70,7 @@ mod tests {
 
     #[test]
     fn what_is_not_an_amount_is_refused() {
-        for bad in [
-            "",
-            "-",
-            "1e3",
-            "12.345",
-            "1.",
-            ".5",
-            "+1",
-            "1,00",
-            "--1",
-            "99999999999999999999",
-        ] {
+        for bad in ["", "-", "1e3", "12.345", "1.", ".5", "+1", "1,00", "--1", "99999999999999999999"] {
             assert_eq!(parse(bad, "GBP"), None, "{bad}");
         }
         assert_eq!(parse("1.5", "JPY"), None);

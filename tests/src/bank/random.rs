@@ -21,9 +21,7 @@ impl Random {
 
     /// From `low` to `high`, both inclusive.
     pub(super) fn between(&mut self, low: i64, high: i64) -> i64 {
-        let span = u64::try_from(high.saturating_sub(low))
-            .unwrap_or(0)
-            .saturating_add(1);
+        let span = u64::try_from(high.saturating_sub(low)).unwrap_or(0).saturating_add(1);
         low.saturating_add(i64::try_from(self.next() % span).unwrap_or(0))
     }
 

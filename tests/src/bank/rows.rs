@@ -19,9 +19,7 @@ impl Serialize for Moment {
 }
 
 fn moment(at: DateTime<Utc>) -> String {
-    at.with_nanosecond(0)
-        .unwrap_or(at)
-        .to_rfc3339_opts(SecondsFormat::AutoSi, false)
+    at.with_nanosecond(0).unwrap_or(at).to_rfc3339_opts(SecondsFormat::AutoSi, false)
 }
 
 /// The envelope of every 200.
@@ -98,11 +96,7 @@ pub(super) fn accounts<'a>(accounts: impl Iterator<Item = &'a Account>) -> Accou
         status_update_date_time: Moment(account.opened_at),
         currency: &account.currency,
         account_type: "Personal",
-        account_sub_type: if account.savings {
-            "Savings"
-        } else {
-            "CurrentAccount"
-        },
+        account_sub_type: if account.savings { "Savings" } else { "CurrentAccount" },
         nickname: &account.nickname,
         opening_date: Moment(account.opened_at),
         account: [AccountNumber {
@@ -111,9 +105,7 @@ pub(super) fn accounts<'a>(accounts: impl Iterator<Item = &'a Account>) -> Accou
             name: &account.owner,
         }],
     };
-    Accounts {
-        account: accounts.map(row).collect(),
-    }
+    Accounts { account: accounts.map(row).collect() }
 }
 
 // ---------------------------------------------------------------- balances
@@ -142,12 +134,7 @@ pub(super) struct OwnedMoney<'a> {
     pub(super) currency: &'a str,
 }
 
-pub(super) fn balances(
-    account: &Account,
-    now: DateTime<Utc>,
-    booked: i64,
-    available: i64,
-) -> Balances<'_> {
+pub(super) fn balances(account: &Account, now: DateTime<Utc>, booked: i64, available: i64) -> Balances<'_> {
     let row = |kind, minor| BalanceRow {
         account_id: &account.id,
         credit_debit_indicator: indicator(minor),
@@ -158,12 +145,7 @@ pub(super) fn balances(
             currency: &account.currency,
         },
     };
-    Balances {
-        balance: [
-            row("InterimBooked", booked),
-            row("InterimAvailable", available),
-        ],
-    }
+    Balances { balance: [row("InterimBooked", booked), row("InterimAvailable", available)] }
 }
 
 // ---------------------------------------------------------------- errors

@@ -34,22 +34,10 @@ pub(super) fn routes(shared: &Arc<Shared>) -> Router {
     };
     Router::new()
         .route("/token", post(bank(PathKind::Token)))
-        .route(
-            &format!("{API_PATH}/accounts"),
-            get(bank(PathKind::Accounts)),
-        )
-        .route(
-            &format!("{API_PATH}/accounts/{{id}}"),
-            get(bank(PathKind::Account)),
-        )
-        .route(
-            &format!("{API_PATH}/accounts/{{id}}/balances"),
-            get(bank(PathKind::Balances)),
-        )
-        .route(
-            &format!("{API_PATH}/accounts/{{id}}/transactions"),
-            get(bank(PathKind::Transactions)),
-        )
+        .route(&format!("{API_PATH}/accounts"), get(bank(PathKind::Accounts)))
+        .route(&format!("{API_PATH}/accounts/{{id}}"), get(bank(PathKind::Account)))
+        .route(&format!("{API_PATH}/accounts/{{id}}/balances"), get(bank(PathKind::Balances)))
+        .route(&format!("{API_PATH}/accounts/{{id}}/transactions"), get(bank(PathKind::Transactions)))
 }
 
 /// One request, from arrival to answer, with whatever was asked to go wrong.
@@ -69,21 +57,10 @@ async fn exchange(
 
     let fault = shared.state().faults.take(kind, account);
     if fault == Some(Fault::ExpireAccessTokens) {
-        shared
-            .state()
-            .access
-            .expire_access_tokens(shared.clock.now());
+        shared.state().access.expire_access_tokens(shared.clock.now());
     }
-    let asked = Asked {
-        kind,
-        account,
-        headers: &parts.headers,
-        query: parts.uri.query().unwrap_or(""),
-    };
-    let mut answer = match fault
-        .as_ref()
-        .and_then(|fault| before(fault, &shared, &cutter))
-    {
+    let asked = Asked { kind, account, headers: &parts.headers, query: parts.uri.query().unwrap_or("") };
+    let mut answer = match fault.as_ref().and_then(|fault| before(fault, &shared, &cutter)) {
         Some(instead) => instead,
         None if kind == PathKind::Token => token::renew(&shared, &parts.headers, body).await,
         None => resource(&shared, &asked, &tweak(fault.as_ref(), &parts.headers)),
@@ -97,10 +74,7 @@ async fn exchange(
     answer.header(INTERACTION_ID, &id);
     let response = after(fault.as_ref(), answer, &cutter);
     if !matches!(fault, Some(Fault::Reset | Fault::LostAnswer)) {
-        shared
-            .state()
-            .log
-            .answered(number, response.status().as_u16());
+        shared.state().log.answered(number, response.status().as_u16());
         shared.changed.send_replace(());
     }
     response
@@ -122,14 +96,8 @@ fn arrival(
     parts: &axum::http::request::Parts,
 ) -> LoggedRequest {
     let fapi = parts.headers.iter().filter_map(|(name, value)| {
-        let named =
-            name.as_str().starts_with("x-fapi-") || name.as_str().starts_with("x-customer-");
-        named.then(|| {
-            (
-                name.to_string(),
-                String::from_utf8_lossy(value.as_bytes()).into_owned(),
-            )
-        })
+        let named = name.as_str().starts_with("x-fapi-") || name.as_str().starts_with("x-customer-");
+        named.then(|| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
     });
     LoggedRequest {
         number: 0,
@@ -153,27 +121,15 @@ fn interaction_id(shared: &Shared, headers: &HeaderMap) -> String {
     let random = &mut shared.state().random;
     let (high, low) = (random.next(), random.next());
     let (a, b, c) = (high >> 32, (high >> 16) & 0xffff, high & 0xfff);
-    format!(
-        "{a:08x}-{b:04x}-4{c:03x}-8{:03x}-{:012x}",
-        (low >> 48) & 0xfff,
-        low & 0xffff_ffff_ffff
-    )
+    format!("{a:08x}-{b:04x}-4{c:03x}-8{:03x}-{:012x}", (low >> 48) & 0xfff, low & 0xffff_ffff_ffff)
 }
 
 fn tweak(fault: Option<&Fault>, headers: &HeaderMap) -> Tweak {
     match fault {
-        Some(Fault::BadAmount { amount }) => Tweak {
-            amount: Some(amount.clone()),
-            text: None,
-        },
+        Some(Fault::BadAmount { amount }) => Tweak { amount: Some(amount.clone()), text: None },
         Some(Fault::EchoSecret) => {
-            let secret = headers
-                .get(header::AUTHORIZATION)
-                .and_then(|value| value.to_str().ok());
-            Tweak {
-                amount: None,
-                text: secret.map(str::to_owned),
-            }
+            let secret = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+            Tweak { amount: None, text: secret.map(str::to_owned) }
         }
         _ => Tweak::default(),
     }
@@ -189,39 +145,27 @@ struct Asked<'a> {
 }
 
 /// Why a request is not answered with 200: status, code and sentence of the error body.
-pub(super) struct Refusal(
-    pub(super) StatusCode,
-    pub(super) &'static str,
-    pub(super) &'static str,
-);
+pub(super) struct Refusal(pub(super) StatusCode, pub(super) &'static str, pub(super) &'static str);
 
 fn resource(shared: &Shared, asked: &Asked<'_>, tweak: &Tweak) -> Answer {
     let now = shared.clock.now();
     let state = shared.state();
-    let answered =
-        open(&state, asked.headers, now).and_then(|consent| match (asked.kind, asked.account) {
-            (PathKind::Accounts, _) => Ok(accounts(shared, &state, &consent.accounts, "")),
-            (_, Some(id)) if consent.accounts.iter().any(|known| known == id) => {
-                let account = state.books.account(id).map_err(|_| NOT_FOUND)?;
-                match asked.kind {
-                    PathKind::Balances => balances(shared, &state, account, now),
-                    PathKind::Transactions => transactions(shared, account, asked.query, tweak),
-                    _ => Ok(accounts(
-                        shared,
-                        &state,
-                        std::slice::from_ref(&account.id),
-                        id,
-                    )),
-                }
+    let answered = open(&state, asked.headers, now).and_then(|consent| match (asked.kind, asked.account) {
+        (PathKind::Accounts, _) => Ok(accounts(shared, &state, &consent.accounts, "")),
+        (_, Some(id)) if consent.accounts.iter().any(|known| known == id) => {
+            let account = state.books.account(id).map_err(|_| NOT_FOUND)?;
+            match asked.kind {
+                PathKind::Balances => balances(shared, &state, account, now),
+                PathKind::Transactions => transactions(shared, account, asked.query, tweak),
+                _ => Ok(accounts(shared, &state, std::slice::from_ref(&account.id), id)),
             }
-            _ => Err(NOT_FOUND),
-        });
+        }
+        _ => Err(NOT_FOUND),
+    });
     drop(state);
     match answered {
         Ok(answer) => answer,
-        Err(Refusal(StatusCode::UNAUTHORIZED, _, _)) => {
-            Answer::new(StatusCode::UNAUTHORIZED, Vec::new())
-        }
+        Err(Refusal(StatusCode::UNAUTHORIZED, _, _)) => Answer::new(StatusCode::UNAUTHORIZED, Vec::new()),
         Err(Refusal(status, code, message)) => error(shared, status, code, message),
     }
 }
@@ -232,31 +176,20 @@ const NOT_FOUND: Refusal = Refusal(
     "The consent covers no account with this AccountId",
 );
 
-fn open<'a>(
-    state: &'a State,
-    headers: &HeaderMap,
-    now: DateTime<Utc>,
-) -> Result<&'a Consent, Refusal> {
-    let given = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
+fn open<'a>(state: &'a State, headers: &HeaderMap, now: DateTime<Utc>) -> Result<&'a Consent, Refusal> {
+    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = given.and_then(|value| value.strip_prefix("Bearer "));
-    state
-        .access
-        .check(token, now)
-        .map_err(|denied| match denied {
-            Denied::Token => Refusal(StatusCode::UNAUTHORIZED, "", ""),
-            Denied::ConsentRevoked => Refusal(
-                StatusCode::FORBIDDEN,
-                "UK.OBIE.Resource.InvalidConsentStatus",
-                "The consent was revoked",
-            ),
-            Denied::ConsentExpired => Refusal(
-                StatusCode::FORBIDDEN,
-                "UK.OBIE.Reauthenticate",
-                "The consent has expired; the customer must agree again",
-            ),
-        })
+    state.access.check(token, now).map_err(|denied| match denied {
+        Denied::Token => Refusal(StatusCode::UNAUTHORIZED, "", ""),
+        Denied::ConsentRevoked => {
+            Refusal(StatusCode::FORBIDDEN, "UK.OBIE.Resource.InvalidConsentStatus", "The consent was revoked")
+        }
+        Denied::ConsentExpired => Refusal(
+            StatusCode::FORBIDDEN,
+            "UK.OBIE.Reauthenticate",
+            "The consent has expired; the customer must agree again",
+        ),
+    })
 }
 
 /// `OBErrorResponse1`.
@@ -266,10 +199,7 @@ pub(super) fn error(shared: &Shared, status: StatusCode, code: &str, message: &s
         code: status.to_string().chars().take(40).collect(),
         id: &id,
         message,
-        errors: [ErrorLine {
-            error_code: code,
-            message,
-        }],
+        errors: [ErrorLine { error_code: code, message }],
     };
     json(status, &body)
 }
@@ -277,37 +207,19 @@ pub(super) fn error(shared: &Shared, status: StatusCode, code: &str, message: &s
 pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Answer {
     // Writing to memory fails only for maps with odd keys; there are none.
     let mut answer = Answer::new(status, serde_json::to_vec(body).unwrap_or_default());
-    answer.header(
-        header::CONTENT_TYPE.as_str(),
-        "application/json; charset=utf-8",
-    );
+    answer.header(header::CONTENT_TYPE.as_str(), "application/json; charset=utf-8");
     answer
 }
 
 fn one_page(shared: &Shared, path: &str, data: impl Serialize) -> Answer {
-    let links = Links {
-        this: format!("{}{API_PATH}{path}", shared.origin),
-        first: None,
-        next: None,
-    };
-    json(
-        StatusCode::OK,
-        &Envelope {
-            data,
-            links,
-            meta: Meta { total_pages: 1 },
-        },
-    )
+    let links = Links { this: format!("{}{API_PATH}{path}", shared.origin), first: None, next: None };
+    json(StatusCode::OK, &Envelope { data, links, meta: Meta { total_pages: 1 } })
 }
 
 /// The list, or the one account of that id.
 fn accounts(shared: &Shared, state: &State, ids: &[String], of: &str) -> Answer {
     let known = ids.iter().filter_map(|id| state.books.account(id).ok());
-    let path = if of.is_empty() {
-        "/accounts".to_owned()
-    } else {
-        format!("/accounts/{of}")
-    };
+    let path = if of.is_empty() { "/accounts".to_owned() } else { format!("/accounts/{of}") };
     one_page(shared, &path, rows::accounts(known))
 }
 
@@ -317,19 +229,10 @@ fn balances(
     account: &Account,
     now: DateTime<Utc>,
 ) -> Result<Answer, Refusal> {
-    let failed = |_| {
-        Refusal(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "UK.OBIE.UnexpectedError",
-            "The books are broken",
-        )
-    };
+    let failed =
+        |_| Refusal(StatusCode::INTERNAL_SERVER_ERROR, "UK.OBIE.UnexpectedError", "The books are broken");
     let booked = state.books.booked(account).map_err(failed)?;
     let available = state.books.available(account).map_err(failed)?;
     let path = format!("/accounts/{}/balances", account.id);
-    Ok(one_page(
-        shared,
-        &path,
-        rows::balances(account, now, booked, available),
-    ))
+    Ok(one_page(shared, &path, rows::balances(account, now, booked, available)))
 }

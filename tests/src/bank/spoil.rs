@@ -26,11 +26,7 @@ pub(super) struct Answer {
 
 impl Answer {
     pub(super) fn new(status: StatusCode, body: Vec<u8>) -> Self {
-        Self {
-            status,
-            headers: Vec::new(),
-            body,
-        }
+        Self { status, headers: Vec::new(), body }
     }
 
     pub(super) fn header(&mut self, name: &str, value: &str) {
@@ -54,30 +50,16 @@ impl Answer {
 /// The answer given instead of looking at the request.
 pub(super) fn before(fault: &Fault, shared: &Shared, cutter: &Cutter) -> Option<Answer> {
     match fault {
-        Fault::Status {
-            status,
-            retry_after,
-        } => {
+        Fault::Status { status, retry_after } => {
             let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
-            let bare = matches!(
-                status,
-                StatusCode::TOO_MANY_REQUESTS | StatusCode::UNAUTHORIZED
-            );
+            let bare = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::UNAUTHORIZED);
             let mut answer = if bare {
                 Answer::new(status, Vec::new())
             } else {
-                error(
-                    shared,
-                    status,
-                    "UK.OBIE.UnexpectedError",
-                    "The bank cannot answer now",
-                )
+                error(shared, status, "UK.OBIE.UnexpectedError", "The bank cannot answer now")
             };
             if let Some(retry_after) = retry_after {
-                answer.header(
-                    header::RETRY_AFTER.as_str(),
-                    &retry_after.header(shared.clock.now()),
-                );
+                answer.header(header::RETRY_AFTER.as_str(), &retry_after.header(shared.clock.now()));
             }
             Some(answer)
         }
@@ -107,10 +89,7 @@ pub(super) fn after(fault: Option<&Fault>, mut answer: Answer, cutter: &Cutter) 
             Body::from(std::mem::take(&mut answer.body))
         }
         Some(Fault::CutShort) => {
-            answer.header(
-                header::CONTENT_LENGTH.as_str(),
-                &answer.body.len().max(2).to_string(),
-            );
+            answer.header(header::CONTENT_LENGTH.as_str(), &answer.body.len().max(2).to_string());
             answer.body.truncate(half);
             Pieces::once([std::mem::take(&mut answer.body)])
         }
@@ -126,9 +105,7 @@ pub(super) fn after(fault: Option<&Fault>, mut answer: Answer, cutter: &Cutter) 
             Pieces::once([gzip_bomb(&answer.body, bytes.div_ceil(MIB)).unwrap_or_default()])
         }
         Some(Fault::Oversized { bytes }) => {
-            let pieces = bytes
-                .saturating_sub(answer.body.len())
-                .div_ceil(PIECE_BYTES);
+            let pieces = bytes.saturating_sub(answer.body.len()).div_ceil(PIECE_BYTES);
             let spaces = std::iter::repeat_n(vec![b' '; PIECE_BYTES], pieces);
             Pieces::once(std::iter::once(std::mem::take(&mut answer.body)).chain(spaces))
         }
@@ -160,9 +137,7 @@ fn gzip_bomb(text: &[u8], mib: usize) -> io::Result<Vec<u8>> {
 fn deflated(bytes: &[u8]) -> io::Result<Vec<u8>> {
     let mut flat = Vec::with_capacity(bytes.len() + 1024);
     let mut compress = Compress::new(Compression::best(), false);
-    compress
-        .compress_vec(bytes, &mut flat, FlushCompress::Full)
-        .map_err(io::Error::other)?;
+    compress.compress_vec(bytes, &mut flat, FlushCompress::Full).map_err(io::Error::other)?;
     Ok(flat)
 }
 
@@ -176,9 +151,7 @@ mod tests {
     fn a_gzip_bomb_is_a_valid_gzip_file_a_hundred_times_smaller_than_what_is_in_it() {
         let bomb = gzip_bomb(b"{\"Data\":1}", 3).unwrap();
         let mut inside = String::new();
-        flate2::read::GzDecoder::new(bomb.as_slice())
-            .read_to_string(&mut inside)
-            .unwrap();
+        flate2::read::GzDecoder::new(bomb.as_slice()).read_to_string(&mut inside).unwrap();
         assert_eq!(inside.len(), 10 + 3 * MIB);
         assert_eq!(inside.trim_end(), "{\"Data\":1}");
         assert!(bomb.len() * 100 < inside.len(), "{}", bomb.len());

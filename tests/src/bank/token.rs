@@ -35,45 +35,24 @@ struct TokenError {
 }
 
 fn refuse(status: StatusCode, error: &'static str, error_description: &'static str) -> Answer {
-    json(
-        status,
-        &TokenError {
-            error,
-            error_description,
-        },
-    )
+    json(status, &TokenError { error, error_description })
 }
 
 pub(super) async fn renew(shared: &Shared, headers: &HeaderMap, body: Body) -> Answer {
     let Ok(body) = axum::body::to_bytes(body, TOKEN_REQUEST_BYTES_MAX).await else {
-        return refuse(
-            StatusCode::BAD_REQUEST,
-            "invalid_request",
-            "The body could not be read",
-        );
+        return refuse(StatusCode::BAD_REQUEST, "invalid_request", "The body could not be read");
     };
     let config = &shared.config;
     let expected = STANDARD.encode(format!("{}:{}", config.client_id, config.client_secret));
-    let given = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok());
+    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     if given.and_then(|value| value.strip_prefix("Basic ")) != Some(expected.as_str()) {
-        let mut answer = refuse(
-            StatusCode::UNAUTHORIZED,
-            "invalid_client",
-            "Client id or secret are wrong",
-        );
+        let mut answer = refuse(StatusCode::UNAUTHORIZED, "invalid_client", "Client id or secret are wrong");
         answer.header(header::WWW_AUTHENTICATE.as_str(), "Basic realm=\"token\"");
         return answer;
     }
-    let form = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
+    let form = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let form = form.is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
-    let Some(request) = serde_urlencoded::from_bytes::<TokenRequest>(&body)
-        .ok()
-        .filter(|_| form)
-    else {
+    let Some(request) = serde_urlencoded::from_bytes::<TokenRequest>(&body).ok().filter(|_| form) else {
         return refuse(
             StatusCode::BAD_REQUEST,
             "invalid_request",
@@ -81,20 +60,12 @@ pub(super) async fn renew(shared: &Shared, headers: &HeaderMap, body: Body) -> A
         );
     };
     if request.grant_type != "refresh_token" {
-        return refuse(
-            StatusCode::BAD_REQUEST,
-            "unsupported_grant_type",
-            "Only refresh_token is supported",
-        );
+        return refuse(StatusCode::BAD_REQUEST, "unsupported_grant_type", "Only refresh_token is supported");
     }
     let lives = TimeDelta::from_std(config.access_token_lives).unwrap_or(TimeDelta::MAX);
     let renewed = {
         let access = &mut shared.state().access;
-        access.renew(
-            &request.refresh_token.unwrap_or_default(),
-            shared.clock.now(),
-            lives,
-        )
+        access.renew(&request.refresh_token.unwrap_or_default(), shared.clock.now(), lives)
     };
     let Some(tokens) = renewed else {
         return refuse(

@@ -38,10 +38,7 @@ impl Serialize for Transactions<'_> {
         struct Data<R: Serialize> {
             transaction: R,
         }
-        Data {
-            transaction: Rows(self),
-        }
-        .serialize(to)
+        Data { transaction: Rows(self) }.serialize(to)
     }
 }
 
@@ -49,24 +46,15 @@ struct Rows<'a>(&'a Transactions<'a>);
 
 impl Serialize for Rows<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let Transactions {
-            account,
-            rows,
-            style,
-            tweak,
-        } = self.0;
+        let Transactions { account, rows, style, tweak } = self.0;
         let plain = Tweak::default();
-        to.collect_seq(
-            rows.iter()
-                .enumerate()
-                .map(|(place, (entry, balance))| TransactionRow {
-                    account,
-                    entry,
-                    balance: *balance,
-                    style: *style,
-                    tweak: if place == 0 { tweak } else { &plain },
-                }),
-        )
+        to.collect_seq(rows.iter().enumerate().map(|(place, (entry, balance))| TransactionRow {
+            account,
+            entry,
+            balance: *balance,
+            style: *style,
+            tweak: if place == 0 { tweak } else { &plain },
+        }))
     }
 }
 
@@ -170,68 +158,42 @@ fn codes(kind: EntryKind, credit: bool) -> [&'static str; 4] {
 
 impl Serialize for TransactionRow<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        let Self {
-            account,
-            entry,
-            tweak,
-            ..
-        } = self;
+        let Self { account, entry, tweak, .. } = self;
         let currency = account.currency.as_str();
         let credit = entry.minor >= 0;
         let card = entry.kind == EntryKind::Card;
         let [code, sub_code, own_code, channel] = codes(entry.kind, credit);
-        let amount = tweak
-            .amount
-            .clone()
-            .unwrap_or_else(|| money::unsigned_text(entry.minor, currency));
+        let amount = tweak.amount.clone().unwrap_or_else(|| money::unsigned_text(entry.minor, currency));
         let merchant = entry.merchant.as_deref();
         let other_account = merchant.filter(|_| !card).map(|name| AccountNumber {
             scheme_name: "UK.OBIE.SortCodeAccountNumber",
             identification: "20304055779911",
             name,
         });
-        let (creditor_account, debtor_account) = if credit {
-            (None, other_account)
-        } else {
-            (other_account, None)
-        };
+        let (creditor_account, debtor_account) =
+            if credit { (None, other_account) } else { (other_account, None) };
         let balance = self.balance.map(|minor| RowBalance {
             credit_debit_indicator: indicator(minor),
             kind: "InterimBooked",
-            amount: OwnedMoney {
-                amount: money::unsigned_text(minor, currency),
-                currency,
-            },
+            amount: OwnedMoney { amount: money::unsigned_text(minor, currency), currency },
         });
         ObTransaction6 {
             account_id: &account.id,
             transaction_id: self.style.with_id.then_some(entry.id.as_str()),
             transaction_reference: format!("{own_code}-{:012}", entry.serial),
             credit_debit_indicator: indicator(entry.minor),
-            status: if entry.status == RowStatus::Booked {
-                "Booked"
-            } else {
-                "Pending"
-            },
+            status: if entry.status == RowStatus::Booked { "Booked" } else { "Pending" },
             // This bank corrects booked rows under the same id, so it promises nothing else.
             transaction_mutability: "Mutable",
             booking_date_time: Moment(entry.booked_at),
             value_date_time: entry.valued_at.map(Moment),
             transaction_information: tweak.text.as_deref().unwrap_or(&entry.text),
-            amount: Money {
-                amount: &amount,
-                currency,
-            },
+            amount: Money { amount: &amount, currency },
             bank_transaction_code: BankCode { code, sub_code },
-            proprietary_bank_transaction_code: ProprietaryCode {
-                code: own_code,
-                issuer: "Demo Bank plc",
-            },
+            proprietary_bank_transaction_code: ProprietaryCode { code: own_code, issuer: "Demo Bank plc" },
             balance,
-            merchant_details: merchant.map(|name| Merchant {
-                merchant_name: name,
-                merchant_category_code: category_code(name),
-            }),
+            merchant_details: merchant
+                .map(|name| Merchant { merchant_name: name, merchant_category_code: category_code(name) }),
             card_instrument: card.then_some(Card {
                 card_scheme_name: "VISA",
                 authorisation_type: "Contactless",
@@ -240,10 +202,7 @@ impl Serialize for TransactionRow<'_> {
             }),
             creditor_account,
             debtor_account,
-            supplementary_data: Supplement {
-                channel,
-                authorised_date_time: Moment(entry.booked_at),
-            },
+            supplementary_data: Supplement { channel, authorised_date_time: Moment(entry.booked_at) },
         }
         .serialize(to)
     }

@@ -37,11 +37,7 @@ async fn main() -> anyhow::Result<()> {
     println!("auth    {}/token", bank.auth_origin());
     println!("api     {}", bank.api_origin());
     println!("control {}/control", bank.auth_origin());
-    println!(
-        "client  {}:{}",
-        bank.config().client_id,
-        bank.config().client_secret
-    );
+    println!("client  {}:{}", bank.config().client_id, bank.config().client_secret);
     tokio::signal::ctrl_c().await?;
     Ok(())
 }
