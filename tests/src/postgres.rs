@@ -181,6 +181,8 @@ mod tests {
         let process = Path::new("/proc").join(pid.lines().next().unwrap());
         assert!(process.exists());
         drop(postgres);
-        assert!(!process.exists() && !directory.exists());
+        assert!(!directory.exists());
+        // Where process 1 doesn't collect orphans, a dead one stays listed, without a command line.
+        assert_eq!(std::fs::read_to_string(process.join("cmdline")).unwrap_or_default(), "");
     }
 }

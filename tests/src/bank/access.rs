@@ -3,7 +3,7 @@
 //!
 //! Must not know: HTTP, money.
 
-use super::books::BankError;
+use super::entry::BankError;
 use super::random::Random;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};

@@ -3,98 +3,13 @@
 //!
 //! Must not know: HTTP, tokens, JSON of the Open Banking interface.
 
+use super::entry::{BankError, Correction, EntryKind, NewEntry};
 use super::ledger::{Book, Ledger, LedgerError, Posting, TransferId};
 use super::money;
 use super::random::Random;
 use super::statement::{BankChange, BankChangeKind, Row, RowStatus, Statement};
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
-
-/// Why the bank did not do it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BankError {
-    /// No such customer, account, consent or listed entry.
-    #[error("the bank knows no {0} \"{1}\"")]
-    Unknown(&'static str, String),
-    /// Not decimal text of the account's currency.
-    #[error(
-        "\"{0}\" is not an amount in {1}: write an optional minus, digits, and at most the currency's decimals"
-    )]
-    BadAmount(String, String),
-    /// Only pending entries settle and expire.
-    #[error("entry \"{0}\" is not pending")]
-    NotPending(String),
-    /// The ledger refused.
-    #[error(transparent)]
-    Ledger(#[from] LedgerError),
-}
-
-/// What sort of payment an entry is; decides its codes and the counter-account.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
-#[serde(rename_all = "snake_case")]
-pub enum EntryKind {
-    /// Paid with the debit card.
-    #[default]
-    Card,
-    /// Sent to, or received from, another account.
-    Transfer,
-    /// Collected by a company.
-    DirectDebit,
-    /// Wages.
-    Salary,
-    /// Paid by the bank.
-    Interest,
-}
-
-/// An entry to come.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NewEntry {
-    /// Signed decimal text, positive when money arrives: `-3.20`.
-    pub amount: String,
-    /// The narration, 1 to 500 characters.
-    pub text: String,
-    /// Name of the shop or counterparty.
-    #[serde(default)]
-    pub merchant: Option<String>,
-    /// What sort of payment.
-    #[serde(default)]
-    pub kind: EntryKind,
-    /// By the bank's clock; none is now.
-    #[serde(default)]
-    pub booked_at: Option<DateTime<Utc>>,
-    /// None is the same as `booked_at` (pending entries then have none).
-    #[serde(default)]
-    pub valued_at: Option<DateTime<Utc>>,
-}
-
-impl NewEntry {
-    /// Paid by card, now.
-    pub fn card(amount: &str, text: &str, merchant: &str) -> Self {
-        Self { merchant: Some(merchant.into()), kind: EntryKind::Card, ..Self::transfer(amount, text) }
-    }
-    /// Sent or received, now.
-    pub fn transfer(amount: &str, text: &str) -> Self {
-        let (amount, text, kind) = (amount.into(), text.into(), EntryKind::Transfer);
-        Self { amount, text, merchant: None, kind, booked_at: None, valued_at: None }
-    }
-    /// At another moment of the bank's time.
-    #[must_use]
-    pub fn at(self, booked_at: DateTime<Utc>) -> Self {
-        Self { booked_at: Some(booked_at), ..self }
-    }
-}
-
-/// What a correction changes; the rest stays.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Correction {
-    /// Signed decimal text.
-    #[serde(default)]
-    pub amount: Option<String>,
-    /// The narration.
-    #[serde(default)]
-    pub text: Option<String>,
-}
 
 /// A listed entry.
 #[derive(Debug, Clone)]

@@ -65,10 +65,6 @@ impl From<BankError> for Refused {
     }
 }
 
-fn done<T>(_: T) -> Answer<Done> {
-    Ok(Json(Done {}))
-}
-
 // ---- clock
 
 #[derive(Serialize)]
@@ -123,15 +119,18 @@ async fn grant(
 }
 
 async fn revoke(State(bank): State<Bank>, Path(consent): Path<String>) -> Answer<Done> {
-    done(bank.revoke_consent(&consent)?)
+    bank.revoke_consent(&consent)?;
+    Ok(Json(Done {}))
 }
 
 async fn expire_consent(State(bank): State<Bank>, Path(consent): Path<String>) -> Answer<Done> {
-    done(bank.expire_consent(&consent)?)
+    bank.expire_consent(&consent)?;
+    Ok(Json(Done {}))
 }
 
 async fn expire_access_tokens(State(bank): State<Bank>) -> Answer<Done> {
-    done(bank.expire_access_tokens())
+    bank.expire_access_tokens();
+    Ok(Json(Done {}))
 }
 
 // ---- entries
@@ -220,11 +219,13 @@ struct NewFault {
 }
 
 async fn fault(State(bank): State<Bank>, Json(new): Json<NewFault>) -> Answer<Done> {
-    done(bank.fault(new.target, new.fault, new.times))
+    bank.fault(new.target, new.fault, new.times);
+    Ok(Json(Done {}))
 }
 
 async fn clear_faults(State(bank): State<Bank>) -> Answer<Done> {
-    done(bank.clear_faults())
+    bank.clear_faults();
+    Ok(Json(Done {}))
 }
 
 #[derive(Deserialize)]
@@ -235,7 +236,8 @@ struct NewHold {
 }
 
 async fn hold(State(bank): State<Bank>, Json(new): Json<NewHold>) -> Answer<Done> {
-    done(bank.hold(new.target, new.hold))
+    bank.hold(new.target, new.hold);
+    Ok(Json(Done {}))
 }
 
 #[derive(Deserialize)]

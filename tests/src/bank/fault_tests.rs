@@ -189,7 +189,11 @@ async fn the_log_has_every_request_with_its_times_and_fapi_headers_but_no_token(
     assert_eq!(seen.fapi.len(), 3);
     assert_eq!(seen.fapi["x-fapi-customer-ip-address"], "203.0.113.9");
     let text = format!("{log:?}");
-    assert!(!text.contains("at_") && !text.contains("rt_") && !text.contains("Basic"));
+    for secret in
+        [api.key().unwrap(), &desk.granted.refresh_token, &desk.bank.config().client_secret, "Basic"]
+    {
+        assert!(!text.contains(secret), "{secret}");
+    }
     assert_eq!(api.get("/accounts").await.unwrap().header("x-fapi-interaction-id").len(), 36);
 }
 

@@ -1,7 +1,7 @@
 //! What ordinary people's accounts look like: wages, rent, coffees, groceries. The same seed gives
 //! the same life.
 
-use super::books::{EntryKind, NewEntry};
+use super::entry::{EntryKind, NewEntry};
 use super::money;
 use super::random::Random;
 use chrono::{DateTime, Datelike, Days, NaiveDate, Utc, Weekday};

@@ -9,12 +9,15 @@
 //! `/control` (see `control.rs`). The same seed and the same calls give the same bank.
 //!
 //! Read in this order: `ledger` (money), `books` (entries), `statement` (the oracle), `access`
-//! (consents and tokens), `rows` (JSON), `service` (HTTP), `fault`, `log`, `control`.
+//! (consents and tokens), `service`, `pages`, `token` (HTTP), `rows` and
+//! `transaction_rows` (JSON), `fault`, `log`, `control`.
 
 mod access;
 mod books;
 mod clock;
+mod config;
 mod control;
+mod entry;
 mod fault;
 #[cfg(test)]
 mod fault_tests;
@@ -22,6 +25,7 @@ mod history;
 mod ledger;
 mod log;
 mod money;
+mod pages;
 mod random;
 mod rows;
 mod service;
@@ -29,10 +33,13 @@ mod spoil;
 mod statement;
 #[cfg(test)]
 mod tests;
+mod token;
+mod transaction_rows;
 
 pub use access::{Customer, Granted, PERMISSIONS};
-pub use books::{BankError, Correction, EntryKind, NewEntry};
 pub use clock::ClockStart;
+pub use config::{BankConfig, NewAccount, NewCustomer};
+pub use entry::{BankError, Correction, EntryKind, NewEntry};
 pub use fault::{Fault, Hold, PathKind, RetryAfter, Target};
 pub use ledger::{Ledger, LedgerError};
 pub use log::LoggedRequest;
@@ -47,90 +54,12 @@ use clock::BankClock;
 use fault::Faults;
 use log::Log;
 use random::Random;
-use serde::{Deserialize, Serialize};
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 
 /// Where the API lies below the origin, as in the specification's `servers`.
 pub const API_PATH: &str = "/open-banking/v3.1/aisp";
-
-/// How a bank is set up.
-#[derive(Debug, Clone)]
-pub struct BankConfig {
-    /// Where it listens; port 0 takes a free one.
-    pub listen: SocketAddr,
-    /// The same seed gives the same histories, ids and tokens.
-    pub seed: u64,
-    /// The bank's clock.
-    pub clock: ClockStart,
-    /// Rows per page of transactions.
-    pub page_rows: usize,
-    /// How long an access token lives, by the bank's clock.
-    pub access_token_lives: Duration,
-    /// HTTP Basic at the token endpoint.
-    pub client_id: String,
-    /// HTTP Basic at the token endpoint.
-    pub client_secret: String,
-    /// Rows carry the booked balance after them (pending rows don't).
-    pub row_balances: bool,
-    /// Rows carry a `TransactionId`, which the specification leaves optional.
-    pub row_ids: bool,
-}
-
-impl Default for BankConfig {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            seed: 1,
-            clock: ClockStart::System,
-            page_rows: 25,
-            access_token_lives: Duration::from_secs(600),
-            client_id: "tidegate-demo".into(),
-            client_secret: "demo-bank-client-secret-0123456789".into(),
-            row_balances: false,
-            row_ids: true,
-        }
-    }
-}
-
-/// A customer to create.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NewCustomer {
-    /// Full name.
-    pub name: String,
-    /// In the order they are listed.
-    pub accounts: Vec<NewAccount>,
-}
-
-/// An account to open.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NewAccount {
-    /// At most 70 characters.
-    pub nickname: String,
-    /// ISO 4217.
-    pub currency: String,
-    /// A savings account, not a current one.
-    #[serde(default)]
-    pub savings: bool,
-    /// So many days of ordinary life up to now; 0 leaves it empty.
-    #[serde(default)]
-    pub history_days: u32,
-}
-
-impl NewCustomer {
-    /// With a current and a savings account in GBP.
-    pub fn with_two_accounts(name: &str, history_days: u32) -> Self {
-        let account = |nickname: &str, savings| NewAccount {
-            nickname: nickname.into(),
-            currency: "GBP".into(),
-            savings,
-            history_days,
-        };
-        Self { name: name.into(), accounts: vec![account("Everyday", false), account("Rainy days", true)] }
-    }
-}
 
 struct State {
     books: Books,
