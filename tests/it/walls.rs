@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// Each module of `host/src` and the ones it may name. `app` is named from above by those who get the
+/// Each module of `host/src` and the ones it may name, or the one room of them. `app` is named from above by those who get the
 /// built `App` passed in.
 const ARROWS: &[(&str, &[&str])] = &[
     ("model", &[]),
@@ -21,7 +21,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("store", &["model", "clock", "vault", "ledger"]),
     ("webhook", &["model", "clock", "egress", "store", "app"]),
     ("sync", &["model", "clock", "egress", "vault", "ledger", "sandbox", "store", "webhook", "app"]),
-    ("api", &["model", "clock", "egress", "nudge", "store", "webhook", "app"]),
+    // `api` never runs a sync, it asks for one and waits: of `sync` it knows only the schedule.
+    ("api", &["model", "clock", "egress", "nudge", "store", "webhook", "sync::schedule", "app"]),
     (
         "app",
         &[
@@ -170,8 +171,8 @@ fn the_reader_sees_names_and_passes_over_comments_texts_and_tests() {
         fn h() { crate::vault::x(); std :: env::var("A"); }
     "##;
     let source = source_of("clock", text);
-    let named: Vec<_> = named_modules(&source).into_iter().map(|(module, _)| module).collect();
-    assert_eq!(named, ["model", "clock", "vault"]);
+    let named: Vec<_> = named_paths(&source).into_iter().map(|(module, _)| module).collect();
+    assert_eq!(named, ["model", "clock::Clock", "vault::x"]);
     assert_eq!(broken_arrows(&source).len(), 1);
     assert_eq!(found(&source, &["std :: env", "env :: var"], "x").len(), 2);
     assert!(found(&source, &["env :: vars", "text", "quoted", "app"], "x").is_empty());
@@ -183,12 +184,15 @@ fn broken_arrows(source: &Source) -> Vec<String> {
     let Some((_, may)) = ARROWS.iter().find(|(module, _)| *module == source.module) else {
         return Vec::new();
     };
-    let named = named_modules(source).into_iter();
-    let wrong = named.filter(|(module, _)| *module != source.module && !may.contains(&module.as_str()));
+    let named = named_paths(source).into_iter();
+    let wrong = named.filter(|(path, _)| {
+        let module = path.split("::").next().unwrap_or_default();
+        module != source.module && !may.contains(&module) && !may.contains(&path.as_str())
+    });
     wrong
-        .map(|(module, line)| {
+        .map(|(path, line)| {
             format!(
-                "{}:{line}: `{}` names `crate::{module}`, but may know only {may:?}; pass in what it needs, or move the code",
+                "{}:{line}: `{}` names `crate::{path}`, but may know only {may:?}; pass in what it needs, or move the code",
                 source.path.display(),
                 source.module
             )
@@ -210,16 +214,20 @@ fn found(source: &Source, names: &[&str], sentence: &str) -> Vec<String> {
     found
 }
 
-/// The top-level modules of this crate that a file names: `crate::x`, `crate::{x::…, y}`.
-fn named_modules(source: &Source) -> Vec<(String, usize)> {
+/// What a file names of this crate, two steps deep: `crate::x`, `crate::x::y`, `crate::{x::y, z}`.
+fn named_paths(source: &Source) -> Vec<(String, usize)> {
     let token = |at: usize| source.tokens.get(at).map_or("", |token| token.text.as_str());
+    let path = |at: usize| match (token(at + 1), token(at + 2)) {
+        ("::", inner) if is_name(inner) => format!("{}::{inner}", token(at)),
+        _ => token(at).to_owned(),
+    };
     let mut named = Vec::new();
     for (at, first) in source.tokens.iter().enumerate() {
         if first.text != "crate" || token(at + 1) != "::" {
             continue;
         }
         if token(at + 2) != "{" {
-            named.push((token(at + 2).to_owned(), first.line));
+            named.push((path(at + 2), first.line));
             continue;
         }
         let mut depth = 0;
@@ -230,7 +238,7 @@ fn named_modules(source: &Source) -> Vec<(String, usize)> {
                 "}" => depth -= 1,
                 // Directly inside, a name after the brace or a comma; deeper names belong to it.
                 name if depth == 1 && is_name(name) && ["{", ","].contains(&token(inside - 1)) => {
-                    named.push((name.to_owned(), inner.line));
+                    named.push((path(inside), inner.line));
                 }
                 _ => {}
             }

@@ -97,9 +97,10 @@ async fn decide(app: &App, delivery: &ClaimedDelivery, outcome: Outcome) -> Afte
     let attempts = u32::try_from(delivery.attempts).unwrap_or(0);
     let (now, jitter) = (app.clock.now(), jitter());
     let failed = !matches!(outcome, Outcome::Answered { status: 200..=299, .. });
+    let failing_long = endpoint.failing_since.is_some_and(|since| now.since(since) >= schedule::FAILING_MAX);
     let mut failing_since = endpoint.failing_since;
     if failed
-        && failing_since.is_some_and(|since| now.since(since) >= schedule::FAILING_MAX)
+        && failing_long
         && let Ok(Some(today)) = app.store.endpoint(endpoint.business, endpoint.id).await
     {
         failing_since = today.failing_since;
