@@ -1,3 +1,10 @@
 //! The integration tests: one binary, a room each.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods
+)]
 
 mod walls;
