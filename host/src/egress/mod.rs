@@ -104,17 +104,31 @@ impl Egress {
     /// Checks, fills in and sends one request of a connector.
     ///
     /// GETs are retried twice on transport errors. Never follows a redirect.
-    pub async fn send(&self, _call: &Call<'_>, _request: &Request, _jar: &mut CookieJar) -> Result<Exchange, EgressError> {
+    pub async fn send(
+        &self,
+        _call: &Call<'_>,
+        _request: &Request,
+        _jar: &mut CookieJar,
+    ) -> Result<Exchange, EgressError> {
         todo!()
     }
 
     /// Searches text that a connector hands out (memory, state, rows) for secrets of at least 16 bytes.
-    pub fn find_secret(_values: &BTreeMap<String, Secret>, _manifest: &Manifest, _text: &[u8]) -> Option<String> {
+    pub fn find_secret(
+        _values: &BTreeMap<String, Secret>,
+        _manifest: &Manifest,
+        _text: &[u8],
+    ) -> Option<String> {
         todo!()
     }
 
     /// POSTs a webhook. Reads at most 64 KiB of the answer. Never follows a redirect.
-    pub async fn post(&self, _url: &str, _headers: &[(&'static str, String)], _body: Vec<u8>) -> Result<PostAnswer, EgressError> {
+    pub async fn post(
+        &self,
+        _url: &str,
+        _headers: &[(&'static str, String)],
+        _body: Vec<u8>,
+    ) -> Result<PostAnswer, EgressError> {
         todo!()
     }
 

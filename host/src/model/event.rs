@@ -1,6 +1,8 @@
 //! Events, endpoints, deliveries and attempts.
 
-use super::{AccountId, AttemptId, BusinessId, ConnectionId, DeliveryId, EndpointId, EventId, Secret, Timestamp};
+use super::{
+    AccountId, AttemptId, BusinessId, ConnectionId, DeliveryId, EndpointId, EventId, Secret, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 
 /// What we tell.

@@ -90,16 +90,26 @@ impl Institution {
             toml::from_str(text).map_err(|error| format!("institutions/{id}.toml: {error}"))?;
         profile.id = id.to_owned();
         for (name, origin) in &profile.origins {
-            let url = url::Url::parse(origin).map_err(|error| format!("institutions/{id}.toml: origin \"{name}\": {error}"))?;
+            let url = url::Url::parse(origin)
+                .map_err(|error| format!("institutions/{id}.toml: origin \"{name}\": {error}"))?;
             if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
                 return fail(format!("origin \"{name}\" must be an http or https URL"));
             }
-            if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || origin.ends_with('/') {
-                return fail(format!("origin \"{name}\" must have no query, fragment, user or trailing slash"));
+            if url.query().is_some()
+                || url.fragment().is_some()
+                || !url.username().is_empty()
+                || origin.ends_with('/')
+            {
+                return fail(format!(
+                    "origin \"{name}\" must have no query, fragment, user or trailing slash"
+                ));
             }
         }
         if profile.time_zone.parse::<chrono_tz::Tz>().is_err() {
-            return fail(format!("time-zone \"{}\" is not an IANA name such as \"Europe/London\"", profile.time_zone));
+            return fail(format!(
+                "time-zone \"{}\" is not an IANA name such as \"Europe/London\"",
+                profile.time_zone
+            ));
         }
         if let Some(cron) = &profile.schedule.cron {
             if let Err(error) = cron.parse::<cron::Schedule>() {

@@ -133,8 +133,7 @@ impl Manifest {
             return rule(format!("larger than {MANIFEST_BYTES_MAX} bytes"));
         }
         let text = std::str::from_utf8(bytes).map_err(|_| BadManifest::Syntax("not UTF-8".into()))?;
-        let manifest: Self =
-            toml::from_str(text).map_err(|error| BadManifest::Syntax(error.to_string()))?;
+        let manifest: Self = toml::from_str(text).map_err(|error| BadManifest::Syntax(error.to_string()))?;
         if !is_name(&manifest.name) {
             return rule("`name` must be lower-case letters, digits and \"-\", at most 64".into());
         }
@@ -152,10 +151,20 @@ impl Manifest {
                 return rule(format!("route \"{}\" is declared twice", route.name));
             }
             if !route.path.starts_with('/') || route.path.contains(['?', '#', '%', '\\']) {
-                return rule(format!("route \"{}\": `path` must start with \"/\" and hold no query", route.name));
+                return rule(format!(
+                    "route \"{}\": `path` must start with \"/\" and hold no query",
+                    route.name
+                ));
             }
-            if route.path.split('/').any(|segment| segment == "." || segment == ".." || (segment.contains('*') && segment != "*")) {
-                return rule(format!("route \"{}\": a path segment is \"*\" or plain text, never \"..\"", route.name));
+            if route
+                .path
+                .split('/')
+                .any(|segment| segment == "." || segment == ".." || (segment.contains('*') && segment != "*"))
+            {
+                return rule(format!(
+                    "route \"{}\": a path segment is \"*\" or plain text, never \"..\"",
+                    route.name
+                ));
             }
         }
         for (index, value) in manifest.values.iter().enumerate() {
@@ -230,7 +239,14 @@ impl Route {
             Purpose::Acknowledge => "acknowledge",
             Purpose::End => "end",
         };
-        format!("{} {}://{}:{}{} ({purpose})", self.method.name(), self.scheme, self.host, self.port, self.path)
+        format!(
+            "{} {}://{}:{}{} ({purpose})",
+            self.method.name(),
+            self.scheme,
+            self.host,
+            self.port,
+            self.path
+        )
     }
 }
 
@@ -248,7 +264,8 @@ pub fn resolve_routes(manifest: &Manifest, institution: &Institution) -> Result<
                     institution.id, route.origin
                 )
             })?;
-            let url = url::Url::parse(origin).map_err(|error| format!("origin \"{}\": {error}", route.origin))?;
+            let url =
+                url::Url::parse(origin).map_err(|error| format!("origin \"{}\": {error}", route.origin))?;
             let (Some(host), Some(port), "http" | "https") =
                 (url.host_str(), url.port_or_known_default(), url.scheme())
             else {

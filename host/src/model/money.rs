@@ -87,10 +87,8 @@ impl Money {
                 .and_then(|sum| sum.checked_add(i64::from(digit - b'0')))
                 .ok_or(BadAmount::Size)?;
         }
-        minor = 10_i64
-            .checked_pow(missing)
-            .and_then(|scale| minor.checked_mul(scale))
-            .ok_or(BadAmount::Size)?;
+        minor =
+            10_i64.checked_pow(missing).and_then(|scale| minor.checked_mul(scale)).ok_or(BadAmount::Size)?;
         Ok(Self { minor: if negative { -minor } else { minor }, currency })
     }
 

@@ -67,7 +67,6 @@ impl serde::Serialize for Timestamp {
 
 impl<'de> serde::Deserialize<'de> for Timestamp {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        DateTime::<chrono::FixedOffset>::deserialize(from)
-            .map(|moment| Self(moment.timestamp_micros()))
+        DateTime::<chrono::FixedOffset>::deserialize(from).map(|moment| Self(moment.timestamp_micros()))
     }
 }

@@ -63,43 +63,26 @@ impl Store {
         let business = key.business.ok_or(StoreError::Corrupt("data key"))?;
         let mut tx = self.db.begin().await?;
         fence(&mut tx, lease).await?;
-        let sql = "SELECT id, bank_id_index, number_index, state FROM account WHERE connection = $1 ORDER BY id";
+        let sql =
+            "SELECT id, bank_id_index, number_index, state FROM account WHERE connection = $1 ORDER BY id";
         let known: Vec<KnownRow> = tx.all(sql, args![lease.connection]).await?;
         let seen = recognise(&key, &known, listed);
         for (bank, place) in listed.iter().zip(&seen) {
-            let account = Listing {
-                key: &key,
-                lease,
-                business,
-                bank,
-                now,
-            };
+            let account = Listing { key: &key, lease, business, bank, now };
             match place {
                 Some(id) => {
                     account
-                        .update(
-                            &mut tx,
-                            *id,
-                            known
-                                .iter()
-                                .any(|row| row.id == *id && row.state == "closed"),
-                        )
+                        .update(&mut tx, *id, known.iter().any(|row| row.id == *id && row.state == "closed"))
                         .await?
                 }
                 None => account.insert(&mut tx).await?,
             }
         }
-        for gone in known
-            .iter()
-            .filter(|row| row.state == "active" && !seen.contains(&Some(row.id)))
-        {
+        for gone in known.iter().filter(|row| row.state == "active" && !seen.contains(&Some(row.id))) {
             close(&mut tx, lease, gone.id, now).await?;
         }
-        tx.run(
-            "UPDATE connection SET accounts_listed = $2 WHERE id = $1",
-            args![lease.connection, true],
-        )
-        .await?;
+        tx.run("UPDATE connection SET accounts_listed = $2 WHERE id = $1", args![lease.connection, true])
+            .await?;
         let rows: Vec<AccountRow> = tx.all(OF_CONNECTION, args![lease.connection]).await?;
         tx.commit().await?;
         rows.into_iter().map(|row| open(&key, row)).collect()
@@ -107,8 +90,7 @@ impl Store {
 
     /// One of the business's accounts. Accounts of deleted connections are unknown.
     pub async fn account(&self, business: BusinessId, id: AccountId) -> Result<Option<Account>> {
-        let sql =
-            "SELECT a.id, a.connection, a.business, a.listed, a.currency, a.state, a.created_at
+        let sql = "SELECT a.id, a.connection, a.business, a.listed, a.currency, a.state, a.created_at
                    FROM account a JOIN connection c ON c.id = a.connection
                    WHERE a.id = $1 AND a.business = $2 AND c.state <> 'deleted'";
         let found: Option<AccountRow> = self.db.optional(sql, args![id, business]).await?;
@@ -127,13 +109,8 @@ impl Store {
         after: Option<AccountId>,
         limit: u32,
     ) -> Result<PageOf<Account>> {
-        let rows: Vec<AccountRow> = self
-            .db
-            .all(
-                ACCOUNTS,
-                args![business, connection, after, one_more(limit)],
-            )
-            .await?;
+        let rows: Vec<AccountRow> =
+            self.db.all(ACCOUNTS, args![business, connection, after, one_more(limit)]).await?;
         let page = PageOf::cut(rows, limit);
         let mut items = Vec::new();
         for row in page.items {
@@ -142,17 +119,11 @@ impl Store {
                 key => items.push(open(&key?, row)?),
             }
         }
-        Ok(PageOf {
-            items,
-            has_more: page.has_more,
-        })
+        Ok(PageOf { items, has_more: page.has_more })
     }
 
     /// A connection's accounts with their heads, for a run.
-    pub async fn accounts_with_heads(
-        &self,
-        connection: ConnectionId,
-    ) -> Result<Vec<(Account, AccountHead)>> {
+    pub async fn accounts_with_heads(&self, connection: ConnectionId) -> Result<Vec<(Account, AccountHead)>> {
         let rows: Vec<AccountRow> = self.db.all(OF_CONNECTION, args![connection]).await?;
         let sql = "SELECT account, seq, epoch, balances, state, due_at, requested_at, next_allowed_at, failures, last_sync,
                      fresh_at
@@ -210,50 +181,21 @@ struct Listing<'a> {
 
 impl Listing<'_> {
     fn sealed(&self, id: AccountId) -> Result<Vec<u8>> {
-        let (bank_id, name, number) = (
-            self.bank.bank_id.clone(),
-            self.bank.name.clone(),
-            self.bank.number.clone(),
-        );
-        self.key.seal(
-            LISTED,
-            id.as_bytes(),
-            json(
-                &Listed {
-                    bank_id,
-                    name,
-                    number,
-                },
-                LISTED,
-            )?
-            .as_bytes(),
-        )
+        let (bank_id, name, number) =
+            (self.bank.bank_id.clone(), self.bank.name.clone(), self.bank.number.clone());
+        self.key.seal(LISTED, id.as_bytes(), json(&Listed { bank_id, name, number }, LISTED)?.as_bytes())
     }
 
     async fn insert(&self, tx: &mut Tx) -> Result<()> {
         let id = AccountId::new();
-        let (connection, now, currency) =
-            (self.lease.connection, self.now, self.bank.currency.code());
+        let (connection, now, currency) = (self.lease.connection, self.now, self.bank.currency.code());
         let sql = "INSERT INTO account (id, connection, business, listed, currency, bank_id_index, number_index, state,
                      created_at)
                    VALUES ($1, $2, $3, $4, $5, $6, $7, 'active', $8)";
         let (by_id, by_number) = indexes(self.key, self.bank);
-        tx.run(
-            sql,
-            args![
-                id,
-                connection,
-                self.business,
-                self.sealed(id)?,
-                currency,
-                by_id,
-                by_number,
-                now
-            ],
-        )
-        .await?;
-        let sql =
-            "INSERT INTO account_head (account, connection, seq, epoch, balances, due_at, failures)
+        tx.run(sql, args![id, connection, self.business, self.sealed(id)?, currency, by_id, by_number, now])
+            .await?;
+        let sql = "INSERT INTO account_head (account, connection, seq, epoch, balances, due_at, failures)
                    VALUES ($1, $2, 0, 0, '[]', $3, 0)";
         tx.run(sql, args![id, connection, now]).await?;
         Ok(())
@@ -263,23 +205,9 @@ impl Listing<'_> {
         let (by_id, by_number) = indexes(self.key, self.bank);
         let sql = "UPDATE account SET listed = $2, currency = $3, bank_id_index = $4, number_index = $5, state = 'active'
                    WHERE id = $1";
-        tx.run(
-            sql,
-            args![
-                id,
-                self.sealed(id)?,
-                self.bank.currency.code(),
-                by_id,
-                by_number
-            ],
-        )
-        .await?;
+        tx.run(sql, args![id, self.sealed(id)?, self.bank.currency.code(), by_id, by_number]).await?;
         if was_closed {
-            tx.run(
-                "UPDATE account_head SET due_at = $2 WHERE account = $1",
-                args![id, self.now],
-            )
-            .await?;
+            tx.run("UPDATE account_head SET due_at = $2 WHERE account = $1", args![id, self.now]).await?;
         }
         Ok(())
     }
@@ -290,10 +218,7 @@ impl Listing<'_> {
 fn recognise(key: &OwnerKey, known: &[KnownRow], listed: &[BankAccount]) -> Vec<Option<AccountId>> {
     let indexes: Vec<_> = listed.iter().map(|bank| indexes(key, bank)).collect();
     let by_id = |(index, _): &(Vec<u8>, Option<Vec<u8>>)| {
-        known
-            .iter()
-            .find(|row| row.bank_id_index.as_ref() == Some(index))
-            .map(|row| row.id)
+        known.iter().find(|row| row.bank_id_index.as_ref() == Some(index)).map(|row| row.id)
     };
     let mut seen: Vec<Option<AccountId>> = indexes.iter().map(by_id).collect();
     let mut taken: BTreeSet<AccountId> = seen.iter().flatten().copied().collect();
@@ -317,11 +242,7 @@ fn indexes(key: &OwnerKey, bank: &BankAccount) -> (Vec<u8>, Option<Vec<u8>>) {
 
 /// Closes an account, and answers those who wait for a sync of it.
 async fn close(tx: &mut Tx, lease: &Lease, id: AccountId, now: Timestamp) -> Result<()> {
-    tx.run(
-        "UPDATE account SET state = 'closed' WHERE id = $1",
-        args![id],
-    )
-    .await?;
+    tx.run("UPDATE account SET state = 'closed' WHERE id = $1", args![id]).await?;
     let sql = "SELECT seq, epoch, next_sync FROM account_head WHERE account = $1";
     let (seq, epoch, wanted): (i64, i64, Option<SyncId>) = tx.one(sql, args![id]).await?;
     let Some(wanted) = wanted else { return Ok(()) };
@@ -337,9 +258,7 @@ async fn close(tx: &mut Tx, lease: &Lease, id: AccountId, now: Timestamp) -> Res
         bank_answered_at: None,
         code: SyncCode::SyncError,
         reason: Some("account-closed".to_owned()),
-        message: Some(
-            "the bank no longer lists this account; its history stays readable".to_owned(),
-        ),
+        message: Some("the bank no longer lists this account; its history stays readable".to_owned()),
         has_new_data: false,
         added: 0,
         modified: 0,

@@ -3,8 +3,8 @@
 //! Must not know: tables.
 
 use crate::model::{
-    AccountId, ApiKeyId, AttemptId, BusinessId, ConnectionId, ConsentId, DeliveryId, EndpointId,
-    EventId, RegistrationId, SyncId, Timestamp,
+    AccountId, ApiKeyId, AttemptId, BusinessId, ConnectionId, ConsentId, DeliveryId, EndpointId, EventId,
+    RegistrationId, SyncId, Timestamp,
 };
 use sqlx::{Postgres, Sqlite};
 use std::borrow::Cow;

@@ -15,7 +15,8 @@ row! {
     }
 }
 
-const KEY: &str = "SELECT id, business, name, scopes, secret_hash, created_at, revoked_at FROM api_key WHERE id = $1";
+const KEY: &str =
+    "SELECT id, business, name, scopes, secret_hash, created_at, revoked_at FROM api_key WHERE id = $1";
 const KEYS: &str = "SELECT id, business, name, scopes, secret_hash, created_at, revoked_at FROM api_key WHERE business = $1 ORDER BY id";
 
 impl KeyRow {
@@ -41,51 +42,27 @@ impl Store {
         tx.run(sql, args![&id, name, now]).await?;
         self.keys.create(&mut tx, id.as_bytes(), Some(id)).await?;
         tx.commit().await?;
-        Ok(Business {
-            id,
-            name: name.to_owned(),
-            created_at: now,
-        })
+        Ok(Business { id, name: name.to_owned(), created_at: now })
     }
 
     /// All tenants, oldest first.
     pub async fn businesses(&self) -> Result<Vec<Business>> {
-        let rows: Vec<BusinessRow> = self
-            .db
-            .all(
-                "SELECT id, name, created_at FROM business ORDER BY id",
-                args![],
-            )
-            .await?;
+        let rows: Vec<BusinessRow> =
+            self.db.all("SELECT id, name, created_at FROM business ORDER BY id", args![]).await?;
         Ok(rows
             .into_iter()
-            .map(|row| Business {
-                id: row.id,
-                name: row.name,
-                created_at: row.created_at,
-            })
+            .map(|row| Business { id: row.id, name: row.name, created_at: row.created_at })
             .collect())
     }
 
     /// A new key; only the SHA-256 of its secret is stored. Constraint `api_key_business` if the business is unknown.
     pub async fn create_api_key(&self, key: &ApiKey, secret_hash: &[u8; 32]) -> Result<()> {
-        let sql =
-            "INSERT INTO api_key (id, business, name, scopes, secret_hash, created_at, revoked_at)
+        let sql = "INSERT INTO api_key (id, business, name, scopes, secret_hash, created_at, revoked_at)
                    VALUES ($1, $2, $3, $4, $5, $6, $7)";
         let scopes = json(&key.scopes, "scopes")?;
-        let args = args![
-            &key.id,
-            &key.business,
-            &key.name,
-            &scopes,
-            secret_hash,
-            key.created_at,
-            key.revoked_at
-        ];
-        self.db
-            .run(sql, args)
-            .await
-            .map_err(|error| error.on_foreign_key("api_key_business"))?;
+        let args =
+            args![&key.id, &key.business, &key.name, &scopes, secret_hash, key.created_at, key.revoked_at];
+        self.db.run(sql, args).await.map_err(|error| error.on_foreign_key("api_key_business"))?;
         Ok(())
     }
 
@@ -94,9 +71,7 @@ impl Store {
         let found: Option<KeyRow> = self.db.optional(KEY, args![id]).await?;
         let Some(found) = found else { return Ok(None) };
         let (key, hash) = found.key()?;
-        let hash = hash
-            .try_into()
-            .map_err(|_| super::StoreError::Corrupt("API key hash"))?;
+        let hash = hash.try_into().map_err(|_| super::StoreError::Corrupt("API key hash"))?;
         Ok(Some((key, hash)))
     }
 

@@ -42,8 +42,7 @@ pub(super) fn currency(code: &str) -> Result<Currency> {
 
 /// A stored date.
 pub(super) fn date(text: Option<&str>) -> Result<Option<NaiveDate>> {
-    text.map(|text| text.parse().map_err(|_| StoreError::Corrupt("date")))
-        .transpose()
+    text.map(|text| text.parse().map_err(|_| StoreError::Corrupt("date"))).transpose()
 }
 
 /// What of a transaction only its customer and business may read: sealed in `txn_body`.
@@ -83,10 +82,7 @@ impl Body {
             status: from_word(clear.status, "transaction status")?,
             booked_on: date(clear.booked_on)?,
             valued_on: date(clear.valued_on)?,
-            money: Money {
-                minor: clear.amount_minor,
-                currency: currency(clear.currency)?,
-            },
+            money: Money { minor: clear.amount_minor, currency: currency(clear.currency)? },
             text: self.text,
             counterparty: self.counterparty,
             balance_after: self.balance_after,
@@ -177,10 +173,7 @@ pub(super) fn balances(text: &str) -> Result<Vec<Balance>> {
     let balance = |stored: StoredBalance| {
         Ok(Balance {
             kind: stored.kind,
-            money: Money {
-                minor: stored.minor,
-                currency: currency(&stored.currency)?,
-            },
+            money: Money { minor: stored.minor, currency: currency(&stored.currency)? },
             as_of: stored.as_of.map(Timestamp),
             includes_pending: stored.includes_pending,
         })
@@ -195,12 +188,7 @@ pub(super) fn same_money(one: &[Balance], other: &[Balance]) -> bool {
         let mut said: Vec<_> = balances
             .iter()
             .map(|balance| {
-                (
-                    balance.kind,
-                    balance.money.currency.code(),
-                    balance.money.minor,
-                    balance.includes_pending,
-                )
+                (balance.kind, balance.money.currency.code(), balance.money.minor, balance.includes_pending)
             })
             .collect();
         said.sort_unstable();

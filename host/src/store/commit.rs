@@ -26,18 +26,12 @@ impl Store {
     ) -> Result<Sync> {
         let account = commit.sync.account;
         let key = self.lease_key(lease).await?;
-        let state = key.seal_text(
-            super::account::HEAD_STATE,
-            account.as_bytes(),
-            commit.state.as_deref(),
-        )?;
+        let state = key.seal_text(super::account::HEAD_STATE, account.as_bytes(), commit.state.as_deref())?;
         let new_balances = balances_json(&commit.balances)?;
         let mut tx = self.db.begin().await?;
         fence(&mut tx, lease).await?;
-        let sql =
-            "SELECT seq, epoch, balances FROM account_head WHERE account = $1 AND connection = $2";
-        let head: Option<(i64, i64, String)> =
-            tx.optional(sql, args![account, lease.connection]).await?;
+        let sql = "SELECT seq, epoch, balances FROM account_head WHERE account = $1 AND connection = $2";
+        let head: Option<(i64, i64, String)> = tx.optional(sql, args![account, lease.connection]).await?;
         let (seq, epoch, old_balances) = head.ok_or(StoreError::LeaseLost)?;
 
         let mut sync = commit.sync.clone();
@@ -50,23 +44,15 @@ impl Store {
         sync.has_new_data =
             !commit.changes.is_empty() || !same_money(&balances(&old_balances)?, &commit.balances);
 
-        let sql = "UPDATE account_head SET seq = $2, balances = $3, state = $4, due_at = $5, current_sync = NULL,
+        let sql =
+            "UPDATE account_head SET seq = $2, balances = $3, state = $4, due_at = $5, current_sync = NULL,
                      next_allowed_at = $6, failures = 0, last_sync = $7, fresh_at = $8
                    WHERE account = $1";
         let fresh_at = sync.bank_answered_at.unwrap_or(sync.finished_at);
         let (due_at, next_allowed_at) = (commit.due_at, sync.next_allowed_at);
         tx.run(
             sql,
-            args![
-                account,
-                sync.seq,
-                &new_balances,
-                state,
-                due_at,
-                next_allowed_at,
-                sync.id,
-                fresh_at
-            ],
+            args![account, sync.seq, &new_balances, state, due_at, next_allowed_at, sync.id, fresh_at],
         )
         .await?;
         finish(&mut tx, &sync, event(&sync).as_ref()).await?;
@@ -84,11 +70,8 @@ impl Store {
         let mut sync = failure.sync.clone();
         let mut tx = self.db.begin().await?;
         fence(&mut tx, lease).await?;
-        let sql =
-            "SELECT seq, epoch, failures FROM account_head WHERE account = $1 AND connection = $2";
-        let head: Option<(i64, i64, i64)> = tx
-            .optional(sql, args![sync.account, lease.connection])
-            .await?;
+        let sql = "SELECT seq, epoch, failures FROM account_head WHERE account = $1 AND connection = $2";
+        let head: Option<(i64, i64, i64)> = tx.optional(sql, args![sync.account, lease.connection]).await?;
         let (seq, epoch, failures) = head.ok_or(StoreError::LeaseLost)?;
         sync.seq = seq;
         sync.epoch = small(epoch, "epoch")?;
@@ -97,11 +80,7 @@ impl Store {
         let sql = "UPDATE account_head SET due_at = $2, current_sync = NULL, failures = failures + 1, last_sync = $3,
                      next_allowed_at = COALESCE($4, next_allowed_at)
                    WHERE account = $1";
-        tx.run(
-            sql,
-            args![sync.account, failure.due_at, sync.id, sync.next_allowed_at],
-        )
-        .await?;
+        tx.run(sql, args![sync.account, failure.due_at, sync.id, sync.next_allowed_at]).await?;
         let event = if failures == 0 { event(&sync) } else { None };
         finish(&mut tx, &sync, event.as_ref()).await?;
         tx.commit().await?;
@@ -141,8 +120,7 @@ pub(super) async fn finish(tx: &mut Tx, sync: &Sync, event: Option<&NewEvent>) -
     ];
     tx.run(sql, args).await?;
     if sync.trigger == Trigger::Request {
-        tx.run("DELETE FROM sync_request WHERE id = $1", args![sync.id])
-            .await?;
+        tx.run("DELETE FROM sync_request WHERE id = $1", args![sync.id]).await?;
     }
     match event {
         Some(event) => endpoint::tell(tx, event).await,
@@ -161,8 +139,7 @@ struct Written {
 
 impl Written {
     fn of(key: &OwnerKey, account: AccountId, mut seq: i64, changes: &[NewChange]) -> Result<Self> {
-        let (mut current, mut gone, mut history, mut added) =
-            (Vec::new(), Vec::new(), Vec::new(), 0);
+        let (mut current, mut gone, mut history, mut added) = (Vec::new(), Vec::new(), Vec::new(), 0);
         for change in changes {
             seq += 1;
             let (number, kind, before, after) = match change {
@@ -170,14 +147,10 @@ impl Written {
                     added += 1;
                     (seq, ChangeKind::Added, None, Some(after))
                 }
-                NewChange::Modified {
-                    number,
-                    before,
-                    after,
-                } => (*number, ChangeKind::Modified, Some(before), Some(after)),
-                NewChange::Removed { number, before } => {
-                    (*number, ChangeKind::Removed, Some(before), None)
+                NewChange::Modified { number, before, after } => {
+                    (*number, ChangeKind::Modified, Some(before), Some(after))
                 }
+                NewChange::Removed { number, before } => (*number, ChangeKind::Removed, Some(before), None),
             };
             match after {
                 Some(after) => current.push(current_row(key, account, number, seq, after)?),
@@ -185,48 +158,27 @@ impl Written {
             }
             let place = numbered(account.as_bytes(), seq);
             let image = |column, transaction: Option<&Transaction>| {
-                let sealed = |transaction| {
-                    key.seal(
-                        column,
-                        &place,
-                        json(&Image::of(transaction), column)?.as_bytes(),
-                    )
-                };
-                transaction
-                    .map(|transaction| Ok(hex(&sealed(transaction)?)))
-                    .transpose()
+                let sealed =
+                    |transaction| key.seal(column, &place, json(&Image::of(transaction), column)?.as_bytes());
+                transaction.map(|transaction| Ok(hex(&sealed(transaction)?))).transpose()
             };
-            let (before, after): (Result<_>, Result<_>) =
-                (image(BEFORE, before), image(AFTER, after));
+            let (before, after): (Result<_>, Result<_>) = (image(BEFORE, before), image(AFTER, after));
             history.push(value!({
                 "seq": seq, "number": number, "kind": word(kind), "before_image": before?, "after_image": after?,
             }));
         }
-        Ok(Self {
-            seq,
-            current,
-            gone,
-            history,
-            added,
-        })
+        Ok(Self { seq, current, gone, history, added })
     }
 
     /// Added, modified, removed.
     fn counts(&self) -> Result<(i32, i32, i32)> {
         let count = |count: usize| i32::try_from(count).map_err(|_| StoreError::Corrupt("count"));
-        Ok((
-            count(self.added)?,
-            count(self.current.len() - self.added)?,
-            count(self.gone.len())?,
-        ))
+        Ok((count(self.added)?, count(self.current.len() - self.added)?, count(self.gone.len())?))
     }
 
     async fn store(&self, tx: &mut Tx, account: AccountId, sync: &Sync) -> Result<()> {
         let dialect = tx.dialect();
-        let (at, day) = (
-            sync.finished_at,
-            sync.finished_at.utc().date_naive().to_string(),
-        );
+        let (at, day) = (sync.finished_at, sync.finished_at.utc().date_naive().to_string());
         if !self.current.is_empty() {
             let rows = json(&self.current, "rows")?;
             let columns = [
@@ -250,15 +202,10 @@ impl Written {
                          amount_minor = excluded.amount_minor, currency = excluded.currency,
                          known_until = excluded.known_until, changed_at = excluded.changed_at,
                          last_seq = excluded.last_seq, missed = 0";
-            tx.run(dialect.bulk(&columns, sql), args![&rows, account, at, &day])
-                .await?;
+            tx.run(dialect.bulk(&columns, sql), args![&rows, account, at, &day]).await?;
             let sql = "INSERT INTO txn_body (account, number, sealed) SELECT $2, number, sealed FROM bulk WHERE TRUE
                        ON CONFLICT (account, number) DO UPDATE SET sealed = excluded.sealed";
-            tx.run(
-                dialect.bulk(&[("number", Int), ("sealed", Bytes)], sql),
-                args![&rows, account],
-            )
-            .await?;
+            tx.run(dialect.bulk(&[("number", Int), ("sealed", Bytes)], sql), args![&rows, account]).await?;
         }
         if !self.gone.is_empty() {
             let rows = json(&self.gone, "rows")?;
@@ -266,8 +213,7 @@ impl Written {
                 "DELETE FROM txn WHERE account = $2 AND number IN (SELECT number FROM bulk)",
                 "DELETE FROM txn_body WHERE account = $2 AND number IN (SELECT number FROM bulk)",
             ] {
-                tx.run(dialect.bulk(&[("number", Int)], sql), args![&rows, account])
-                    .await?;
+                tx.run(dialect.bulk(&[("number", Int)], sql), args![&rows, account]).await?;
             }
         }
         if !self.history.is_empty() {
@@ -281,11 +227,7 @@ impl Written {
             ];
             let sql = "INSERT INTO txn_change (account, seq, number, kind, before_image, after_image, observed_at, sync)
                        SELECT $2, seq, number, kind, before_image, after_image, $3, $4 FROM bulk";
-            tx.run(
-                dialect.bulk(&columns, sql),
-                args![&rows, account, at, sync.id],
-            )
-            .await?;
+            tx.run(dialect.bulk(&columns, sql), args![&rows, account, at, sync.id]).await?;
         }
         Ok(())
     }
@@ -322,10 +264,8 @@ async fn store_missed(tx: &mut Tx, account: AccountId, missed: &[(i64, i16)]) ->
     if missed.is_empty() {
         return Ok(());
     }
-    let rows: Vec<Value> = missed
-        .iter()
-        .map(|(number, times)| value!({"number": number, "times": times}))
-        .collect();
+    let rows: Vec<Value> =
+        missed.iter().map(|(number, times)| value!({"number": number, "times": times})).collect();
     let sql = "UPDATE txn SET missed = bulk.times FROM bulk WHERE account = $2 AND txn.number = bulk.number";
     let sql = tx.dialect().bulk(&[("number", Int), ("times", Int)], sql);
     tx.run(sql, args![json(&rows, "rows")?, account]).await?;

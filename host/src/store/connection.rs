@@ -23,11 +23,11 @@ row! {
     }
 }
 
-const CONNECTION: &str =
-    "SELECT id, business, institution, customer_ref, state, reason, session_valid_until,
+const CONNECTION: &str = "SELECT id, business, institution, customer_ref, state, reason, session_valid_until,
         session_open, session_state, accounts_listed, created_at, deleted_at
     FROM connection WHERE id = $1";
-const CONNECTIONS: &str = "SELECT id, business, institution, customer_ref, state, reason, session_valid_until,
+const CONNECTIONS: &str =
+    "SELECT id, business, institution, customer_ref, state, reason, session_valid_until,
         session_open, session_state, accounts_listed, created_at, deleted_at
     FROM connection
     WHERE business = $1 AND ($2 IS NULL OR customer_ref_index = $2) AND ($3 IS NULL OR institution = $3)
@@ -52,17 +52,10 @@ pub(super) struct Place {
 
 impl Store {
     /// A new connection with its credentials (sealed under a new data key), consent and schedule row.
-    pub async fn create_connection(
-        &self,
-        new: &NewConnection,
-        now: Timestamp,
-    ) -> Result<Connection> {
+    pub async fn create_connection(&self, new: &NewConnection, now: Timestamp) -> Result<Connection> {
         let (id, business) = (new.id, new.business);
         let mut tx = self.db.begin().await?;
-        let key = self
-            .keys
-            .create(&mut tx, id.as_bytes(), Some(business))
-            .await?;
+        let key = self.keys.create(&mut tx, id.as_bytes(), Some(business)).await?;
         let (customer_ref, index) = match new.customer_ref.as_deref() {
             Some(name) => {
                 // An unknown business has no key; the foreign key below gives the better error.
@@ -80,40 +73,18 @@ impl Store {
         let sql = "INSERT INTO connection (id, business, institution, phase, customer_ref, customer_ref_index, state,
                      session_open, accounts_listed, created_at)
                    VALUES ($1, $2, $3, $4, $5, $6, 'active', $7, $7, $8)";
-        tx.run(
-            sql,
-            args![
-                id,
-                business,
-                &new.institution,
-                new.phase,
-                customer_ref,
-                index,
-                false,
-                now
-            ],
-        )
-        .await
-        .map_err(|error| error.on_foreign_key("connection_business"))?;
+        tx.run(sql, args![id, business, &new.institution, new.phase, customer_ref, index, false, now])
+            .await
+            .map_err(|error| error.on_foreign_key("connection_business"))?;
         tx.run(
             "INSERT INTO institution (id) VALUES ($1) ON CONFLICT (id) DO NOTHING",
             args![&new.institution],
         )
         .await?;
-        let sql = "INSERT INTO schedule (institution, phase, connection, due_at, token, slot_at, failures, active)
+        let sql =
+            "INSERT INTO schedule (institution, phase, connection, due_at, token, slot_at, failures, active)
                    VALUES ($1, $2, $3, $4, 0, $5, 0, $6)";
-        tx.run(
-            sql,
-            args![
-                &new.institution,
-                new.phase,
-                id,
-                new.due_at,
-                new.slot_at,
-                true
-            ],
-        )
-        .await?;
+        tx.run(sql, args![&new.institution, new.phase, id, new.due_at, new.slot_at, true]).await?;
         super::credential::insert(&mut tx, &key, id, 1, &new.credentials).await?;
         if let Some(consent) = &new.consent {
             insert_consent(&mut tx, &key, id, consent).await?;
@@ -123,11 +94,7 @@ impl Store {
     }
 
     /// One of the business's connections.
-    pub async fn connection(
-        &self,
-        business: BusinessId,
-        id: ConnectionId,
-    ) -> Result<Option<Connection>> {
+    pub async fn connection(&self, business: BusinessId, id: ConnectionId) -> Result<Option<Connection>> {
         let found: Option<ConnectionRow> = self.db.optional(CONNECTION, args![id]).await?;
         match found {
             Some(row) if row.business == business => Ok(Some(self.open_connection(row).await?)),
@@ -143,15 +110,9 @@ impl Store {
                      SELECT 1 FROM schedule
                      WHERE schedule.institution = $2 AND phase = $3 AND connection = $1 AND token = $4
                        AND claimed_at IS NOT NULL)";
-        let args = args![
-            lease.connection,
-            &lease.institution,
-            lease.phase,
-            lease.token
-        ];
+        let args = args![lease.connection, &lease.institution, lease.phase, lease.token];
         let found: Option<ConnectionRow> = self.db.optional(sql, args).await?;
-        self.open_connection(found.ok_or(StoreError::LeaseLost)?)
-            .await
+        self.open_connection(found.ok_or(StoreError::LeaseLost)?).await
     }
 
     async fn known_connection(&self, id: ConnectionId) -> Result<Connection> {
@@ -200,10 +161,7 @@ impl Store {
         let index = match customer_ref {
             Some(name) => match self.keys.of(&self.db, business.as_bytes()).await {
                 Err(StoreError::Erased) => {
-                    return Ok(PageOf {
-                        items: Vec::new(),
-                        has_more: false,
-                    });
+                    return Ok(PageOf { items: Vec::new(), has_more: false });
                 }
                 key => Some(key?.index(&[CUSTOMER_REF, name])),
             },
@@ -219,10 +177,7 @@ impl Store {
                 other => items.push(other?),
             }
         }
-        Ok(PageOf {
-            items,
-            has_more: page.has_more,
-        })
+        Ok(PageOf { items, has_more: page.has_more })
     }
 
     /// Fresh credentials (all old ones are dropped) and consent (the old one ends as `replaced`):
@@ -242,8 +197,7 @@ impl Store {
             Some(place) if place.business == business => {
                 let sql = "UPDATE schedule SET token = token + 1, due_at = $4, claimed_at = NULL, failures = 0, active = $5
                            WHERE institution = $1 AND phase = $2 AND connection = $3";
-                tx.run(sql, args![&place.institution, place.phase, id, now, true])
-                    .await?;
+                tx.run(sql, args![&place.institution, place.phase, id, now, true]).await?;
             }
             _ => return Ok(None),
         }
@@ -256,8 +210,7 @@ impl Store {
         tx.run(sql, args![id, now]).await?;
         let sql = "SELECT COALESCE(max(version), 0) FROM credential WHERE connection = $1";
         let (version,): (i64,) = tx.one(sql, args![id]).await?;
-        tx.run("DELETE FROM credential WHERE connection = $1", args![id])
-            .await?;
+        tx.run("DELETE FROM credential WHERE connection = $1", args![id]).await?;
         super::credential::insert(&mut tx, &key, id, version + 1, credentials).await?;
         if let Some(consent) = consent {
             end_consent(&mut tx, id, "replaced", now).await?;
@@ -270,10 +223,7 @@ impl Store {
     /// The consent in force, or the last one.
     pub async fn consent(&self, connection: ConnectionId) -> Result<Option<Consent>> {
         let all = self.consents(connection).await?;
-        let in_force = all
-            .iter()
-            .find(|consent| consent.ended_at.is_none())
-            .cloned();
+        let in_force = all.iter().find(|consent| consent.ended_at.is_none()).cloned();
         Ok(in_force.or_else(|| all.into_iter().last()))
     }
 
@@ -313,26 +263,14 @@ pub(super) async fn hold(tx: &mut Tx, id: ConnectionId) -> Result<Option<Place>>
         return Ok(None);
     };
     let sql = "SELECT active, claimed_at FROM schedule WHERE institution = $1 AND phase = $2 AND connection = $3 {for_update}";
-    let held: Option<(bool, Option<Timestamp>)> = tx
-        .optional(tx.dialect().sql(sql), args![&institution, phase, id])
-        .await?;
+    let held: Option<(bool, Option<Timestamp>)> =
+        tx.optional(tx.dialect().sql(sql), args![&institution, phase, id]).await?;
     // A deleted connection has no schedule row.
-    Ok(held.map(|(active, claimed_at)| Place {
-        business,
-        institution,
-        phase,
-        active,
-        claimed_at,
-    }))
+    Ok(held.map(|(active, claimed_at)| Place { business, institution, phase, active, claimed_at }))
 }
 
 /// Ends the consent in force, if there is one.
-pub(super) async fn end_consent(
-    tx: &mut Tx,
-    id: ConnectionId,
-    reason: &str,
-    now: Timestamp,
-) -> Result<()> {
+pub(super) async fn end_consent(tx: &mut Tx, id: ConnectionId, reason: &str, now: Timestamp) -> Result<()> {
     let sql = "UPDATE consent SET ended_at = $2, end_reason = $3 WHERE connection = $1 AND ended_at IS NULL";
     tx.run(sql, args![id, now, reason]).await?;
     Ok(())
@@ -351,15 +289,7 @@ async fn insert_consent(
                VALUES ($1, $2, $3, $4, $5, $6, $7)";
     tx.run(
         sql,
-        args![
-            id,
-            connection,
-            consent.granted_at,
-            consent.expires_at,
-            &scopes,
-            &consent.how,
-            reference
-        ],
+        args![id, connection, consent.granted_at, consent.expires_at, &scopes, &consent.how, reference],
     )
     .await?;
     Ok(())

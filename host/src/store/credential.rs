@@ -14,7 +14,8 @@ const SEALED: &str = "credential";
 impl Store {
     /// The credentials, opened.
     pub async fn credentials(&self, connection: ConnectionId) -> Result<Vec<Credential>> {
-        let sql = "SELECT name, version, sealed, expires_at FROM credential WHERE connection = $1 ORDER BY name";
+        let sql =
+            "SELECT name, version, sealed, expires_at FROM credential WHERE connection = $1 ORDER BY name";
         let rows: Vec<CredentialRow> = self.db.all(sql, args![connection]).await?;
         if rows.is_empty() {
             return Ok(Vec::new());
@@ -22,11 +23,7 @@ impl Store {
         let key = self.keys.of(&self.db, connection.as_bytes()).await?;
         let open = |row: CredentialRow| {
             Ok(Credential {
-                value: key.open_secret(
-                    SEALED,
-                    &numbered(row.name.as_bytes(), row.version),
-                    &row.sealed,
-                )?,
+                value: key.open_secret(SEALED, &numbered(row.name.as_bytes(), row.version), &row.sealed)?,
                 name: row.name,
                 version: row.version,
                 expires_at: row.expires_at,
@@ -58,12 +55,8 @@ impl Store {
                 "UPDATE credential SET version = $3, sealed = $4, expires_at = $5
                  WHERE connection = $1 AND name = $2 AND version = $3 - 1"
             };
-            let stored = tx
-                .run(
-                    sql,
-                    args![lease.connection, &new.name, version, sealed, new.expires_at],
-                )
-                .await?;
+            let stored =
+                tx.run(sql, args![lease.connection, &new.name, version, sealed, new.expires_at]).await?;
             if stored == 0 {
                 return Err(StoreError::CredentialReplaced(new.name.clone()));
             }
@@ -93,19 +86,11 @@ pub(super) async fn insert(
     for new in credentials {
         let sealed = seal(key, new, version)?;
         let sql = "INSERT INTO credential (connection, name, version, sealed, expires_at) VALUES ($1, $2, $3, $4, $5)";
-        tx.run(
-            sql,
-            args![connection, &new.name, version, sealed, new.expires_at],
-        )
-        .await?;
+        tx.run(sql, args![connection, &new.name, version, sealed, new.expires_at]).await?;
     }
     Ok(())
 }
 
 fn seal(key: &OwnerKey, new: &NewCredential, version: i64) -> Result<Vec<u8>> {
-    key.seal(
-        SEALED,
-        &numbered(new.name.as_bytes(), version),
-        new.value.reveal().as_bytes(),
-    )
+    key.seal(SEALED, &numbered(new.name.as_bytes(), version), new.value.reveal().as_bytes())
 }

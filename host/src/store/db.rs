@@ -30,11 +30,7 @@ const POSTGRES_CONNECTIONS_MAX: u32 = 16;
 #[derive(Clone)]
 pub(super) enum Db {
     /// One file, this process only.
-    Sqlite {
-        read: SqlitePool,
-        write: SqlitePool,
-        _lock: Arc<File>,
-    },
+    Sqlite { read: SqlitePool, write: SqlitePool, _lock: Arc<File> },
     /// A server that several processes share.
     Postgres(PgPool),
 }
@@ -99,9 +95,7 @@ macro_rules! bound {
 macro_rules! on {
     ($self:expr, $side:ident, |$executor:ident| $body:expr) => {
         match $self {
-            Self::Sqlite {
-                $side: $executor, ..
-            } => $body,
+            Self::Sqlite { $side: $executor, .. } => $body,
             Self::Postgres($executor) => $body,
         }
     };
@@ -126,21 +120,14 @@ impl Db {
             let options: PgConnectOptions = url.parse()?;
             let pool = PgPoolOptions::new()
                 .max_connections(POSTGRES_CONNECTIONS_MAX)
-                .connect_with(
-                    options
-                        .application_name("tidegate")
-                        .disable_statement_logging(),
-                );
+                .connect_with(options.application_name("tidegate").disable_statement_logging());
             return Ok(Self::Postgres(pool.await?));
         }
-        let path = url
-            .strip_prefix("sqlite:")
-            .map(|rest| rest.strip_prefix("//").unwrap_or(rest));
+        let path = url.strip_prefix("sqlite:").map(|rest| rest.strip_prefix("//").unwrap_or(rest));
         match path.filter(|path| !path.is_empty()) {
             Some(path) => Self::open_file(Path::new(path)).await,
             None => Err(StoreError::Database(
-                "the database URL must be `sqlite:PATH` or `postgres://user:password@host/name`"
-                    .to_owned(),
+                "the database URL must be `sqlite:PATH` or `postgres://user:password@host/name`".to_owned(),
             )),
         }
     }
@@ -157,10 +144,7 @@ impl Db {
             .foreign_keys(true)
             .pragma("temp_store", "memory")
             .disable_statement_logging();
-        let write = SqlitePoolOptions::new()
-            .max_connections(1)
-            .idle_timeout(None)
-            .max_lifetime(None);
+        let write = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
         let write = write.connect_with(
             options
                 .clone()
@@ -174,17 +158,9 @@ impl Db {
         let write = write.await?;
         let read = SqlitePoolOptions::new().max_connections(SQLITE_READERS_MAX);
         let read = read
-            .connect_with(
-                options
-                    .read_only(true)
-                    .pragma("cache_size", format!("-{SQLITE_READ_CACHE_KIB}")),
-            )
+            .connect_with(options.read_only(true).pragma("cache_size", format!("-{SQLITE_READ_CACHE_KIB}")))
             .await?;
-        Ok(Self::Sqlite {
-            read,
-            write,
-            _lock: Arc::new(lock),
-        })
+        Ok(Self::Sqlite { read, write, _lock: Arc::new(lock) })
     }
 
     /// What differs in SQL.
@@ -211,49 +187,30 @@ impl Db {
     }
 
     /// Reads all rows.
-    pub(super) async fn all<T: Row>(
-        &self,
-        sql: impl SqlSafeStr,
-        args: &[Arg<'_>],
-    ) -> Result<Vec<T>> {
-        on!(self, read, |pool| Ok(bound!(sqlx::query_as(sql), args)
-            .fetch_all(pool)
-            .await?))
+    pub(super) async fn all<T: Row>(&self, sql: impl SqlSafeStr, args: &[Arg<'_>]) -> Result<Vec<T>> {
+        on!(self, read, |pool| Ok(bound!(sqlx::query_as(sql), args).fetch_all(pool).await?))
     }
 
     /// Reads the row, if there is one.
-    pub(super) async fn optional<T: Row>(
-        &self,
-        sql: impl SqlSafeStr,
-        args: &[Arg<'_>],
-    ) -> Result<Option<T>> {
-        on!(self, read, |pool| Ok(bound!(sqlx::query_as(sql), args)
-            .fetch_optional(pool)
-            .await?))
+    pub(super) async fn optional<T: Row>(&self, sql: impl SqlSafeStr, args: &[Arg<'_>]) -> Result<Option<T>> {
+        on!(self, read, |pool| Ok(bound!(sqlx::query_as(sql), args).fetch_optional(pool).await?))
     }
 
     /// Reads the row that there always is.
     pub(super) async fn one<T: Row>(&self, sql: impl SqlSafeStr, args: &[Arg<'_>]) -> Result<T> {
-        on!(self, read, |pool| Ok(bound!(sqlx::query_as(sql), args)
-            .fetch_one(pool)
-            .await?))
+        on!(self, read, |pool| Ok(bound!(sqlx::query_as(sql), args).fetch_one(pool).await?))
     }
 
     /// Writes with one statement, which is a transaction of its own; how many rows it touched.
     pub(super) async fn run(&self, sql: impl SqlSafeStr, args: &[Arg<'_>]) -> Result<u64> {
-        on!(self, write, |pool| Ok(bound!(sqlx::query(sql), args)
-            .execute(pool)
-            .await?
-            .rows_affected()))
+        on!(self, write, |pool| Ok(bound!(sqlx::query(sql), args).execute(pool).await?.rows_affected()))
     }
 
     /// SQLite: moves the write-ahead log into the file and empties it, so that what was erased is
     /// in neither. A reader in the way only delays it until the next checkpoint.
     pub(super) async fn checkpoint(&self) -> Result<()> {
         if let Self::Sqlite { write, .. } = self {
-            sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-                .execute(write)
-                .await?;
+            sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(write).await?;
         }
         Ok(())
     }
@@ -269,14 +226,8 @@ impl Tx {
     }
 
     /// Reads all rows.
-    pub(super) async fn all<T: Row>(
-        &mut self,
-        sql: impl SqlSafeStr,
-        args: &[Arg<'_>],
-    ) -> Result<Vec<T>> {
-        on!(self, |connection| Ok(bound!(sqlx::query_as(sql), args)
-            .fetch_all(connection)
-            .await?))
+    pub(super) async fn all<T: Row>(&mut self, sql: impl SqlSafeStr, args: &[Arg<'_>]) -> Result<Vec<T>> {
+        on!(self, |connection| Ok(bound!(sqlx::query_as(sql), args).fetch_all(connection).await?))
     }
 
     /// Reads the row, if there is one.
@@ -285,37 +236,23 @@ impl Tx {
         sql: impl SqlSafeStr,
         args: &[Arg<'_>],
     ) -> Result<Option<T>> {
-        on!(self, |connection| Ok(bound!(sqlx::query_as(sql), args)
-            .fetch_optional(connection)
-            .await?))
+        on!(self, |connection| Ok(bound!(sqlx::query_as(sql), args).fetch_optional(connection).await?))
     }
 
     /// Reads the row that there always is.
-    pub(super) async fn one<T: Row>(
-        &mut self,
-        sql: impl SqlSafeStr,
-        args: &[Arg<'_>],
-    ) -> Result<T> {
-        on!(self, |connection| Ok(bound!(sqlx::query_as(sql), args)
-            .fetch_one(connection)
-            .await?))
+    pub(super) async fn one<T: Row>(&mut self, sql: impl SqlSafeStr, args: &[Arg<'_>]) -> Result<T> {
+        on!(self, |connection| Ok(bound!(sqlx::query_as(sql), args).fetch_one(connection).await?))
     }
 
     /// Writes; how many rows it touched.
     pub(super) async fn run(&mut self, sql: impl SqlSafeStr, args: &[Arg<'_>]) -> Result<u64> {
-        on!(self, |connection| Ok(bound!(sqlx::query(sql), args)
-            .execute(connection)
-            .await?
-            .rows_affected()))
+        on!(self, |connection| Ok(bound!(sqlx::query(sql), args).execute(connection).await?.rows_affected()))
     }
 
     /// Runs several statements without parameters, as a migration has.
     pub(super) async fn script(&mut self, sql: String) -> Result<()> {
         let sql = sqlx::AssertSqlSafe(sql);
-        on!(self, |connection| sqlx::raw_sql(sql)
-            .execute(connection)
-            .await
-            .map(drop))?;
+        on!(self, |connection| sqlx::raw_sql(sql).execute(connection).await.map(drop))?;
         Ok(())
     }
 
@@ -335,11 +272,7 @@ fn lock_file(database: &Path) -> Result<File> {
     path.push(".lock");
     let path = PathBuf::from(path);
     let shown = path.display();
-    let open = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path);
+    let open = File::options().create(true).truncate(false).write(true).open(&path);
     let file = open.map_err(|why| {
         StoreError::Database(format!(
             "{shown} could not be opened ({why}); create its folder, or let this user write there"

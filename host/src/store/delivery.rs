@@ -76,25 +76,16 @@ impl Store {
         let events: BTreeSet<EventId> = claimed.iter().map(|row| row.event).collect();
         let sql = "SELECT id, payload FROM event WHERE id IN (SELECT id FROM bulk)";
         let sql = self.db.dialect().bulk(&[("id", Kind::Bytes)], sql);
-        let payloads: Vec<(EventId, String)> = self
-            .db
-            .all(sql, args![ids(events.iter().map(EventId::as_bytes))?])
-            .await?;
+        let payloads: Vec<(EventId, String)> =
+            self.db.all(sql, args![ids(events.iter().map(EventId::as_bytes))?]).await?;
         let payloads: BTreeMap<EventId, String> = payloads.into_iter().collect();
         let endpoints: BTreeSet<EndpointId> = claimed.iter().map(|row| row.endpoint).collect();
-        let endpoints = self
-            .endpoints_of(&ids(endpoints.iter().map(EndpointId::as_bytes))?)
-            .await?;
+        let endpoints = self.endpoints_of(&ids(endpoints.iter().map(EndpointId::as_bytes))?).await?;
         let mut deliveries = Vec::new();
         for row in claimed {
-            let payload = payloads
-                .get(&row.event)
-                .ok_or(StoreError::Corrupt("event of a delivery"))?;
+            let payload = payloads.get(&row.event).ok_or(StoreError::Corrupt("event of a delivery"))?;
             // An endpoint that is gone by now needs no delivery.
-            if let Some(endpoint) = endpoints
-                .iter()
-                .find(|endpoint| endpoint.id == row.endpoint)
-            {
+            if let Some(endpoint) = endpoints.iter().find(|endpoint| endpoint.id == row.endpoint) {
                 deliveries.push(ClaimedDelivery {
                     id: row.id,
                     token: row.token,
@@ -129,15 +120,8 @@ impl Store {
         let sql = "INSERT INTO attempt (id, delivery, event, at, duration_ms, status, error)
                    VALUES ($1, $2, $3, $4, $5, $6, $7)";
         let (status, error) = (attempt.status.map(i64::from), attempt.error.as_deref());
-        let args = args![
-            attempt.id,
-            delivery.id,
-            delivery.event,
-            attempt.at,
-            attempt.duration_ms,
-            status,
-            error
-        ];
+        let args =
+            args![attempt.id, delivery.id, delivery.event, attempt.at, attempt.duration_ms, status, error];
         tx.run(sql, args).await?;
         let (state, due_at) = match after {
             AfterAttempt::Delivered => ("delivered", None),
@@ -148,10 +132,7 @@ impl Store {
         // The token rises, so that nobody records this attempt twice.
         let sql = "UPDATE delivery SET state = $3, due_at = COALESCE($4, due_at), token = token + 1, attempts = attempts + 1
                    WHERE id = $1 AND token = $2 AND state = 'pending'";
-        let ours = tx
-            .run(sql, args![delivery.id, delivery.token, state, due_at])
-            .await?
-            == 1;
+        let ours = tx.run(sql, args![delivery.id, delivery.token, state, due_at]).await? == 1;
         if ours {
             let endpoint = delivery.endpoint.id;
             match after {
@@ -160,7 +141,8 @@ impl Store {
                     tx.run(sql, args![endpoint]).await?;
                 }
                 AfterAttempt::Retry(_) | AfterAttempt::Exhausted => {
-                    let sql = "UPDATE endpoint SET failing_since = $2 WHERE id = $1 AND failing_since IS NULL";
+                    let sql =
+                        "UPDATE endpoint SET failing_since = $2 WHERE id = $1 AND failing_since IS NULL";
                     tx.run(sql, args![endpoint, attempt.at]).await?;
                 }
                 AfterAttempt::DisableEndpoint(reason) => {
@@ -188,28 +170,14 @@ impl Store {
         let sql = "SELECT d.id, d.event, e.kind, d.state, d.attempts, d.due_at, e.created_at
                    FROM delivery d JOIN event e ON e.id = d.event
                    WHERE d.endpoint = $1 AND ($2 IS NULL OR d.id < $2) ORDER BY d.id DESC LIMIT $3";
-        let rows: Vec<DeliveryRow> = self
-            .db
-            .all(sql, args![endpoint, before, one_more(limit)])
-            .await?;
+        let rows: Vec<DeliveryRow> = self.db.all(sql, args![endpoint, before, one_more(limit)]).await?;
         let page = PageOf::cut(rows, limit);
-        let items = page
-            .items
-            .into_iter()
-            .map(DeliveryRow::delivery)
-            .collect::<Result<_>>()?;
-        Ok(PageOf {
-            items,
-            has_more: page.has_more,
-        })
+        let items = page.items.into_iter().map(DeliveryRow::delivery).collect::<Result<_>>()?;
+        Ok(PageOf { items, has_more: page.has_more })
     }
 
     /// A delivery's attempts, oldest first.
-    pub async fn attempts(
-        &self,
-        endpoint: EndpointId,
-        delivery: DeliveryId,
-    ) -> Result<Vec<Attempt>> {
+    pub async fn attempts(&self, endpoint: EndpointId, delivery: DeliveryId) -> Result<Vec<Attempt>> {
         let sql = "SELECT a.id, a.delivery, a.event, a.at, a.duration_ms, a.status, a.error
                    FROM attempt a JOIN delivery d ON d.id = a.delivery
                    WHERE a.delivery = $1 AND d.endpoint = $2 ORDER BY a.id";
@@ -254,10 +222,7 @@ impl AttemptRow {
                 id: self.id,
                 at: self.at,
                 duration_ms: self.duration_ms,
-                status: self
-                    .status
-                    .map(|status| small(status, "status"))
-                    .transpose()?,
+                status: self.status.map(|status| small(status, "status")).transpose()?,
                 error: self.error,
             },
         })

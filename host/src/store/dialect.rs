@@ -39,17 +39,12 @@ impl Dialect {
             Self::Sqlite => ("", ""),
             Self::Postgres => ("FOR UPDATE", "FOR UPDATE SKIP LOCKED"),
         };
-        text.replace("{for_update}", for_update)
-            .replace("{skip_locked}", skip_locked)
+        text.replace("{for_update}", for_update).replace("{skip_locked}", skip_locked)
     }
 
     /// `WITH bulk AS (…)`, then `rest`: a JSON array of objects in `$1` as rows with these columns.
     /// One parameter and one text whatever the number of rows, so the statement stays prepared.
-    pub(super) fn bulk(
-        self,
-        columns: &[(&'static str, Kind)],
-        rest: &'static str,
-    ) -> AssertSqlSafe<String> {
+    pub(super) fn bulk(self, columns: &[(&'static str, Kind)], rest: &'static str) -> AssertSqlSafe<String> {
         let mut picked = String::new();
         let mut typed = String::new();
         for (place, (name, kind)) in columns.iter().enumerate() {
@@ -96,9 +91,7 @@ impl Dialect {
                 ("{in_key_order}", ""),
             ],
         };
-        words.iter().fold(text.to_owned(), |text, (name, word)| {
-            text.replace(name, word)
-        })
+        words.iter().fold(text.to_owned(), |text, (name, word)| text.replace(name, word))
     }
 
     /// Taken at the start of a migration, so that two processes don't migrate at once.
@@ -115,14 +108,7 @@ pub(super) fn constraint(error: &dyn DatabaseError) -> Option<String> {
     if let Some(name) = error.constraint() {
         return Some(name.to_owned());
     }
-    let after_colon = || {
-        error
-            .message()
-            .rsplit(": ")
-            .next()
-            .unwrap_or_default()
-            .to_owned()
-    };
+    let after_colon = || error.message().rsplit(": ").next().unwrap_or_default().to_owned();
     match error.kind() {
         ErrorKind::ForeignKeyViolation => Some(FOREIGN_KEY.to_owned()),
         // SQLite names a check, but says `account.connection, account.bank_id_index` for a unique one.
@@ -142,10 +128,7 @@ const UNIQUE: [(&str, &str); 8] = [
     ("api_key.id", "api_key_key"),
     ("connection.id", "connection_key"),
     ("credential.connection, credential.name", "credential_key"),
-    (
-        "account.connection, account.bank_id_index",
-        "account_bank_id",
-    ),
+    ("account.connection, account.bank_id_index", "account_bank_id"),
     ("sync.account, sync.id", "sync_key"),
     ("endpoint.id", "endpoint_key"),
     ("event.id", "event_key"),

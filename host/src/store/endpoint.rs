@@ -31,10 +31,7 @@ impl Store {
     /// Constraint `endpoint_business` if the business is unknown.
     pub async fn create_endpoint(&self, endpoint: &Endpoint) -> Result<()> {
         let mut tx = self.db.begin().await?;
-        let key = self
-            .keys
-            .create(&mut tx, endpoint.id.as_bytes(), Some(endpoint.business))
-            .await?;
+        let key = self.keys.create(&mut tx, endpoint.id.as_bytes(), Some(endpoint.business)).await?;
         let sql = "INSERT INTO endpoint (id, business, url, event_types, state, disabled_reason, failing_since, secrets,
                      created_at)
                    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
@@ -49,9 +46,7 @@ impl Store {
             seal(&key, endpoint)?,
             endpoint.created_at,
         ];
-        tx.run(sql, args)
-            .await
-            .map_err(|error| error.on_foreign_key("endpoint_business"))?;
+        tx.run(sql, args).await.map_err(|error| error.on_foreign_key("endpoint_business"))?;
         tx.commit().await
     }
 
@@ -75,13 +70,7 @@ impl Store {
     pub(super) async fn endpoints_of(&self, ids: &str) -> Result<Vec<Endpoint>> {
         let sql = "SELECT e.id, business, url, event_types, state, disabled_reason, failing_since, secrets, created_at
                    FROM endpoint e WHERE e.id IN (SELECT id FROM bulk)";
-        let rows = self
-            .db
-            .all(
-                self.db.dialect().bulk(&[("id", Kind::Bytes)], sql),
-                args![ids],
-            )
-            .await?;
+        let rows = self.db.all(self.db.dialect().bulk(&[("id", Kind::Bytes)], sql), args![ids]).await?;
         self.open_endpoints(rows).await
     }
 
@@ -106,17 +95,11 @@ impl Store {
         let mut tx = self.db.begin().await?;
         let sql = "SELECT state FROM endpoint WHERE id = $1 AND business = $2 {for_update}";
         let sql = tx.dialect().sql(sql);
-        let old: Option<(String,)> = tx
-            .optional(sql, args![endpoint.id, endpoint.business])
-            .await?;
+        let old: Option<(String,)> = tx.optional(sql, args![endpoint.id, endpoint.business]).await?;
         let Some((old,)) = old else { return Ok(false) };
         let state = word(endpoint.state);
         let becomes_active = endpoint.state == EndpointState::Active && old != state;
-        let failing_since = if becomes_active {
-            None
-        } else {
-            endpoint.failing_since
-        };
+        let failing_since = if becomes_active { None } else { endpoint.failing_since };
         let sql = "UPDATE endpoint SET url = $2, event_types = $3, state = $4, disabled_reason = $5, failing_since = $6,
                      secrets = $7
                    WHERE id = $1";
@@ -140,14 +123,7 @@ impl Store {
     /// Removes it; its pending deliveries are cancelled. False if unknown.
     pub async fn delete_endpoint(&self, business: BusinessId, id: EndpointId) -> Result<bool> {
         let mut tx = self.db.begin().await?;
-        if tx
-            .run(
-                "DELETE FROM endpoint WHERE id = $1 AND business = $2",
-                args![id, business],
-            )
-            .await?
-            == 0
-        {
+        if tx.run("DELETE FROM endpoint WHERE id = $1 AND business = $2", args![id, business]).await? == 0 {
             return Ok(false);
         }
         self.keys.destroy(&mut tx, id.as_bytes()).await?;
@@ -175,29 +151,16 @@ pub(super) async fn tell(tx: &mut Tx, event: &NewEvent) -> Result<()> {
                VALUES ($1, $2, $3, $4, $5, $6, $7)";
     let kind = event.kind.name();
     let (connection, account) = (event.connection, event.account);
-    tx.run(
-        sql,
-        args![
-            event.id,
-            event.business,
-            kind,
-            connection,
-            account,
-            &event.payload,
-            event.created_at
-        ],
-    )
-    .await?;
-    let sql =
-        "SELECT id, event_types FROM endpoint WHERE business = $1 AND state = 'active' ORDER BY id";
+    tx.run(sql, args![event.id, event.business, kind, connection, account, &event.payload, event.created_at])
+        .await?;
+    let sql = "SELECT id, event_types FROM endpoint WHERE business = $1 AND state = 'active' ORDER BY id";
     let endpoints: Vec<(EndpointId, String)> = tx.all(sql, args![event.business]).await?;
     let mut deliveries = Vec::new();
     for (endpoint, wanted) in endpoints {
         let wanted: Vec<EventType> = parsed(&wanted, "event types")?;
         if wanted.is_empty() || wanted.contains(&event.kind) {
             let id = DeliveryId::new();
-            deliveries
-                .push(value!({"id": hex(id.as_bytes()), "endpoint": hex(endpoint.as_bytes())}));
+            deliveries.push(value!({"id": hex(id.as_bytes()), "endpoint": hex(endpoint.as_bytes())}));
         }
     }
     if deliveries.is_empty() {
@@ -205,14 +168,8 @@ pub(super) async fn tell(tx: &mut Tx, event: &NewEvent) -> Result<()> {
     }
     let sql = "INSERT INTO delivery (id, event, endpoint, state, due_at, token, attempts)
                SELECT id, $2, endpoint, 'pending', $3, 0, 0 FROM bulk";
-    let sql = tx
-        .dialect()
-        .bulk(&[("id", Kind::Bytes), ("endpoint", Kind::Bytes)], sql);
-    tx.run(
-        sql,
-        args![json(&deliveries, "deliveries")?, event.id, event.created_at],
-    )
-    .await?;
+    let sql = tx.dialect().bulk(&[("id", Kind::Bytes), ("endpoint", Kind::Bytes)], sql);
+    tx.run(sql, args![json(&deliveries, "deliveries")?, event.id, event.created_at]).await?;
     Ok(())
 }
 

@@ -33,8 +33,7 @@ impl Store {
             _ => return Ok(false),
         };
         let sql = "DELETE FROM schedule WHERE institution = $1 AND phase = $2 AND connection = $3";
-        tx.run(sql, args![&place.institution, place.phase, id])
-            .await?;
+        tx.run(sql, args![&place.institution, place.phase, id]).await?;
         endpoint::tell(&mut tx, event).await?;
         end_consent(&mut tx, id, "deleted", now).await?;
         self.keys.destroy(&mut tx, id.as_bytes()).await?;
@@ -64,13 +63,8 @@ impl Store {
     /// The long tables of a deleted connection. A transaction's number is the `seq` of its first
     /// change, so one range of numbers serves all of them.
     async fn erase(&self, id: ConnectionId) -> Result<()> {
-        let heads: Vec<(AccountId, i64)> = self
-            .db
-            .all(
-                "SELECT account, seq FROM account_head WHERE connection = $1",
-                args![id],
-            )
-            .await?;
+        let heads: Vec<(AccountId, i64)> =
+            self.db.all("SELECT account, seq FROM account_head WHERE connection = $1", args![id]).await?;
         for (account, seq) in heads {
             let mut done = 0;
             while done < seq {
@@ -88,12 +82,7 @@ impl Store {
                 done = until;
             }
         }
-        self.db
-            .run(
-                "UPDATE connection SET erased_at = deleted_at WHERE id = $1",
-                args![id],
-            )
-            .await?;
+        self.db.run("UPDATE connection SET erased_at = deleted_at WHERE id = $1", args![id]).await?;
         self.db.checkpoint().await
     }
 }

@@ -65,10 +65,7 @@ impl Store {
             one_more(limit),
         ];
         let page = PageOf::cut(self.db.all(LISTED, args).await?, limit);
-        Ok(PageOf {
-            items: self.open_transactions(account, page.items).await?,
-            has_more: page.has_more,
-        })
+        Ok(PageOf { items: self.open_transactions(account, page.items).await?, has_more: page.has_more })
     }
 
     /// One transaction.
@@ -78,19 +75,10 @@ impl Store {
     }
 
     /// The history after `seq`, in order. Before and after are missing once the customer's data is erased.
-    pub async fn changes(
-        &self,
-        account: AccountId,
-        after_seq: i64,
-        limit: u32,
-    ) -> Result<PageOf<Change>> {
-        let sql =
-            "SELECT seq, number, kind, before_image, after_image, observed_at, sync FROM txn_change
+    pub async fn changes(&self, account: AccountId, after_seq: i64, limit: u32) -> Result<PageOf<Change>> {
+        let sql = "SELECT seq, number, kind, before_image, after_image, observed_at, sync FROM txn_change
                    WHERE account = $1 AND seq > $2 ORDER BY seq LIMIT $3";
-        let rows: Vec<ChangeRow> = self
-            .db
-            .all(sql, args![account, after_seq, one_more(limit)])
-            .await?;
+        let rows: Vec<ChangeRow> = self.db.all(sql, args![account, after_seq, one_more(limit)]).await?;
         let page = PageOf::cut(rows, limit);
         let key = self.key_of_account(account).await?;
         let items = page
@@ -98,10 +86,7 @@ impl Store {
             .into_iter()
             .map(|row| open_change(key.as_ref(), account, row))
             .collect::<Result<_>>()?;
-        Ok(PageOf {
-            items,
-            has_more: page.has_more,
-        })
+        Ok(PageOf { items, has_more: page.has_more })
     }
 
     /// What the ledger compares with: all pending rows, and booked rows whose booking date is on or after `since`
@@ -111,10 +96,7 @@ impl Store {
         account: AccountId,
         since: chrono::NaiveDate,
     ) -> Result<Vec<StoredTransaction>> {
-        let mut rows: Vec<TxnRow> = self
-            .db
-            .all(KNOWN, args![account, since.to_string()])
-            .await?;
+        let mut rows: Vec<TxnRow> = self.db.all(KNOWN, args![account, since.to_string()]).await?;
         rows.sort_unstable_by_key(|row| row.number);
         self.open_transactions(account, rows).await
     }
@@ -127,27 +109,15 @@ impl Store {
         if rows.is_empty() {
             return Ok(Vec::new());
         }
-        let key = self
-            .key_of_account(account)
-            .await?
-            .ok_or(StoreError::Erased)?;
-        rows.into_iter()
-            .map(|row| open_transaction(&key, &row))
-            .collect()
+        let key = self.key_of_account(account).await?.ok_or(StoreError::Erased)?;
+        rows.into_iter().map(|row| open_transaction(&key, &row)).collect()
     }
 }
 
 fn open_transaction(key: &OwnerKey, row: &TxnRow) -> Result<StoredTransaction> {
-    let body: Body = key.open_json(
-        BODY,
-        &numbered(row.account.as_bytes(), row.number),
-        &row.sealed,
-    )?;
+    let body: Body = key.open_json(BODY, &numbered(row.account.as_bytes(), row.number), &row.sealed)?;
     Ok(StoredTransaction {
-        id: TransactionId {
-            account: row.account,
-            number: row.number,
-        },
+        id: TransactionId { account: row.account, number: row.number },
         transaction: body.transaction(&Clear {
             status: &row.status,
             stability: &row.stability,
@@ -166,18 +136,12 @@ fn open_transaction(key: &OwnerKey, row: &TxnRow) -> Result<StoredTransaction> {
 fn open_change(key: Option<&OwnerKey>, account: AccountId, row: ChangeRow) -> Result<Change> {
     let place = numbered(account.as_bytes(), row.seq);
     let open = |column, sealed: Option<Vec<u8>>| match (key, sealed) {
-        (Some(key), Some(sealed)) => key
-            .open_json::<Image>(column, &place, &sealed)?
-            .transaction()
-            .map(Some),
+        (Some(key), Some(sealed)) => key.open_json::<Image>(column, &place, &sealed)?.transaction().map(Some),
         _ => Ok(None),
     };
     Ok(Change {
         seq: row.seq,
-        transaction: TransactionId {
-            account,
-            number: row.number,
-        },
+        transaction: TransactionId { account, number: row.number },
         kind: from_word(&row.kind, "kind of change")?,
         before: open(BEFORE, row.before_image)?,
         after: open(AFTER, row.after_image)?,

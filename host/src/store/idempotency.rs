@@ -27,32 +27,23 @@ impl Store {
         let mut tx = self.db.begin().await?;
         let sql = "DELETE FROM idempotency WHERE business = $1 AND key = $2
                    AND (created_at <= $3 OR (status IS NULL AND created_at < $4))";
-        tx.run(sql, args![business, key, now.minus(KEPT), now.minus(HELD)])
-            .await?;
+        tx.run(sql, args![business, key, now.minus(KEPT), now.minus(HELD)]).await?;
         let sql = "INSERT INTO idempotency (business, key, request_hash, created_at) VALUES ($1, $2, $3, $4)
                    ON CONFLICT (business, key) DO NOTHING";
         if tx.run(sql, args![business, key, request_hash, now]).await? == 1 {
             tx.commit().await?;
             return Ok(Idempotent::New);
         }
-        let sql =
-            "SELECT request_hash, status, sealed FROM idempotency WHERE business = $1 AND key = $2";
+        let sql = "SELECT request_hash, status, sealed FROM idempotency WHERE business = $1 AND key = $2";
         let found: Option<Held> = tx.optional(sql, args![business, key]).await?;
         drop(tx);
         match found {
             Some(held) if held.request_hash != request_hash => Ok(Idempotent::OtherRequest),
-            Some(Held {
-                status: Some(status),
-                sealed: Some(sealed),
-                ..
-            }) => {
+            Some(Held { status: Some(status), sealed: Some(sealed), .. }) => {
                 let opened = self.keys.of(&self.db, business.as_bytes()).await?;
                 let body = opened.open_text(BODY, key.as_bytes(), Some(&sealed))?;
                 let status = super::codec::small(status, "status")?;
-                Ok(Idempotent::Answered {
-                    status,
-                    body: body.unwrap_or_default(),
-                })
+                Ok(Idempotent::Answered { status, body: body.unwrap_or_default() })
             }
             // Held; or given up this very moment, which the next try will see.
             _ => Ok(Idempotent::InFlight),
@@ -68,15 +59,10 @@ impl Store {
         status: u16,
         body: &str,
     ) -> Result<()> {
-        let sealed = self.keys.of(&self.db, business.as_bytes()).await?.seal(
-            BODY,
-            key.as_bytes(),
-            body.as_bytes(),
-        )?;
+        let sealed =
+            self.keys.of(&self.db, business.as_bytes()).await?.seal(BODY, key.as_bytes(), body.as_bytes())?;
         let sql = "UPDATE idempotency SET status = $3, sealed = $4 WHERE business = $1 AND key = $2 AND status IS NULL";
-        self.db
-            .run(sql, args![business, key, i64::from(status), sealed])
-            .await?;
+        self.db.run(sql, args![business, key, i64::from(status), sealed]).await?;
         Ok(())
     }
 
@@ -89,11 +75,6 @@ impl Store {
 
     /// Deletes entries older than 24 h; how many.
     pub async fn idempotency_sweep(&self, now: Timestamp) -> Result<u64> {
-        self.db
-            .run(
-                "DELETE FROM idempotency WHERE created_at <= $1",
-                args![now.minus(KEPT)],
-            )
-            .await
+        self.db.run("DELETE FROM idempotency WHERE created_at <= $1", args![now.minus(KEPT)]).await
     }
 }

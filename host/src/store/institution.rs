@@ -36,9 +36,8 @@ impl Store {
                    WHERE institution = $1 AND (business = $2 OR (business IS NULL AND $3)) {for_update}";
         let (institution, business) = (&registration.institution, registration.business);
         let sql = tx.dialect().sql(sql);
-        let old: Option<(RegistrationId, i64)> = tx
-            .optional(sql, args![institution, business, business.is_none()])
-            .await?;
+        let old: Option<(RegistrationId, i64)> =
+            tx.optional(sql, args![institution, business, business.is_none()]).await?;
         let (id, version) = old.map_or((registration.id, 1), |(id, version)| (id, version + 1));
         let key = match old {
             Some(_) => self.keys.of_in(&mut tx, id.as_bytes()).await?,
@@ -46,11 +45,7 @@ impl Store {
         };
         let reveal = |secret: &Secret| secret.reveal().to_owned();
         let inside = Inside {
-            values: registration
-                .values
-                .iter()
-                .map(|(name, value)| (name.clone(), reveal(value)))
-                .collect(),
+            values: registration.values.iter().map(|(name, value)| (name.clone(), reveal(value))).collect(),
             client_identity: registration.client_identity.as_ref().map(reveal),
             roots: registration.roots.clone(),
         };
@@ -60,19 +55,9 @@ impl Store {
                    VALUES ($1, $2, $3, $4, $5, $6)
                    ON CONFLICT (id) DO UPDATE SET
                      version = excluded.version, sealed = excluded.sealed, created_at = excluded.created_at";
-        tx.run(
-            sql,
-            args![
-                id,
-                business,
-                institution,
-                version,
-                sealed,
-                registration.created_at
-            ],
-        )
-        .await
-        .map_err(|error| error.on_foreign_key("registration_business"))?;
+        tx.run(sql, args![id, business, institution, version, sealed, registration.created_at])
+            .await
+            .map_err(|error| error.on_foreign_key("registration_business"))?;
         tx.commit().await
     }
 
@@ -85,8 +70,7 @@ impl Store {
         let sql = "SELECT id, business, institution, version, sealed, created_at FROM registration
                    WHERE institution = $2 AND (business = $1 OR business IS NULL)
                    ORDER BY business IS NULL LIMIT 1";
-        let found: Option<RegistrationRow> =
-            self.db.optional(sql, args![business, institution]).await?;
+        let found: Option<RegistrationRow> = self.db.optional(sql, args![business, institution]).await?;
         match found {
             Some(row) => Ok(Some(self.open_registration(row).await?)),
             None => Ok(None),
@@ -95,7 +79,8 @@ impl Store {
 
     /// All registrations, oldest first.
     pub async fn registrations(&self) -> Result<Vec<Registration>> {
-        let sql = "SELECT id, business, institution, version, sealed, created_at FROM registration ORDER BY id";
+        let sql =
+            "SELECT id, business, institution, version, sealed, created_at FROM registration ORDER BY id";
         let rows: Vec<RegistrationRow> = self.db.all(sql, args![]).await?;
         let mut all = Vec::new();
         for row in rows {
@@ -106,20 +91,12 @@ impl Store {
 
     async fn open_registration(&self, row: RegistrationRow) -> Result<Registration> {
         let key = self.keys.of(&self.db, row.id.as_bytes()).await?;
-        let inside: Inside = key.open_json(
-            SEALED,
-            &numbered(row.id.as_bytes(), row.version),
-            &row.sealed,
-        )?;
+        let inside: Inside = key.open_json(SEALED, &numbered(row.id.as_bytes(), row.version), &row.sealed)?;
         Ok(Registration {
             id: row.id,
             business: row.business,
             institution: row.institution,
-            values: inside
-                .values
-                .into_iter()
-                .map(|(name, value)| (name, Secret::new(value)))
-                .collect(),
+            values: inside.values.into_iter().map(|(name, value)| (name, Secret::new(value))).collect(),
             client_identity: inside.client_identity.map(Secret::new),
             roots: inside.roots,
             version: row.version,
@@ -130,10 +107,7 @@ impl Store {
     /// Removes one; false if unknown.
     pub async fn delete_registration(&self, id: RegistrationId) -> Result<bool> {
         let mut tx = self.db.begin().await?;
-        let gone = tx
-            .run("DELETE FROM registration WHERE id = $1", args![id])
-            .await?
-            == 1;
+        let gone = tx.run("DELETE FROM registration WHERE id = $1", args![id]).await? == 1;
         if gone {
             self.keys.destroy(&mut tx, id.as_bytes()).await?;
         }
@@ -151,9 +125,7 @@ impl Store {
     ) -> Result<()> {
         let sql = "INSERT INTO institution (id, fingerprint, approved_at) VALUES ($1, $2, $3)
                    ON CONFLICT (id) DO UPDATE SET fingerprint = excluded.fingerprint, approved_at = excluded.approved_at";
-        self.db
-            .run(sql, args![institution, fingerprint, now])
-            .await?;
+        self.db.run(sql, args![institution, fingerprint, now]).await?;
         Ok(())
     }
 
@@ -166,12 +138,7 @@ impl Store {
 
     /// Nothing is asked of this institution before then (a bank's limit, an outage). A pause that
     /// lasts longer already stays.
-    pub async fn pause_institution(
-        &self,
-        institution: &str,
-        until: Timestamp,
-        reason: &str,
-    ) -> Result<()> {
+    pub async fn pause_institution(&self, institution: &str, until: Timestamp, reason: &str) -> Result<()> {
         let sql = "INSERT INTO institution (id, paused_until, pause_reason) VALUES ($1, $2, $3)
                    ON CONFLICT (id) DO UPDATE SET paused_until = excluded.paused_until, pause_reason = excluded.pause_reason
                    WHERE institution.paused_until IS NULL OR institution.paused_until < excluded.paused_until";
@@ -180,14 +147,8 @@ impl Store {
     }
 
     /// This version of a connector is no longer run.
-    pub async fn quarantine_connector(
-        &self,
-        digest: &str,
-        reason: &str,
-        now: Timestamp,
-    ) -> Result<()> {
-        let sql =
-            "INSERT INTO connector_quarantine (digest, reason, quarantined_at) VALUES ($1, $2, $3)
+    pub async fn quarantine_connector(&self, digest: &str, reason: &str, now: Timestamp) -> Result<()> {
+        let sql = "INSERT INTO connector_quarantine (digest, reason, quarantined_at) VALUES ($1, $2, $3)
                    ON CONFLICT (digest) DO NOTHING"; // the first reason is the one to look into
         self.db.run(sql, args![digest, reason, now]).await?;
         Ok(())
@@ -195,10 +156,8 @@ impl Store {
 
     /// Quarantined digests with their reasons.
     pub async fn quarantined_connectors(&self) -> Result<BTreeMap<String, String>> {
-        let rows: Vec<(String, String)> = self
-            .db
-            .all("SELECT digest, reason FROM connector_quarantine", args![])
-            .await?;
+        let rows: Vec<(String, String)> =
+            self.db.all("SELECT digest, reason FROM connector_quarantine", args![]).await?;
         Ok(rows.into_iter().collect())
     }
 }

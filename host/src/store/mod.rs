@@ -218,9 +218,7 @@ impl StoreError {
     /// Names a broken foreign key, which SQLite leaves without a name.
     fn on_foreign_key(self, name: &'static str) -> Self {
         match self {
-            Self::Constraint(broken) if broken == dialect::FOREIGN_KEY => {
-                Self::Constraint(name.to_owned())
-            }
+            Self::Constraint(broken) if broken == dialect::FOREIGN_KEY => Self::Constraint(name.to_owned()),
             other => other,
         }
     }

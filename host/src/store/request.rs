@@ -35,10 +35,7 @@ impl Store {
     ) -> Result<Requested> {
         let present = match present {
             Some(present) => {
-                let key = self
-                    .key_of_account(account.id)
-                    .await?
-                    .ok_or(StoreError::Erased)?;
+                let key = self.key_of_account(account.id).await?.ok_or(StoreError::Erased)?;
                 let plain = json(present, PRESENT)?;
                 Some(key.seal(PRESENT, account.id.as_bytes(), plain.as_bytes())?)
             }
@@ -54,9 +51,7 @@ impl Store {
         let head: HeadRow = tx.one(sql, args![account.id, &place.institution]).await?;
         let state: AccountState = from_word(&head.state, "account state")?;
         if !place.active || state == AccountState::Closed {
-            return Ok(Requested::Stopped(
-                last(&mut tx, account.id, head.last_sync).await?,
-            ));
+            return Ok(Requested::Stopped(last(&mut tx, account.id, head.last_sync).await?));
         }
         if let Some(joined) = head.next_sync {
             let sql = "UPDATE account_head SET present = COALESCE(present, $2) WHERE account = $1";
@@ -66,33 +61,19 @@ impl Store {
             }
             return Ok(Requested::Sync(joined));
         }
-        if let Some(next_allowed_at) = head
-            .next_allowed_at
-            .max(head.paused_until)
-            .filter(|at| *at > now)
-        {
+        if let Some(next_allowed_at) = head.next_allowed_at.max(head.paused_until).filter(|at| *at > now) {
             let last = last(&mut tx, account.id, head.last_sync).await?;
-            return Ok(Requested::TooEarly {
-                next_allowed_at,
-                last,
-            });
+            return Ok(Requested::TooEarly { next_allowed_at, last });
         }
         let id = SyncId::new();
-        let sql = "UPDATE account_head SET next_sync = $2, requested_at = $3, present = $4 WHERE account = $1";
+        let sql =
+            "UPDATE account_head SET next_sync = $2, requested_at = $3, present = $4 WHERE account = $1";
         tx.run(sql, args![account.id, id, now, present]).await?;
-        tx.run(
-            "INSERT INTO sync_request (id, account) VALUES ($1, $2)",
-            args![id, account.id],
-        )
-        .await?;
+        tx.run("INSERT INTO sync_request (id, account) VALUES ($1, $2)", args![id, account.id]).await?;
         if place.claimed_at.is_none() {
             let sql = "UPDATE schedule SET due_at = $4
                        WHERE institution = $1 AND phase = $2 AND connection = $3 AND due_at > $4";
-            tx.run(
-                sql,
-                args![&place.institution, place.phase, account.connection, now],
-            )
-            .await?;
+            tx.run(sql, args![&place.institution, place.phase, account.connection, now]).await?;
         }
         tx.commit().await?;
         Ok(Requested::Sync(id))
@@ -123,18 +104,12 @@ impl Store {
             (None, Some(left)) => {
                 let sql = "SELECT count(*) FROM sync_request WHERE id = $1";
                 let (requested,): (i64,) = tx.one(sql, args![left]).await?;
-                (
-                    left,
-                    if requested > 0 {
-                        Trigger::Request
-                    } else {
-                        Trigger::Schedule
-                    },
-                )
+                (left, if requested > 0 { Trigger::Request } else { Trigger::Schedule })
             }
             (None, None) => (SyncId::new(), Trigger::Schedule),
         };
-        let sql = "UPDATE account_head SET current_sync = $2, next_sync = NULL, requested_at = NULL, present = NULL
+        let sql =
+            "UPDATE account_head SET current_sync = $2, next_sync = NULL, requested_at = NULL, present = NULL
                    WHERE account = $1";
         tx.run(sql, args![account, id]).await?;
         tx.commit().await?;

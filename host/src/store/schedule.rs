@@ -27,9 +27,8 @@ impl Store {
                                  WHERE s.institution = bulk.institution AND s.active AND s.due_at <= $2)
                      AND NOT EXISTS (SELECT 1 FROM institution i WHERE i.id = bulk.institution AND i.paused_until > $2)";
         let wanted = permits.iter().filter(|(_, permits)| *permits > 0);
-        let wanted: Vec<_> = wanted
-            .map(|(name, permits)| value!({"institution": name, "permits": permits}))
-            .collect();
+        let wanted: Vec<_> =
+            wanted.map(|(name, permits)| value!({"institution": name, "permits": permits})).collect();
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
@@ -51,9 +50,7 @@ impl Store {
                        WHERE institution = $1 AND phase = due_phase AND connection = due_connection
                        RETURNING phase, connection, token, slot_at, failures";
             let sql = tx.dialect().sql(sql);
-            let rows: Vec<ClaimRow> = tx
-                .all(sql, args![&institution, now, permits, until])
-                .await?;
+            let rows: Vec<ClaimRow> = tx.all(sql, args![&institution, now, permits, until]).await?;
             for row in rows {
                 leases.push(Lease {
                     connection: row.connection,
@@ -93,13 +90,7 @@ impl Store {
     pub async fn release(&self, lease: &Lease, now: Timestamp) -> Result<()> {
         let sql = "UPDATE schedule SET due_at = $5, claimed_at = NULL
                    WHERE institution = $1 AND phase = $2 AND connection = $3 AND token = $4 AND claimed_at IS NOT NULL";
-        let args = args![
-            &lease.institution,
-            lease.phase,
-            lease.connection,
-            lease.token,
-            now
-        ];
+        let args = args![&lease.institution, lease.phase, lease.connection, lease.token, now];
         match self.db.run(sql, args).await? {
             0 => Err(StoreError::LeaseLost),
             _ => Ok(()),
@@ -118,24 +109,13 @@ impl Store {
         let mut tx = self.db.begin().await?;
         fence(&mut tx, lease).await?;
         // A statement of its own, so that it sees every request that came before the fence.
-        let sql =
-            "SELECT count(*) FROM account_head WHERE connection = $1 AND next_sync IS NOT NULL";
+        let sql = "SELECT count(*) FROM account_head WHERE connection = $1 AND next_sync IS NOT NULL";
         let (requested,): (i64,) = tx.one(sql, args![lease.connection]).await?;
         let due_at = if requested > 0 { now } else { due_at };
         let sql = "UPDATE schedule SET due_at = $4, slot_at = $5, failures = $6, claimed_at = NULL
                    WHERE institution = $1 AND phase = $2 AND connection = $3";
-        tx.run(
-            sql,
-            args![
-                &lease.institution,
-                lease.phase,
-                lease.connection,
-                due_at,
-                slot_at,
-                failures
-            ],
-        )
-        .await?;
+        tx.run(sql, args![&lease.institution, lease.phase, lease.connection, due_at, slot_at, failures])
+            .await?;
         tx.commit().await
     }
 }
@@ -145,12 +125,7 @@ pub(super) async fn fence(tx: &mut Tx, lease: &Lease) -> Result<()> {
     let sql = "SELECT token FROM schedule
                WHERE institution = $1 AND phase = $2 AND connection = $3 AND token = $4 AND claimed_at IS NOT NULL
                {for_update}";
-    let args = args![
-        &lease.institution,
-        lease.phase,
-        lease.connection,
-        lease.token
-    ];
+    let args = args![&lease.institution, lease.phase, lease.connection, lease.token];
     let held: Option<(i64,)> = tx.optional(tx.dialect().sql(sql), args).await?;
     held.map(|_| ()).ok_or(StoreError::LeaseLost)
 }

@@ -17,10 +17,7 @@ impl Store {
     /// Opens `sqlite:PATH` or `postgres://…`. SQLite: takes a lock file so that two processes
     /// can't share it. Does not migrate.
     pub async fn open(url: &str, vault: Arc<Vault>) -> Result<Self> {
-        Ok(Self {
-            db: Db::open(url).await?,
-            keys: Keys::new(vault),
-        })
+        Ok(Self { db: Db::open(url).await?, keys: Keys::new(vault) })
     }
 
     /// Applies what is missing; the names of what was applied.
@@ -30,11 +27,8 @@ impl Store {
         if let Some(lock) = dialect.migration_lock() {
             tx.run(lock, args![]).await?;
         }
-        tx.run(
-            "CREATE TABLE IF NOT EXISTS schema_migration (name TEXT NOT NULL PRIMARY KEY)",
-            args![],
-        )
-        .await?;
+        tx.run("CREATE TABLE IF NOT EXISTS schema_migration (name TEXT NOT NULL PRIMARY KEY)", args![])
+            .await?;
         let applied: Vec<(String,)> = tx.all("SELECT name FROM schema_migration", args![]).await?;
         let applied: BTreeSet<String> = applied.into_iter().map(|(name,)| name).collect();
         refuse_newer(&applied)?;
@@ -42,11 +36,7 @@ impl Store {
         for (name, text) in MIGRATIONS {
             if !applied.contains(name) {
                 tx.script(dialect.schema(text)).await?;
-                tx.run(
-                    "INSERT INTO schema_migration (name) VALUES ($1)",
-                    args![name],
-                )
-                .await?;
+                tx.run("INSERT INTO schema_migration (name) VALUES ($1)", args![name]).await?;
                 names.push(name.to_owned());
             }
         }
@@ -57,10 +47,7 @@ impl Store {
     /// Is the database reachable and migrated?
     pub async fn ready(&self) -> Result<()> {
         let _: (i64,) = self.db.one("SELECT CAST(1 AS BIGINT)", args![]).await?;
-        let applied = self
-            .db
-            .all("SELECT name FROM schema_migration", args![])
-            .await;
+        let applied = self.db.all("SELECT name FROM schema_migration", args![]).await;
         let applied: Vec<(String,)> = match applied {
             Err(StoreError::Database(_)) => Vec::new(), // reachable, so the table is what's missing
             other => other?,
@@ -77,10 +64,7 @@ impl Store {
 }
 
 fn refuse_newer(applied: &BTreeSet<String>) -> Result<()> {
-    match applied
-        .iter()
-        .find(|name| MIGRATIONS.iter().all(|(known, _)| known != name))
-    {
+    match applied.iter().find(|name| MIGRATIONS.iter().all(|(known, _)| known != name)) {
         Some(name) => Err(StoreError::Migration(format!(
             "the database has migration {name}, which this version does not know; run the newer version of tidegate"
         ))),

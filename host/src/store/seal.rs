@@ -42,10 +42,7 @@ const KEY: &str = "SELECT owner, business, master_key, wrapped FROM data_key WHE
 
 impl Keys {
     pub(super) fn new(vault: Arc<Vault>) -> Self {
-        Self {
-            vault,
-            open: Arc::default(),
-        }
+        Self { vault, open: Arc::default() }
     }
 
     /// The key of an owner; [`StoreError::Erased`] when there is none (any more).
@@ -70,16 +67,9 @@ impl Keys {
 
     fn admit(&self, found: Option<KeyRow>) -> Result<OwnerKey> {
         let found = found.ok_or(StoreError::Erased)?;
-        let wrapped = WrappedKey {
-            master_key: found.master_key,
-            bytes: found.wrapped,
-        };
+        let wrapped = WrappedKey { master_key: found.master_key, bytes: found.wrapped };
         let key = Arc::new(self.vault.unwrap_key(&found.owner, &wrapped)?);
-        let opened = OwnerKey {
-            business: found.business,
-            owner: found.owner.as_slice().into(),
-            key,
-        };
+        let opened = OwnerKey { business: found.business, owner: found.owner.as_slice().into(), key };
         let mut open = self.lock();
         if open.len() >= KEYS_OPEN_MAX {
             open.clear();
@@ -96,24 +86,14 @@ impl Keys {
         business: Option<BusinessId>,
     ) -> Result<OwnerKey> {
         let (key, wrapped) = self.vault.new_data_key(owner)?;
-        let sql =
-            "INSERT INTO data_key (owner, business, master_key, wrapped) VALUES ($1, $2, $3, $4)";
-        tx.run(
-            sql,
-            args![owner, business, &wrapped.master_key, &wrapped.bytes],
-        )
-        .await?;
-        Ok(OwnerKey {
-            business,
-            owner: owner.into(),
-            key: Arc::new(key),
-        })
+        let sql = "INSERT INTO data_key (owner, business, master_key, wrapped) VALUES ($1, $2, $3, $4)";
+        tx.run(sql, args![owner, business, &wrapped.master_key, &wrapped.bytes]).await?;
+        Ok(OwnerKey { business, owner: owner.into(), key: Arc::new(key) })
     }
 
     /// Deletes an owner's key: what it sealed can't be opened by anybody any more.
     pub(super) async fn destroy(&self, tx: &mut Tx, owner: &[u8]) -> Result<()> {
-        tx.run("DELETE FROM data_key WHERE owner = $1", args![owner])
-            .await?;
+        tx.run("DELETE FROM data_key WHERE owner = $1", args![owner]).await?;
         self.forget(owner);
         Ok(())
     }
@@ -146,15 +126,8 @@ impl OwnerKey {
     }
 
     /// Seals a text that may be missing.
-    pub(super) fn seal_text(
-        &self,
-        column: &str,
-        row: &[u8],
-        plain: Option<&str>,
-    ) -> Result<Option<Vec<u8>>> {
-        plain
-            .map(|plain| self.seal(column, row, plain.as_bytes()))
-            .transpose()
+    pub(super) fn seal_text(&self, column: &str, row: &[u8], plain: Option<&str>) -> Result<Option<Vec<u8>>> {
+        plain.map(|plain| self.seal(column, row, plain.as_bytes())).transpose()
     }
 
     /// Opens a text that may be missing.
@@ -165,19 +138,13 @@ impl OwnerKey {
         sealed: Option<&[u8]>,
     ) -> Result<Option<String>> {
         let open = |sealed| {
-            String::from_utf8(self.open(column, row, sealed)?)
-                .map_err(|_| StoreError::Corrupt(column))
+            String::from_utf8(self.open(column, row, sealed)?).map_err(|_| StoreError::Corrupt(column))
         };
         sealed.map(open).transpose()
     }
 
     /// Opens a secret.
-    pub(super) fn open_secret(
-        &self,
-        column: &'static str,
-        row: &[u8],
-        sealed: &[u8],
-    ) -> Result<Secret> {
+    pub(super) fn open_secret(&self, column: &'static str, row: &[u8], sealed: &[u8]) -> Result<Secret> {
         let text = self.open_text(column, row, Some(sealed))?;
         Ok(Secret::new(text.unwrap_or_default()))
     }
@@ -207,14 +174,10 @@ pub(super) fn numbered(row: &[u8], number: i64) -> Vec<u8> {
 
 /// Bytes as they travel in a bulk parameter.
 pub(super) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: [char; 16] = [
-        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
-    ];
+    const DIGITS: [char; 16] =
+        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
     let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or('0');
-    bytes
-        .iter()
-        .flat_map(|byte| [digit(byte >> 4), digit(byte & 15)])
-        .collect()
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 impl Store {
@@ -227,31 +190,22 @@ impl Store {
         loop {
             let sql = "SELECT owner, business, master_key, wrapped FROM data_key
                        WHERE owner > $1 AND master_key <> $2 ORDER BY owner LIMIT $3";
-            let batch: Vec<KeyRow> = self
-                .db
-                .all(sql, args![&after, current, ROTATE_BATCH])
-                .await?;
+            let batch: Vec<KeyRow> = self.db.all(sql, args![&after, current, ROTATE_BATCH]).await?;
             match batch.last() {
                 Some(last) => after.clone_from(&last.owner),
                 None => return Ok(wrapped_again),
             }
             let mut tx = self.db.begin().await?;
             for old in batch {
-                let before = WrappedKey {
-                    master_key: old.master_key,
-                    bytes: old.wrapped,
-                };
+                let before = WrappedKey { master_key: old.master_key, bytes: old.wrapped };
                 let Some(new) = self.keys.vault.rewrap(&old.owner, &before)? else {
                     continue;
                 };
                 // Only over what was read: a key erased meanwhile stays erased.
-                let sql = "UPDATE data_key SET master_key = $3, wrapped = $4 WHERE owner = $1 AND wrapped = $2";
-                wrapped_again += tx
-                    .run(
-                        sql,
-                        args![&old.owner, &before.bytes, &new.master_key, &new.bytes],
-                    )
-                    .await?;
+                let sql =
+                    "UPDATE data_key SET master_key = $3, wrapped = $4 WHERE owner = $1 AND wrapped = $2";
+                wrapped_again +=
+                    tx.run(sql, args![&old.owner, &before.bytes, &new.master_key, &new.bytes]).await?;
             }
             tx.commit().await?;
         }

@@ -23,12 +23,10 @@ impl Store {
         let state = key.seal_text(SESSION_STATE, lease.connection.as_bytes(), state)?;
         let mut tx = self.db.begin().await?;
         fence(&mut tx, lease).await?;
-        let sql =
-            "UPDATE connection SET session_open = $2, session_valid_until = $3, session_state = $4,
+        let sql = "UPDATE connection SET session_open = $2, session_valid_until = $3, session_state = $4,
                      first_rejected_at = NULL, last_rejected_at = NULL
                    WHERE id = $1";
-        tx.run(sql, args![lease.connection, true, valid_until, state])
-            .await?;
+        tx.run(sql, args![lease.connection, true, valid_until, state]).await?;
         tx.commit().await
     }
 
@@ -36,8 +34,7 @@ impl Store {
     pub async fn close_session(&self, lease: &Lease) -> Result<()> {
         let mut tx = self.db.begin().await?;
         fence(&mut tx, lease).await?;
-        let sql =
-            "UPDATE connection SET session_open = $2, session_valid_until = NULL WHERE id = $1";
+        let sql = "UPDATE connection SET session_open = $2, session_valid_until = NULL WHERE id = $1";
         tx.run(sql, args![lease.connection, false]).await?;
         tx.commit().await
     }
@@ -62,21 +59,11 @@ impl Store {
             return Ok(false);
         }
         let sql = "UPDATE schedule SET active = $4 WHERE institution = $1 AND phase = $2 AND connection = $3";
-        tx.run(sql, args![&lease.institution, lease.phase, id, false])
-            .await?;
-        let sql = "SELECT expires_at FROM consent WHERE connection = $1 AND ended_at IS NULL AND expires_at <= $2";
+        tx.run(sql, args![&lease.institution, lease.phase, id, false]).await?;
+        let sql =
+            "SELECT expires_at FROM consent WHERE connection = $1 AND ended_at IS NULL AND expires_at <= $2";
         let expired: Option<(Timestamp,)> = tx.optional(sql, args![id, now]).await?;
-        end_consent(
-            &mut tx,
-            id,
-            if expired.is_some() {
-                "expired"
-            } else {
-                "ended_by_bank"
-            },
-            now,
-        )
-        .await?;
+        end_consent(&mut tx, id, if expired.is_some() { "expired" } else { "ended_by_bank" }, now).await?;
         endpoint::tell(&mut tx, event).await?;
         tx.commit().await?;
         Ok(true)
@@ -88,18 +75,13 @@ impl Store {
         fence(&mut tx, lease).await?;
         let sql = "SELECT first_rejected_at FROM connection WHERE id = $1";
         let (first_at,): (Option<Timestamp>,) = tx.one(sql, args![lease.connection]).await?;
-        let sql = "UPDATE connection SET first_rejected_at = COALESCE(first_rejected_at, $2), last_rejected_at = $2
+        let sql =
+            "UPDATE connection SET first_rejected_at = COALESCE(first_rejected_at, $2), last_rejected_at = $2
                    WHERE id = $1";
         tx.run(sql, args![lease.connection, now]).await?;
-        let sql =
-            "SELECT count(*) FROM connection WHERE institution = $1 AND last_rejected_at > $2";
-        let (recent,): (i64,) = tx
-            .one(sql, args![&lease.institution, now.minus(RECENT_REJECTIONS)])
-            .await?;
+        let sql = "SELECT count(*) FROM connection WHERE institution = $1 AND last_rejected_at > $2";
+        let (recent,): (i64,) = tx.one(sql, args![&lease.institution, now.minus(RECENT_REJECTIONS)]).await?;
         tx.commit().await?;
-        Ok(Rejection {
-            first_at,
-            recent_at_institution: recent,
-        })
+        Ok(Rejection { first_at, recent_at_institution: recent })
     }
 }

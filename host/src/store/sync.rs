@@ -21,11 +21,9 @@ impl Store {
     /// run that took over.
     pub async fn sync(&self, business: BusinessId, id: SyncId) -> Result<Option<FoundSync>> {
         // Requests first: whoever finds none there finds the finished sync, if there ever was one.
-        let sql =
-            "SELECT r.account, r.answered_by FROM sync_request r JOIN account a ON a.id = r.account
+        let sql = "SELECT r.account, r.answered_by FROM sync_request r JOIN account a ON a.id = r.account
                    WHERE r.id = $1 AND a.business = $2";
-        let wanted: Option<(AccountId, Option<SyncId>)> =
-            self.db.optional(sql, args![id, business]).await?;
+        let wanted: Option<(AccountId, Option<SyncId>)> = self.db.optional(sql, args![id, business]).await?;
         let answer = match wanted {
             Some((account, None)) => return Ok(Some(FoundSync::Running { account })),
             Some((_, Some(answered_by))) => answered_by,
@@ -55,20 +53,10 @@ impl Store {
                      bank_answered_at, code, reason, message, has_new_data, added, modified, removed, proof, seq, epoch,
                      next_allowed_at, next_at, connector
                    FROM sync WHERE account = $1 AND ($2 IS NULL OR id < $2) ORDER BY id DESC LIMIT $3";
-        let rows: Vec<SyncRow> = self
-            .db
-            .all(sql, args![account, before, one_more(limit)])
-            .await?;
+        let rows: Vec<SyncRow> = self.db.all(sql, args![account, before, one_more(limit)]).await?;
         let page = PageOf::cut(rows, limit);
-        let items = page
-            .items
-            .into_iter()
-            .map(SyncRow::sync)
-            .collect::<Result<_>>()?;
-        Ok(PageOf {
-            items,
-            has_more: page.has_more,
-        })
+        let items = page.items.into_iter().map(SyncRow::sync).collect::<Result<_>>()?;
+        Ok(PageOf { items, has_more: page.has_more })
     }
 }
 

@@ -47,7 +47,9 @@ pub enum VaultError {
     #[error("{0}")]
     BadMasterKey(String),
     /// The wrapped key names a master key that this process doesn't have.
-    #[error("the data key is wrapped by master key \"{0}\", which is not in the master key file; add it back, then run `tidegate vault rotate`")]
+    #[error(
+        "the data key is wrapped by master key \"{0}\", which is not in the master key file; add it back, then run `tidegate vault rotate`"
+    )]
     UnknownMasterKey(String),
     /// The bytes were changed, or belong to another owner, name or version.
     #[error("sealed data does not belong here or was changed; restore it from a backup")]
@@ -165,7 +167,9 @@ impl MasterKey {
             return Err("not of the form `id:base64 of 32 bytes`".to_owned());
         };
         if !crate::model::is_name(id) {
-            return Err("the id before the colon must be lower-case letters, digits and \"-\", at most 64".to_owned());
+            return Err(
+                "the id before the colon must be lower-case letters, digits and \"-\", at most 64".to_owned()
+            );
         }
         let bytes = BASE64
             .decode(encoded.trim())
@@ -212,7 +216,10 @@ impl DataKey {
 impl std::fmt::Debug for Vault {
     fn fmt(&self, into: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let older: Vec<&str> = self.older.iter().map(|key| key.id.as_str()).collect();
-        into.debug_struct("Vault").field("current", &self.current.id).field("older", &older).finish_non_exhaustive()
+        into.debug_struct("Vault")
+            .field("current", &self.current.id)
+            .field("older", &older)
+            .finish_non_exhaustive()
     }
 }
 
@@ -250,7 +257,8 @@ fn open(key: &RandomizedNonceKey, context: &[&[u8]], sealed: &[u8]) -> Result<Ve
     let (nonce, text) = rest.split_at_checked(NONCE_BYTES).ok_or(VaultError::Tampered)?;
     let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| VaultError::Tampered)?;
     let mut text = text.to_vec();
-    let plain = key.open_in_place(nonce, Aad::from(joined(context)), &mut text).map_err(|_| VaultError::Tampered)?;
+    let plain =
+        key.open_in_place(nonce, Aad::from(joined(context)), &mut text).map_err(|_| VaultError::Tampered)?;
     let length = plain.len();
     text.truncate(length);
     Ok(text)

@@ -105,7 +105,10 @@ fn rotation_wraps_again_and_then_the_old_key_can_go() {
     assert!(matches!(during.rewrap(b"con_2", &wrapped), Err(VaultError::Tampered)));
 
     let after = vault(NEW);
-    assert_eq!(after.unwrap_key(b"con_1", &rewrapped).unwrap().open(&[b"name"], &sealed).unwrap(), b"a secret");
+    assert_eq!(
+        after.unwrap_key(b"con_1", &rewrapped).unwrap().open(&[b"name"], &sealed).unwrap(),
+        b"a secret"
+    );
     let error = after.unwrap_key(b"con_1", &wrapped).unwrap_err();
     assert!(matches!(&error, VaultError::UnknownMasterKey(id) if id == "old"));
     assert!(error.to_string().contains("tidegate vault rotate"));
@@ -170,8 +173,8 @@ fn derived_keys_differ_by_purpose_and_by_master_key() {
 #[test]
 fn hkdf_agrees_with_rfc_5869_test_case_3() {
     let wanted = [
-        0x8d, 0xa4, 0xe7, 0x75, 0xa5, 0x63, 0xc1, 0x8f, 0x71, 0x5f, 0x80, 0x2a, 0x06, 0x3c, 0x5a, 0x31, 0xb8, 0xa1, 0x1f,
-        0x5c, 0x5e, 0xe1, 0x87, 0x9e, 0xc3, 0x45, 0x4e, 0x5f, 0x3c, 0x73, 0x8d, 0x2d,
+        0x8d, 0xa4, 0xe7, 0x75, 0xa5, 0x63, 0xc1, 0x8f, 0x71, 0x5f, 0x80, 0x2a, 0x06, 0x3c, 0x5a, 0x31, 0xb8,
+        0xa1, 0x1f, 0x5c, 0x5e, 0xe1, 0x87, 0x9e, 0xc3, 0x45, 0x4e, 0x5f, 0x3c, 0x73, 0x8d, 0x2d,
     ];
     assert_eq!(hkdf_sha256(&[0x0b; 22], b""), wanted);
 }

@@ -31,8 +31,7 @@ impl Folder {
     pub fn new() -> Self {
         static FOLDERS: AtomicU32 = AtomicU32::new(0);
         let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
-        let path =
-            std::env::temp_dir().join(format!("tidegate-store-{}-{number}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("tidegate-store-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }
@@ -50,7 +49,8 @@ pub fn vault() -> Arc<Vault> {
 
 /// The same master key, and a newer one that wraps.
 pub fn rotated_vault() -> Arc<Vault> {
-    let text = "k2:AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=\nk1:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+    let text =
+        "k2:AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=\nk1:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
     Arc::new(Vault::from_text(text).unwrap())
 }
 
@@ -75,12 +75,7 @@ impl Bed {
         let store = Store::open(&url, vault()).await.unwrap();
         store.migrate().await.unwrap();
         let business = store.create_business("Books & Co", START).await.unwrap().id;
-        Self {
-            store,
-            url,
-            business,
-            folder,
-        }
+        Self { store, url, business, folder }
     }
 
     /// A connection with a token, a consent and a customer's name, due at the start.
@@ -112,10 +107,7 @@ impl Bed {
 
     pub async fn claim_all(&self, now: Timestamp) -> Vec<Lease> {
         let permits = [(INSTITUTION.to_owned(), 100)];
-        self.store
-            .claim_due(now, now.plus(MINUTE), &permits)
-            .await
-            .unwrap()
+        self.store.claim_due(now, now.plus(MINUTE), &permits).await.unwrap()
     }
 
     /// A connection that is claimed, with one account.
@@ -135,10 +127,7 @@ impl Bed {
     pub async fn commit(&self, lease: &Lease, account: &Account, changes: Vec<NewChange>) -> Sync {
         let (id, trigger, _) = self.store.begin_asking(lease, account.id).await.unwrap();
         let commit = commit(sync(lease, account, id, trigger), changes);
-        self.store
-            .commit_sync(lease, &commit, &|_| None)
-            .await
-            .unwrap()
+        self.store.commit_sync(lease, &commit, &|_| None).await.unwrap()
     }
 
     pub async fn endpoint(&self, event_types: &[EventType]) -> Endpoint {
@@ -174,11 +163,7 @@ impl Bed {
 }
 
 pub fn credential(name: &str, value: &str) -> NewCredential {
-    NewCredential {
-        name: name.to_owned(),
-        value: Secret::new(value),
-        expires_at: Some(START.plus(HOUR)),
-    }
+    NewCredential { name: name.to_owned(), value: Secret::new(value), expires_at: Some(START.plus(HOUR)) }
 }
 
 pub fn consent() -> NewConsent {
@@ -201,10 +186,7 @@ pub fn bank_account(id: &str, number: Option<&str>) -> BankAccount {
 }
 
 pub fn money(minor: i64) -> Money {
-    Money {
-        minor,
-        currency: Currency::from_code("GBP").unwrap(),
-    }
+    Money { minor, currency: Currency::from_code("GBP").unwrap() }
 }
 
 /// A booked row of a day in January 2027, with something in every field.
@@ -239,12 +221,7 @@ pub fn pending(minor: i64, text: &str) -> Transaction {
 }
 
 pub fn balance(minor: i64) -> Balance {
-    Balance {
-        kind: BalanceKind::Booked,
-        money: money(minor),
-        as_of: Some(START),
-        includes_pending: false,
-    }
+    Balance { kind: BalanceKind::Booked, money: money(minor), as_of: Some(START), includes_pending: false }
 }
 
 pub fn sync(lease: &Lease, account: &Account, id: SyncId, trigger: Trigger) -> Sync {
@@ -289,10 +266,7 @@ pub fn commit(sync: Sync, changes: Vec<NewChange>) -> SyncCommit {
 pub fn failure(mut sync: Sync) -> SyncFailure {
     sync.code = SyncCode::SyncError;
     sync.reason = Some("bank-unavailable".to_owned());
-    SyncFailure {
-        due_at: sync.started_at.plus(5 * MINUTE),
-        sync,
-    }
+    SyncFailure { due_at: sync.started_at.plus(5 * MINUTE), sync }
 }
 
 /// Polls the future so often, then drops it: a process that ends between two steps.

@@ -12,19 +12,14 @@ impl Bed {
     /// A connection with a long history, and one row changed.
     async fn long_history(&self) -> (Lease, Account) {
         let (lease, account) = self.running().await;
-        let rows = (0..ROWS)
-            .map(|row| NewChange::Added(booked(1, row, "Rosalind's rent")))
-            .collect();
+        let rows = (0..ROWS).map(|row| NewChange::Added(booked(1, row, "Rosalind's rent"))).collect();
         self.commit(&lease, &account, rows).await;
         (lease, account)
     }
 
     async fn delete(&self, connection: ConnectionId) -> bool {
         let event = self.event(connection, EventType::ConnectionDeleted);
-        self.store
-            .delete_connection(self.business, connection, &event, START.plus(HOUR))
-            .await
-            .unwrap()
+        self.store.delete_connection(self.business, connection, &event, START.plus(HOUR)).await.unwrap()
     }
 
     async fn assert_erased(&self, lease: &Lease, account: &Account) {
@@ -34,37 +29,14 @@ impl Bed {
             (connection.state, connection.deleted_at),
             (ConnectionState::Deleted, Some(START.plus(HOUR)))
         );
-        assert_eq!(
-            (connection.customer_ref, connection.session_state),
-            (None, None)
-        );
+        assert_eq!((connection.customer_ref, connection.session_state), (None, None));
         assert_eq!(store.credentials(id).await.unwrap(), []);
         let consent = store.consent(id).await.unwrap().unwrap();
-        assert_eq!(
-            (consent.reference, consent.end_reason.as_deref()),
-            (None, Some("deleted"))
-        );
-        assert_eq!(
-            store.account(self.business, account.id).await.unwrap(),
-            None
-        );
-        assert!(
-            store
-                .accounts(self.business, None, None, 9)
-                .await
-                .unwrap()
-                .items
-                .is_empty()
-        );
+        assert_eq!((consent.reference, consent.end_reason.as_deref()), (None, Some("deleted")));
+        assert_eq!(store.account(self.business, account.id).await.unwrap(), None);
+        assert!(store.accounts(self.business, None, None, 9).await.unwrap().items.is_empty());
         assert_eq!(store.head(account.id).await.unwrap(), None);
-        assert!(
-            store
-                .transactions(account.id, &Default::default(), 9)
-                .await
-                .unwrap()
-                .items
-                .is_empty()
-        );
+        assert!(store.transactions(account.id, &Default::default(), 9).await.unwrap().items.is_empty());
         let history = store.changes(account.id, ROWS - 2, 9).await.unwrap().items;
         let left: Vec<_> = history
             .iter()
@@ -72,15 +44,9 @@ impl Bed {
             .collect();
         assert_eq!(
             left,
-            [
-                (ROWS - 1, ChangeKind::Added, false, false),
-                (ROWS, ChangeKind::Added, false, false)
-            ]
+            [(ROWS - 1, ChangeKind::Added, false, false), (ROWS, ChangeKind::Added, false, false)]
         );
-        assert_eq!(
-            store.request_sync(account, None, START).await.unwrap(),
-            Requested::Stopped(None)
-        );
+        assert_eq!(store.request_sync(account, None, START).await.unwrap(), Requested::Stopped(None));
         assert!(self.claim_all(START.plus(24 * HOUR)).await.is_empty());
         assert_eq!(store.next_due(START).await.unwrap(), None);
     }
@@ -161,9 +127,7 @@ both! {
 /// All bytes of the database's files.
 fn bytes(bed: &Bed) -> Vec<u8> {
     let files = std::fs::read_dir(&bed.folder.as_ref().unwrap().0).unwrap();
-    files
-        .flat_map(|file| std::fs::read(file.unwrap().path()).unwrap())
-        .collect()
+    files.flat_map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect()
 }
 
 fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
@@ -178,48 +142,21 @@ async fn no_customer_text_ever_stands_in_the_sqlite_files_and_no_key_stays_after
         ip: "192.0.2.77".parse().unwrap(),
         user_agent: Some("Rosalind's browser".to_owned()),
     };
-    bed.store
-        .request_sync(&account, Some(&here), START)
-        .await
-        .unwrap();
-    bed.store
-        .save_session(&lease, None, Some("Rosalind's session"))
-        .await
-        .unwrap();
+    bed.store.request_sync(&account, Some(&here), START).await.unwrap();
+    bed.store.save_session(&lease, None, Some("Rosalind's session")).await.unwrap();
     let before = bytes(&bed);
-    assert!(
-        contains(&before, INSTITUTION.as_bytes()),
-        "what is clear is found, so the search works"
-    );
-    for text in [
-        "Rosalind",
-        "rosalind",
-        "GB29",
-        "bank-id",
-        "'s rent",
-        "Größe",
-        "Zürich",
-        "192.0.2.77",
-        "cursor 1",
-    ] {
-        assert!(
-            !contains(&before, text.as_bytes()),
-            "{text} stands in the clear"
-        );
+    assert!(contains(&before, INSTITUTION.as_bytes()), "what is clear is found, so the search works");
+    for text in
+        ["Rosalind", "rosalind", "GB29", "bank-id", "'s rent", "Größe", "Zürich", "192.0.2.77", "cursor 1"]
+    {
+        assert!(!contains(&before, text.as_bytes()), "{text} stands in the clear");
     }
     // The row of the data key: owner, business, master key's id, wrapped key.
     let row = [lease.connection.as_bytes(), bed.business.as_bytes(), b"k1"].concat();
-    let start = before
-        .windows(row.len())
-        .position(|window| window == row)
-        .unwrap()
-        + row.len();
+    let start = before.windows(row.len()).position(|window| window == row).unwrap() + row.len();
     let wrapped_key = &before[start..start + 48];
     assert!(bed.delete(lease.connection).await);
     let after = bytes(&bed);
-    assert!(
-        !contains(&after, wrapped_key),
-        "the log is emptied and deleted rows are overwritten"
-    );
+    assert!(!contains(&after, wrapped_key), "the log is emptied and deleted rows are overwritten");
     assert!(contains(&after, lease.connection.as_bytes()));
 }

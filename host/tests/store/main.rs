@@ -1,13 +1,7 @@
 //! The conformance suite of the store: every function, on SQLite and on PostgreSQL, through the
 //! public door.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    missing_docs
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 #[path = "../support/postgres.rs"]
 mod postgres;
@@ -48,9 +42,7 @@ macro_rules! both {
 fn every_function_of_the_store_is_called_here() {
     let read = |folder: &str| -> String {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
-        let files = std::fs::read_dir(folder)
-            .unwrap()
-            .map(|file| file.unwrap().path());
+        let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
         files
             .filter(|file| file.extension().is_some_and(|kind| kind == "rs"))
             .map(|file| std::fs::read_to_string(file).unwrap())
@@ -58,14 +50,9 @@ fn every_function_of_the_store_is_called_here() {
     };
     let tests = read("tests/store");
     let store = read("src/store");
-    let functions = store
-        .split("    pub async fn ")
-        .skip(1)
-        .map(|rest| rest.split('(').next().unwrap());
+    let functions = store.split("    pub async fn ").skip(1).map(|rest| rest.split('(').next().unwrap());
     let missing: Vec<&str> = functions
-        .filter(|name| {
-            !tests.contains(&format!(".{name}(")) && !tests.contains(&format!("::{name}("))
-        })
+        .filter(|name| !tests.contains(&format!(".{name}(")) && !tests.contains(&format!("::{name}(")))
         .collect();
     assert!(missing.is_empty(), "no case calls {missing:?}");
 }

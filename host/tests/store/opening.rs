@@ -37,10 +37,7 @@ async fn a_database_that_was_never_migrated_says_what_to_do() {
         let store = Store::open(&url, vault()).await.unwrap();
         let refused = store.ready().await.unwrap_err();
         assert!(matches!(refused, StoreError::Migration(_)), "{refused:?}");
-        assert!(
-            refused.to_string().contains("run `tidegate migrate`"),
-            "{refused}"
-        );
+        assert!(refused.to_string().contains("run `tidegate migrate`"), "{refused}");
         assert_eq!(store.migrate().await.unwrap(), ["0001_initial"]);
         store.ready().await.unwrap();
     }
@@ -49,31 +46,15 @@ async fn a_database_that_was_never_migrated_says_what_to_do() {
 #[tokio::test]
 async fn a_sqlite_file_is_held_by_one_store_at_a_time() {
     let bed = Bed::sqlite().await;
-    let refused = Store::open(&bed.url, vault())
-        .await
-        .err()
-        .unwrap()
-        .to_string();
-    assert!(
-        refused.contains("another tidegate process uses this SQLite database"),
-        "{refused}"
-    );
+    let refused = Store::open(&bed.url, vault()).await.err().unwrap().to_string();
+    assert!(refused.contains("another tidegate process uses this SQLite database"), "{refused}");
     let url = bed.url.clone();
     drop(bed.store);
-    Store::open(&url, vault())
-        .await
-        .unwrap()
-        .ready()
-        .await
-        .unwrap();
+    Store::open(&url, vault()).await.unwrap().ready().await.unwrap();
 }
 
 #[tokio::test]
 async fn an_unknown_kind_of_database_is_refused_with_the_known_ones() {
-    let refused = Store::open("mysql://x", vault())
-        .await
-        .err()
-        .unwrap()
-        .to_string();
+    let refused = Store::open("mysql://x", vault()).await.err().unwrap().to_string();
     assert!(refused.contains("sqlite:PATH"), "{refused}");
 }

@@ -8,43 +8,20 @@ use std::collections::{BTreeMap, BTreeSet};
 impl Bed {
     /// One more event of the connection, through a door that stores events.
     async fn tell(&self, lease: &Lease, account: &Account, kind: EventType) -> NewEvent {
-        let event = NewEvent {
-            account: Some(account.id),
-            ..self.event(lease.connection, kind)
-        };
-        let commit = commit(
-            sync(lease, account, SyncId::new(), Trigger::Schedule),
-            vec![],
-        );
-        self.store
-            .commit_sync(lease, &commit, &|_| Some(event.clone()))
-            .await
-            .unwrap();
+        let event = NewEvent { account: Some(account.id), ..self.event(lease.connection, kind) };
+        let commit = commit(sync(lease, account, SyncId::new(), Trigger::Schedule), vec![]);
+        self.store.commit_sync(lease, &commit, &|_| Some(event.clone())).await.unwrap();
         event
     }
 
-    async fn claim_deliveries(
-        &self,
-        now: Timestamp,
-        per_endpoint: u32,
-        limit: u32,
-    ) -> Vec<ClaimedDelivery> {
-        self.store
-            .claim_deliveries(now, now.plus(MINUTE), per_endpoint, limit)
-            .await
-            .unwrap()
+    async fn claim_deliveries(&self, now: Timestamp, per_endpoint: u32, limit: u32) -> Vec<ClaimedDelivery> {
+        self.store.claim_deliveries(now, now.plus(MINUTE), per_endpoint, limit).await.unwrap()
     }
 }
 
 fn attempt(at: Timestamp, status: Option<i16>) -> NewAttempt {
     let error = status.is_none().then(|| "timeout".to_owned());
-    NewAttempt {
-        id: AttemptId::new(),
-        at,
-        duration_ms: 12,
-        status,
-        error,
-    }
+    NewAttempt { id: AttemptId::new(), at, duration_ms: 12, status, error }
 }
 
 both! {

@@ -24,17 +24,8 @@ pub fn fresh_database() -> Option<String> {
         Ok(server) => {
             let name = format!("test_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
             let folder = server.folder.display();
-            run(Command::new("createdb").args([
-                "-h",
-                &folder.to_string(),
-                "-U",
-                "tidegate",
-                &name,
-            ]))
-            .unwrap();
-            Some(format!(
-                "postgres://tidegate@localhost/{name}?host={folder}"
-            ))
+            run(Command::new("createdb").args(["-h", &folder.to_string(), "-U", "tidegate", &name])).unwrap();
+            Some(format!("postgres://tidegate@localhost/{name}?host={folder}"))
         }
         Err(why) => {
             assert!(
@@ -53,8 +44,7 @@ fn start() -> Result<Server, String> {
     // A socket's path has to be short, so not below the target folder.
     let folder = std::env::temp_dir().join(format!("tidegate-pg-{}", std::process::id()));
     fs::create_dir_all(&folder).map_err(|why| format!("{}: {why}", folder.display()))?;
-    let as_root =
-        fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0);
+    let as_root = fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0);
     if as_root {
         run(Command::new("chown").arg("postgres").arg(&folder))?;
     }
@@ -66,10 +56,7 @@ fn start() -> Result<Server, String> {
         "--encoding=UTF8",
         "--no-locale",
     ]))?;
-    let options = format!(
-        "-c listen_addresses= -k {} -c fsync=off -c max_connections=300",
-        folder.display()
-    );
+    let options = format!("-c listen_addresses= -k {} -c fsync=off -c max_connections=300", folder.display());
     let log = folder.join("log");
     run(as_server(as_root, "pg_ctl")
         .arg("-D")
@@ -78,10 +65,7 @@ fn start() -> Result<Server, String> {
         .arg(&log)
         .args(["-w", "-o", &options, "start"]))?;
     let guard = guard(&folder, &data)?;
-    Ok(Server {
-        folder,
-        _guard: guard,
-    })
+    Ok(Server { folder, _guard: guard })
 }
 
 /// PostgreSQL refuses to run as root.
@@ -99,10 +83,7 @@ fn guard(folder: &Path, data: &Path) -> Result<Child, String> {
                 while kill -0 $pid; do sleep 0.02; done; rm -rf \"$2\"";
     let mut command = Command::new("sh");
     command.args(["-c", stop, "guard"]).arg(data).arg(folder);
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     // A group of its own: an interrupt at the terminal must not end it before it has cleaned up.
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     command.spawn().map_err(|why| format!("sh: {why}"))
@@ -110,15 +91,9 @@ fn guard(folder: &Path, data: &Path) -> Result<Child, String> {
 
 fn run(command: &mut Command) -> Result<(), String> {
     let name = format!("{command:?}");
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|why| format!("{name}: {why}"))?;
+    let output = command.stdin(Stdio::null()).output().map_err(|why| format!("{name}: {why}"))?;
     match output.status.success() {
         true => Ok(()),
-        false => Err(format!(
-            "{name}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        )),
+        false => Err(format!("{name}: {}", String::from_utf8_lossy(&output.stderr))),
     }
 }
