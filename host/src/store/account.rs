@@ -1,8 +1,9 @@
 //! Accounts and their heads.
 
+use super::arg::args;
 use super::codec::{balances, currency, from_word, json, small};
 use super::commit::finish;
-use super::db::{Tx, args, row};
+use super::db::{Tx, row};
 use super::schedule::fence;
 use super::seal::OwnerKey;
 use super::{PageOf, Result, Store, StoreError, one_more};

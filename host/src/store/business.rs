@@ -1,7 +1,8 @@
 //! Businesses and their API keys.
 
+use super::arg::args;
 use super::codec::{json, parsed};
-use super::db::{args, row};
+use super::db::row;
 use super::{Result, Store};
 use crate::model::*;
 

@@ -1,7 +1,8 @@
 //! Storing what a run over one account came to, in one transaction.
 
+use super::arg::args;
 use super::codec::{Body, Image, balances, balances_json, json, same_money, small, word};
-use super::db::{Tx, args};
+use super::db::Tx;
 use super::dialect::Kind::{Bytes, Int, Text};
 use super::history::{AFTER, BEFORE, BODY};
 use super::schedule::fence;

@@ -1,7 +1,8 @@
 //! Connections and consents: creating, listing, re-authorising.
 
+use super::arg::args;
 use super::codec::{from_word, json, parsed};
-use super::db::{Tx, args, row};
+use super::db::{Tx, row};
 use super::seal::OwnerKey;
 use super::{NewConnection, PageOf, Result, Store, StoreError, one_more};
 use crate::model::*;

@@ -1,6 +1,7 @@
 //! Credentials, sealed: what was handed in and what replies gave.
 
-use super::db::{Tx, args, row};
+use super::arg::args;
+use super::db::{Tx, row};
 use super::schedule::fence;
 use super::seal::{OwnerKey, numbered};
 use super::{Result, Store, StoreError};

@@ -1,9 +1,9 @@
 //! Deliveries and attempts: claiming, recording, replaying.
 
+use super::arg::args;
 use super::codec::{from_word, json, small};
-use super::db::{args, row};
+use super::db::row;
 use super::dialect::Kind;
-use super::endpoint::cancel_pending;
 use super::seal::hex;
 use super::{Attempt, Delivery, PageOf, Result, Store, StoreError, one_more};
 use crate::model::*;
@@ -43,8 +43,9 @@ impl Store {
             return Ok(Vec::new());
         }
         // For each endpoint the due time of its last permitted row, found by walking the index, so
-        // that a dead endpoint's backlog is never read through; then those rows.
-        let sql = ", share AS (
+        // that a dead endpoint's backlog is never read through; then those rows. (CROSS JOIN makes
+        // SQLite keep that order.)
+        let sql = ", share AS MATERIALIZED (
                      SELECT e.id AS endpoint, COALESCE((
                        SELECT x.due_at FROM delivery x
                        WHERE x.endpoint = e.id AND x.state = 'pending' AND x.due_at <= $2
@@ -54,8 +55,8 @@ impl Store {
                        AND e.id NOT IN (SELECT id FROM bulk)),
                    ranked AS (
                      SELECT d.id, d.due_at, row_number() OVER (PARTITION BY d.endpoint ORDER BY d.due_at, d.id) AS place
-                     FROM share JOIN delivery d
-                       ON d.endpoint = share.endpoint AND d.state = 'pending' AND d.due_at <= share.due_until)
+                     FROM share CROSS JOIN delivery d
+                     WHERE d.endpoint = share.endpoint AND d.state = 'pending' AND d.due_at <= share.due_until)
                    SELECT id FROM ranked WHERE place <= $4 ORDER BY due_at, id LIMIT $5";
         let busy = ids(busy.iter().map(EndpointId::as_bytes))?;
         let args = args![busy, now, i64::from(per_endpoint) - 1, per_endpoint, limit, failing];
@@ -156,11 +157,13 @@ impl Store {
                                  failing_since = COALESCE(failing_since, $3)
                                WHERE id = $1";
                     tx.run(sql, args![endpoint, reason, attempt.at]).await?;
-                    cancel_pending(&mut tx, endpoint).await?;
                 }
             }
         }
         tx.commit().await?;
+        if ours && matches!(after, AfterAttempt::DisableEndpoint(_)) {
+            self.cancel_pending(delivery.endpoint.id).await?;
+        }
         Ok(ours)
     }
 

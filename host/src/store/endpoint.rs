@@ -1,7 +1,8 @@
 //! Webhook endpoints, and the rows an event leaves for them.
 
+use super::arg::args;
 use super::codec::{from_word, json, parsed, word};
-use super::db::{Tx, args, row};
+use super::db::{Tx, row};
 use super::dialect::Kind;
 use super::seal::{OwnerKey, hex};
 use super::{Result, Store, StoreError};
@@ -112,10 +113,10 @@ impl Store {
             seal(&key, endpoint)?,
         ];
         tx.run(sql, args).await?;
-        if endpoint.state == EndpointState::Disabled && old != state {
-            cancel_pending(&mut tx, endpoint.id).await?;
-        }
         tx.commit().await?;
+        if endpoint.state == EndpointState::Disabled {
+            self.cancel_pending(endpoint.id).await?;
+        }
         Ok(true)
     }
 
@@ -125,19 +126,22 @@ impl Store {
         if tx.run("DELETE FROM endpoint WHERE id = $1 AND business = $2", args![id, business]).await? == 0 {
             return Ok(false);
         }
-        cancel_pending(&mut tx, id).await?;
         self.keys.destroy(&mut tx, id.as_bytes()).await?;
         tx.commit().await?;
         self.keys.forget(id.as_bytes());
+        self.cancel_pending(id).await?;
         Ok(true)
     }
-}
 
-/// Nothing that waits for this endpoint is sent any more.
-pub(super) async fn cancel_pending(tx: &mut Tx, id: EndpointId) -> Result<()> {
-    let sql = "UPDATE delivery SET state = 'cancelled', token = token + 1 WHERE endpoint = $1 AND state = 'pending'";
-    tx.run(sql, args![id]).await?;
-    Ok(())
+    /// Nothing that waits for this endpoint is sent any more. A transaction of its own, after the one that
+    /// stopped the endpoint: whoever records an attempt holds its delivery and then wants the endpoint, so
+    /// holding the endpoint and wanting deliveries would be a deadlock. What a crash in between leaves
+    /// pending is not claimed either, since the endpoint is not active.
+    pub(super) async fn cancel_pending(&self, id: EndpointId) -> Result<()> {
+        let sql = "UPDATE delivery SET state = 'cancelled', token = token + 1 WHERE endpoint = $1 AND state = 'pending'";
+        self.db.run(sql, args![id]).await?;
+        Ok(())
+    }
 }
 
 /// Stores an event with one delivery, due at once, for each active endpoint of its business that

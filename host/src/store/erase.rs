@@ -4,8 +4,9 @@
 //! are gone; from then on nothing that is left can be read. Then the long tables, in batches.
 //! PostgreSQL's vacuum reclaims the deleted key's bytes; SQLite overwrites them at once.
 
+use super::arg::args;
 use super::connection::{end_consent, hold};
-use super::db::{Tx, args};
+use super::db::Tx;
 use super::{Result, Store, endpoint};
 use crate::model::*;
 

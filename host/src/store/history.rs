@@ -1,7 +1,8 @@
 //! Reading transactions and their history.
 
+use super::arg::args;
 use super::codec::{Body, Clear, Image, from_word, small};
-use super::db::{args, row};
+use super::db::row;
 use super::seal::{OwnerKey, numbered};
 use super::{PageOf, Result, Store, StoreError, TransactionFilter, one_more};
 use crate::model::*;
@@ -39,11 +40,11 @@ const ONE: &str = "SELECT t.account, t.number, status, stability, booked_on, val
         changed_at, last_seq, missed, sealed
     FROM txn t JOIN txn_body b ON b.account = t.account AND b.number = t.number
     WHERE t.account = $1 AND t.number = $2";
+// Not sorted here: SQLite would then walk the whole account in key order instead of `txn_known`.
 const KNOWN: &str = "SELECT t.account, t.number, status, stability, booked_on, valued_on, amount_minor, currency, first_seen_at,
         changed_at, last_seq, missed, sealed
     FROM txn t JOIN txn_body b ON b.account = t.account AND b.number = t.number
-    WHERE t.account = $1 AND known_until >= $2
-    ORDER BY t.number";
+    WHERE t.account = $1 AND known_until >= $2";
 
 impl Store {
     /// Transactions in order of their number.
@@ -95,7 +96,8 @@ impl Store {
         account: AccountId,
         since: chrono::NaiveDate,
     ) -> Result<Vec<StoredTransaction>> {
-        let rows = self.db.all(KNOWN, args![account, since.to_string()]).await?;
+        let mut rows: Vec<TxnRow> = self.db.all(KNOWN, args![account, since.to_string()]).await?;
+        rows.sort_unstable_by_key(|row| row.number);
         self.open_transactions(account, rows).await
     }
 

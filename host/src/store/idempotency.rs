@@ -1,6 +1,7 @@
 //! Answers to requests with an `Idempotency-Key`, kept for a day.
 
-use super::db::args;
+use super::arg::args;
+use super::db::row;
 use super::{Idempotent, Result, Store};
 use crate::model::*;
 use std::time::Duration;
@@ -9,6 +10,8 @@ use std::time::Duration;
 const KEPT: Duration = Duration::from_secs(24 * 3600);
 /// A request that has not answered for so long has died with its process.
 const HELD: Duration = Duration::from_secs(60);
+
+row! { Held { request_hash: Vec<u8>, status: Option<i64>, sealed: Option<Vec<u8>> } }
 
 const BODY: &str = "idempotency";
 
@@ -38,8 +41,8 @@ impl Store {
         let found: Option<Held> = tx.optional(sql, args![business, key]).await?;
         drop(tx);
         match found {
-            Some((hash, ..)) if hash != request_hash => Ok(Idempotent::OtherRequest),
-            Some((_, Some(status), Some(sealed))) => {
+            Some(held) if held.request_hash != request_hash => Ok(Idempotent::OtherRequest),
+            Some(Held { status: Some(status), sealed: Some(sealed), .. }) => {
                 let opened = self.keys.of(&self.db, business.as_bytes()).await?;
                 let body = opened.open_text(BODY, key.as_bytes(), Some(&sealed))?;
                 let status = super::codec::small(status, "status")?;

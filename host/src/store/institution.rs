@@ -1,8 +1,9 @@
 //! What the operator and the banks say about institutions: registrations, approvals, pauses; and
 //! quarantined connector versions.
 
+use super::arg::args;
 use super::codec::json;
-use super::db::{args, row};
+use super::db::row;
 use super::seal::numbered;
 use super::{Result, Store};
 use crate::model::*;

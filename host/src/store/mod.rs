@@ -5,7 +5,7 @@
 //! HTTP, connectors, what a change means. No transaction is open while anything but SQL is awaited.
 
 //!
-//! Rooms: `schema` (open, migrate), `db` (drivers), `dialect` (what differs), `seal` (data keys),
+//! Rooms: `schema` (open, migrate), `db` (drivers), `arg` (parameters), `dialect` (what differs), `seal` (data keys),
 //! `codec` (stored words); then one per subject: `business`, `institution`, `connection`,
 //! `credential`, `session`, `erase`, `account`, `history`, `schedule`, `request`, `commit`, `sync`,
 //! `endpoint`, `delivery`, `idempotency`.
@@ -14,6 +14,7 @@
 //! takes it first: that orders writers on both databases, and the row's token fences.
 
 mod account;
+mod arg;
 mod business;
 mod codec;
 mod commit;

@@ -4,9 +4,10 @@
 //! it becomes `current_sync`, and from then on requests make a new one: so the bank is always asked
 //! after the request.
 
+use super::arg::args;
 use super::codec::{from_word, json, parsed};
 use super::connection::hold;
-use super::db::{Tx, args, row};
+use super::db::{Tx, row};
 use super::schedule::fence;
 use super::{Requested, Result, Store, StoreError};
 use crate::model::*;

@@ -1,8 +1,9 @@
 //! The schedule: one row per connection is the job. `due_at` is schedule, retry time and
 //! visibility timeout; `token` fences; `claimed_at` is empty while nobody holds it.
 
+use super::arg::args;
 use super::codec::{json, small};
-use super::db::{Tx, args, row};
+use super::db::{Tx, row};
 use super::dialect::Kind;
 use super::{Result, Store, StoreError};
 use crate::model::*;

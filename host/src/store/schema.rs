@@ -2,7 +2,8 @@
 //!
 //! Migrations are one text for both databases; the dialect fills in types. A released one is frozen.
 
-use super::db::{Db, args};
+use super::arg::args;
+use super::db::Db;
 use super::seal::Keys;
 use super::{Result, Store, StoreError};
 use crate::vault::Vault;

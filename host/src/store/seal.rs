@@ -3,7 +3,8 @@
 //! Everything sealed is bound to its business, owner, column and row, so that bytes moved to
 //! another place do not open. Must not know: what the bytes mean.
 
-use super::db::{Db, Tx, args, row};
+use super::arg::args;
+use super::db::{Db, Tx, row};
 use super::{Result, Store, StoreError};
 use crate::model::{BusinessId, Secret};
 use crate::vault::{DataKey, Vault, WrappedKey};

@@ -1,7 +1,7 @@
 //! What a run learns about a connection's session and consent.
 
+use super::arg::args;
 use super::connection::{SESSION_STATE, end_consent};
-use super::db::args;
 use super::schedule::fence;
 use super::{Rejection, Result, Store, endpoint};
 use crate::model::*;

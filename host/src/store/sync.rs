@@ -1,7 +1,8 @@
 //! Reading syncs.
 
+use super::arg::args;
 use super::codec::{from_word, small};
-use super::db::{Tx, args, row};
+use super::db::{Tx, row};
 use super::{FoundSync, PageOf, Result, Store, one_more};
 use crate::model::*;
 

@@ -119,7 +119,7 @@ both! {
         let other = bed.connection().await;
         assert!(bed.delete(lease.connection).await);
         let same = bed.store.connections(bed.business, Some("customer Rosalind"), None, None, 9).await.unwrap().items;
-        assert_eq!(same, [other.clone()]);
+        assert_eq!(same, std::slice::from_ref(&other));
         assert_eq!(bed.store.credentials(other.id).await.unwrap().len(), 1);
     }
 }

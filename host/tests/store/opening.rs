@@ -21,7 +21,7 @@ both! {
         let credentials = store.credentials(connection.id).await.unwrap();
         assert_eq!(credentials[0].value.reveal(), "rt-1-secret-of-rosalind");
         let found = store.connections(bed.business, Some("customer Rosalind"), None, None, 10).await.unwrap();
-        assert_eq!(found.items, [connection.clone()]);
+        assert_eq!(found.items, std::slice::from_ref(&connection));
         drop(store);
         let store = Store::open(&bed.url, vault()).await.unwrap();
         assert!(matches!(store.credentials(connection.id).await, Err(StoreError::Vault(_))));

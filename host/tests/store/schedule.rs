@@ -106,7 +106,7 @@ both! {
         }
         assert_eq!(store.connection(bed.business, stale.connection).await.unwrap(), before);
         assert_eq!(store.head(account.id).await.unwrap(), head);
-        assert_eq!(store.accounts(bed.business, None, None, 9).await.unwrap().items, [account.clone()]);
+        assert_eq!(store.accounts(bed.business, None, None, 9).await.unwrap().items, std::slice::from_ref(&account));
         assert_eq!(store.credentials(stale.connection).await.unwrap().len(), 1);
         assert!(store.syncs(account.id, None, 9).await.unwrap().items.is_empty());
         assert!(store.changes(account.id, 0, 9).await.unwrap().items.is_empty());

@@ -200,6 +200,31 @@ both! {
         assert_eq!((active.state, active.failing_since), (EndpointState::Active, None));
     }
 
+    async fn results_that_arrive_while_an_endpoint_is_disabled_never_block_each_other(bed) {
+        let (lease, account) = bed.running().await;
+        let endpoint = bed.endpoint(&[]).await;
+        for _ in 0..24 {
+            bed.tell(&lease, &account, EventType::AccountUpdated).await;
+        }
+        let mut tasks = tokio::task::JoinSet::new();
+        for (place, one) in bed.claim_deliveries(START, 99, 99).await.into_iter().enumerate() {
+            let store = bed.store.clone();
+            tasks.spawn(async move {
+                let after = match place % 3 {
+                    0 => AfterAttempt::DisableEndpoint("answered 410".to_owned()),
+                    1 => AfterAttempt::Retry(START.plus(HOUR)),
+                    _ => AfterAttempt::Delivered,
+                };
+                store.record_attempt(&one, &attempt(START, Some(410)), &after).await.map(drop)
+            });
+        }
+        for result in tasks.join_all().await {
+            result.unwrap();
+        }
+        let states = bed.store.deliveries(endpoint.id, None, 99).await.unwrap().items;
+        assert!(states.iter().all(|one| one.state != DeliveryState::Pending), "{states:?}");
+    }
+
     async fn a_delivery_is_replayed_whatever_its_state(bed) {
         let (lease, account) = bed.running().await;
         let endpoint = bed.endpoint(&[]).await;
