@@ -15,9 +15,6 @@ row! { Held { request_hash: Vec<u8>, status: Option<i64>, sealed: Option<Vec<u8>
 
 const BODY: &str = "idempotency";
 
-/// Hash of the request; status and sealed body, once it is answered.
-type Held = (Vec<u8>, Option<i64>, Option<Vec<u8>>);
-
 impl Store {
     /// Takes or looks up a key; entries older than 24 h do not count. A key held for over a minute without an answer is free again.
     pub async fn idempotency_begin(
