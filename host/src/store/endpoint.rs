@@ -138,8 +138,11 @@ impl Store {
     /// holding the endpoint and wanting deliveries would be a deadlock. What a crash in between leaves
     /// pending is not claimed either, since the endpoint is not active.
     pub(super) async fn cancel_pending(&self, id: EndpointId) -> Result<()> {
-        let sql = "UPDATE delivery SET state = 'cancelled', token = token + 1 WHERE endpoint = $1 AND state = 'pending'";
-        self.db.run(sql, args![id]).await?;
+        // Locked in the order of ids, so that two of these at once don't wait for each other.
+        let sql = "WITH waiting AS MATERIALIZED (
+                     SELECT id AS waiting_id FROM delivery WHERE endpoint = $1 AND state = 'pending' ORDER BY id {for_update})
+                   UPDATE delivery SET state = 'cancelled', token = token + 1 FROM waiting WHERE id = waiting_id";
+        self.db.run(self.db.dialect().sql(sql), args![id]).await?;
         Ok(())
     }
 }
