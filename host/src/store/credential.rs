@@ -63,6 +63,8 @@ impl Store {
             versions.push(version);
         }
         tx.commit().await?;
+        // A single-use token that a power cut takes back would end the consent.
+        self.db.flush().await?;
         Ok(versions)
     }
 

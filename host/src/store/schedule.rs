@@ -97,7 +97,8 @@ impl Store {
         }
     }
 
-    /// The run is over: the connection is due at `due_at`, or now if a sync was requested meanwhile.
+    /// The run is over: the connection is due at `due_at`, or as soon as the bank allows if a sync was
+    /// requested meanwhile.
     pub async fn complete(
         &self,
         lease: &Lease,
@@ -108,10 +109,12 @@ impl Store {
     ) -> Result<()> {
         let mut tx = self.db.begin().await?;
         fence(&mut tx, lease).await?;
-        // A statement of its own, so that it sees every request that came before the fence.
-        let sql = "SELECT count(*) FROM account_head WHERE connection = $1 AND next_sync IS NOT NULL";
-        let (requested,): (i64,) = tx.one(sql, args![lease.connection]).await?;
-        let due_at = if requested > 0 { now } else { due_at };
+        // A statement of its own, so that it sees every request that came before the fence. What the
+        // bank does not allow yet is not due yet.
+        let sql = "SELECT min(COALESCE(next_allowed_at, $2)) FROM account_head
+                   WHERE connection = $1 AND next_sync IS NOT NULL";
+        let (wanted,): (Option<Timestamp>,) = tx.one(sql, args![lease.connection, now]).await?;
+        let due_at = wanted.map_or(due_at, |wanted| due_at.min(wanted.max(now)));
         let sql = "UPDATE schedule SET due_at = $4, slot_at = $5, failures = $6, claimed_at = NULL
                    WHERE institution = $1 AND phase = $2 AND connection = $3";
         tx.run(sql, args![&lease.institution, lease.phase, lease.connection, due_at, slot_at, failures])
