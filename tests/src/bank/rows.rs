@@ -157,6 +157,8 @@ pub(super) fn balances(account: &Account, now: DateTime<Utc>, booked: i64, avail
 pub(super) struct Tweak {
     pub(super) amount: Option<String>,
     pub(super) text: Option<String>,
+    /// How often the row stands there; once if not said.
+    pub(super) times: Option<usize>,
 }
 
 /// What the rows of a page look like.

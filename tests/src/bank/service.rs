@@ -129,11 +129,13 @@ fn interaction_id(shared: &Shared, headers: &HeaderMap) -> String {
 
 fn tweak(fault: Option<&Fault>, headers: &HeaderMap) -> Tweak {
     match fault {
-        Some(Fault::BadAmount { amount }) => Tweak { amount: Some(amount.clone()), text: None },
+        Some(Fault::BadAmount { amount }) => Tweak { amount: Some(amount.clone()), ..Tweak::default() },
         Some(Fault::EchoSecret) => {
             let secret = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-            Tweak { amount: None, text: secret.map(str::to_owned) }
+            Tweak { text: secret.map(str::to_owned), ..Tweak::default() }
         }
+        Some(Fault::HiddenRow) => Tweak { times: Some(0), ..Tweak::default() },
+        Some(Fault::RepeatedRow) => Tweak { times: Some(2), ..Tweak::default() },
         _ => Tweak::default(),
     }
 }
@@ -316,9 +318,14 @@ fn transactions(shared: &Shared, account: &Account, query: &str, tweak: &Tweak) 
         next: next.map(|token| link(Some(token))),
     };
     let total_pages = (end - first).div_ceil(shared.config.page_rows.max(1)).max(1);
+    let mut rows =
+        if shared.config.row_balances { with_balances(entries, start, shown) } else { without(shown) };
+    if let (Some(times), Some(first)) = (tweak.times, rows.first().copied()) {
+        rows.splice(..1, std::iter::repeat_n(first, times));
+    }
     let data = Transactions {
         account,
-        rows: if shared.config.row_balances { with_balances(entries, start, shown) } else { without(shown) },
+        rows,
         style: RowStyle { with_id: shared.config.row_ids },
         tweak: tweak.clone(),
     };
