@@ -96,7 +96,18 @@ impl Store {
         }
     }
 
-    /// The run is over: the connection is due at `due_at`, or now if a sync was requested meanwhile.
+    /// Nothing may be asked about any account of the connection before `until`.
+    pub async fn defer_connection(&self, lease: &Lease, until: Timestamp) -> Result<()> {
+        let mut tx = self.db.begin().await?;
+        fence(&mut tx, lease).await?;
+        let sql = "UPDATE account_head SET next_allowed_at = $2
+                   WHERE connection = $1 AND (next_allowed_at IS NULL OR next_allowed_at < $2)";
+        tx.run(sql, args![lease.connection, until]).await?;
+        tx.commit().await
+    }
+
+    /// The run is over: the connection is due at `due_at`, or now if a sync was requested meanwhile of an
+    /// account that may be asked now. (One that may not must not be claimed over and over.)
     pub async fn complete(
         &self,
         lease: &Lease,
@@ -108,8 +119,9 @@ impl Store {
         let mut tx = self.db.begin().await?;
         fence(&mut tx, lease).await?;
         // A statement of its own, so that it sees every request that came before the fence.
-        let sql = "SELECT count(*) FROM account_head WHERE connection = $1 AND next_sync IS NOT NULL";
-        let (requested,): (i64,) = tx.one(sql, args![lease.connection]).await?;
+        let sql = "SELECT count(*) FROM account_head WHERE connection = $1 AND next_sync IS NOT NULL
+                     AND (next_allowed_at IS NULL OR next_allowed_at <= $2)";
+        let (requested,): (i64,) = tx.one(sql, args![lease.connection, now]).await?;
         let due_at = if requested > 0 { now } else { due_at };
         let sql = "UPDATE schedule SET due_at = $4, slot_at = $5, failures = $6, claimed_at = NULL
                    WHERE institution = $1 AND phase = $2 AND connection = $3";
