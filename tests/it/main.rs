@@ -7,4 +7,10 @@
     clippy::disallowed_methods
 )]
 
+mod bank_misbehaves;
+mod isolation;
+mod linked;
+mod operations;
+mod story;
+mod sync;
 mod walls;

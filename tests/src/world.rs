@@ -61,6 +61,7 @@ pub struct World {
     /// The configuration file that `tidegate` takes.
     pub config: PathBuf,
     folder: tempfile::TempDir,
+    adjust: Option<fn(&mut Config)>,
     server: Option<(oneshot::Sender<()>, JoinHandle<anyhow::Result<()>>)>,
 }
 
@@ -105,15 +106,11 @@ impl World {
         let business = made(&config, &["business", "create", "Corner Shop Ltd", "--json"], "/id")?;
         let key = made(&config, &["api-key", "create", &business, "--json"], "/key")?;
 
-        let mut loaded = Config::load(Some(&config))?;
-        loaded.compiler = vec![program()?.display().to_string(), "connector".into(), "compile".into()];
-        if let Some(adjust) = setup.adjust {
-            adjust(&mut loaded);
-        }
-        let app = App::build(loaded, clock.clone()).await?;
+        let app = build(&config, setup.adjust, &clock).await?;
         let (origin, server) = serve(app.clone()).await?;
         let api = Api::new(origin.clone(), Some(&key))?;
-        Ok(Self { bank, sink, app, clock, api, origin, business, config, folder, server: Some(server) })
+        let (adjust, server) = (setup.adjust, Some(server));
+        Ok(Self { bank, sink, app, clock, api, origin, business, config, folder, adjust, server })
     }
 
     /// The world's own folder.
@@ -141,12 +138,37 @@ impl World {
         Ok(())
     }
 
+    /// Stops the service and starts it again on the same database; the configuration and the folders
+    /// are read anew. It listens on another port.
+    pub async fn restart(&mut self) -> anyhow::Result<()> {
+        self.stop().await?;
+        self.app = build(&self.config, self.adjust, &self.clock).await?;
+        let (origin, server) = serve(self.app.clone()).await?;
+        self.api = Api::new(origin.clone(), self.api.key())?;
+        (self.origin, self.server) = (origin, Some(server));
+        Ok(())
+    }
+
     /// Another business with a key of its own: its API.
     pub fn another_business(&self) -> anyhow::Result<Api> {
         let business = made(&self.config, &["business", "create", "Somebody Else", "--json"], "/id")?;
         let key = made(&self.config, &["api-key", "create", &business, "--json"], "/key")?;
         Ok(self.api.with_key(Some(&key)))
     }
+}
+
+/// The service, built from its configuration file.
+async fn build(
+    config: &Path,
+    adjust: Option<fn(&mut Config)>,
+    clock: &Clock,
+) -> anyhow::Result<Arc<App>> {
+    let mut loaded = Config::load(Some(config))?;
+    loaded.compiler = vec![program()?.display().to_string(), "connector".into(), "compile".into()];
+    if let Some(adjust) = adjust {
+        adjust(&mut loaded);
+    }
+    App::build(loaded, clock.clone()).await
 }
 
 type Server = (oneshot::Sender<()>, JoinHandle<anyhow::Result<()>>);
@@ -229,7 +251,7 @@ pub fn program() -> anyhow::Result<PathBuf> {
 }
 
 /// The folder of the connectors, built once.
-async fn components() -> anyhow::Result<PathBuf> {
+pub async fn components() -> anyhow::Result<PathBuf> {
     static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let build = || -> anyhow::Result<PathBuf> {
         let out = built()?.join("components");

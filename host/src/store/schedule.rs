@@ -97,6 +97,16 @@ impl Store {
         }
     }
 
+    /// Nothing may be asked about any account of the connection before `until`.
+    pub async fn defer_connection(&self, lease: &Lease, until: Timestamp) -> Result<()> {
+        let mut tx = self.db.begin().await?;
+        fence(&mut tx, lease).await?;
+        let sql = "UPDATE account_head SET next_allowed_at = $2
+                   WHERE connection = $1 AND (next_allowed_at IS NULL OR next_allowed_at < $2)";
+        tx.run(sql, args![lease.connection, until]).await?;
+        tx.commit().await
+    }
+
     /// The run is over: the connection is due at `due_at`, or as soon as the bank allows if a sync was
     /// requested meanwhile.
     pub async fn complete(

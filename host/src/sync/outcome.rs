@@ -302,6 +302,10 @@ async fn finish(run: &Run<'_>, settled: &Settled) -> Result<(), StoreError> {
     if settled.stopped {
         return Ok(()); // polling ended; the token moved on with it
     }
+    // The accounts that were not due share the limit, too.
+    if let (true, Some(until)) = (settled.whole_connection, settled.not_before) {
+        run.app.store.defer_connection(run.lease, until).await?;
+    }
     complete(run).await
 }
 
@@ -313,7 +317,11 @@ pub(super) async fn complete(run: &Run<'_>) -> Result<(), StoreError> {
     let active = accounts.iter().filter(|(account, _)| account.state == AccountState::Active);
     let failures = active.clone().map(|(_, head)| head.failures).max();
     // No account yet: the list itself failed or is empty, and is asked for again after a while.
-    let due_at = active.map(|(_, head)| head.due_at.max(head.next_allowed_at.unwrap_or(head.due_at))).min();
+    let due = |head: &AccountHead| {
+        let wanted = if head.requested_at.is_some() { now } else { head.due_at };
+        wanted.max(head.next_allowed_at.unwrap_or(wanted))
+    };
+    let due_at = active.map(|(_, head)| due(head)).min();
     let retry =
         now.plus(schedule::back_off(&run.bank.institution, run.connection.id.as_bytes(), run.lease.failures));
     let failures = failures.unwrap_or(run.lease.failures.saturating_add(1));

@@ -39,6 +39,22 @@ both! {
         assert_eq!(bed.claim_all(ends).await.len(), 1);
     }
 
+    async fn a_deferred_connection_may_not_be_asked_before_and_is_not_claimed_over_and_over(bed) {
+        let (lease, account) = bed.running().await;
+        bed.store.request_sync(&account, None, START).await.unwrap();
+        let until = START.plus(10 * MINUTE);
+        bed.store.defer_connection(&lease, until).await.unwrap();
+        bed.store.defer_connection(&lease, START.plus(MINUTE)).await.unwrap();
+        let head = bed.store.head(account.id).await.unwrap().unwrap();
+        assert_eq!(head.next_allowed_at, Some(until), "the later one counts");
+        bed.store.complete(&lease, START, until, 0, START).await.unwrap();
+        assert_eq!(bed.store.next_due(START).await.unwrap(), Some(until));
+        assert!(matches!(bed.store.defer_connection(&lease, until).await, Err(StoreError::LeaseLost)));
+        let lease = bed.claim(until).await;
+        bed.store.complete(&lease, START, until.plus(HOUR), 0, until).await.unwrap();
+        assert_eq!(bed.store.next_due(START).await.unwrap(), Some(until), "what was requested is due at once");
+    }
+
     async fn claimers_at_the_same_moment_never_get_the_same_connection(bed) {
         for _ in 0..40 {
             bed.connection().await;

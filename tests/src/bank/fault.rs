@@ -130,6 +130,10 @@ pub enum Fault {
     },
     /// The first row of a page of transactions repeats the `Authorization` header as its text.
     EchoSecret,
+    /// The first row of a page of transactions is left out; the balance still counts it.
+    HiddenRow,
+    /// The first row of a page of transactions stands there twice.
+    RepeatedRow,
 }
 
 /// When a held request waits.

@@ -95,9 +95,14 @@ pub(super) fn transactions(
         next: next.map(|token| link(Some(token))),
     };
     let total_pages = (end - first).div_ceil(shared.config.page_rows.max(1)).max(1);
+    let mut rows =
+        if shared.config.row_balances { with_balances(entries, start, shown) } else { without(shown) };
+    if let (Some(times), Some(first)) = (tweak.times, rows.first().copied()) {
+        rows.splice(..1, std::iter::repeat_n(first, times));
+    }
     let data = Transactions {
         account,
-        rows: if shared.config.row_balances { with_balances(entries, start, shown) } else { without(shown) },
+        rows,
         style: RowStyle { with_id: shared.config.row_ids },
         tweak: tweak.clone(),
     };

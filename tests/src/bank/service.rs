@@ -126,11 +126,13 @@ fn interaction_id(shared: &Shared, headers: &HeaderMap) -> String {
 
 fn tweak(fault: Option<&Fault>, headers: &HeaderMap) -> Tweak {
     match fault {
-        Some(Fault::BadAmount { amount }) => Tweak { amount: Some(amount.clone()), text: None },
+        Some(Fault::BadAmount { amount }) => Tweak { amount: Some(amount.clone()), ..Tweak::default() },
         Some(Fault::EchoSecret) => {
             let secret = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-            Tweak { amount: None, text: secret.map(str::to_owned) }
+            Tweak { text: secret.map(str::to_owned), ..Tweak::default() }
         }
+        Some(Fault::HiddenRow) => Tweak { times: Some(0), ..Tweak::default() },
+        Some(Fault::RepeatedRow) => Tweak { times: Some(2), ..Tweak::default() },
         _ => Tweak::default(),
     }
 }

@@ -15,6 +15,8 @@ use serde::{Serialize, Serializer};
 pub(super) struct Tweak {
     pub(super) amount: Option<String>,
     pub(super) text: Option<String>,
+    /// How often the row stands there; once if not said.
+    pub(super) times: Option<usize>,
 }
 
 /// What the rows of a page look like.
