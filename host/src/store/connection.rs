@@ -199,7 +199,10 @@ impl Store {
                            WHERE institution = $1 AND phase = $2 AND connection = $3";
                 tx.run(sql, args![&place.institution, place.phase, id, now, true]).await?;
             }
-            _ => return Ok(None),
+            _ => {
+                tx.rollback().await?;
+                return Ok(None);
+            }
         }
         let key = self.keys.of_in(&mut tx, id.as_bytes()).await?;
         let sql = "UPDATE connection SET state = 'active', reason = NULL, session_open = $2, session_valid_until = NULL,

@@ -34,7 +34,8 @@ pub(super) enum Db {
     Postgres(PgPool),
 }
 
-/// An open write transaction; dropped without [`Tx::commit`] it leaves nothing.
+/// An open write transaction; dropped without [`Tx::commit`] it leaves nothing. PostgreSQL frees a
+/// dropped one's locks only a moment later, so whatever returns well ends it first.
 pub(super) enum Tx {
     Sqlite(sqlx::Transaction<'static, Sqlite>),
     Postgres(sqlx::Transaction<'static, Postgres>),
@@ -271,6 +272,15 @@ impl Tx {
     pub(super) async fn script(&mut self, sql: String) -> Result<()> {
         let sql = sqlx::AssertSqlSafe(sql);
         on!(self, |connection| sqlx::raw_sql(sql).execute(connection).await.map(drop))?;
+        Ok(())
+    }
+
+    /// Leaves nothing, and frees its locks before it returns.
+    pub(super) async fn rollback(self) -> Result<()> {
+        match self {
+            Self::Sqlite(transaction) => transaction.rollback().await?,
+            Self::Postgres(transaction) => transaction.rollback().await?,
+        }
         Ok(())
     }
 

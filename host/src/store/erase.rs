@@ -30,7 +30,10 @@ impl Store {
         let mut tx = self.db.begin().await?;
         let place = match hold(&mut tx, id).await? {
             Some(place) if place.business == business => place,
-            _ => return Ok(false),
+            _ => {
+                tx.rollback().await?;
+                return Ok(false);
+            }
         };
         let sql = "DELETE FROM schedule WHERE institution = $1 AND phase = $2 AND connection = $3";
         tx.run(sql, args![&place.institution, place.phase, id]).await?;

@@ -36,7 +36,7 @@ impl Store {
         }
         let sql = "SELECT request_hash, status, sealed FROM idempotency WHERE business = $1 AND key = $2";
         let found: Option<Held> = tx.optional(sql, args![business, key]).await?;
-        drop(tx);
+        tx.rollback().await?;
         match found {
             Some(held) if held.request_hash != request_hash => Ok(Idempotent::OtherRequest),
             Some(Held { status: Some(status), sealed: Some(sealed), .. }) => {

@@ -56,6 +56,7 @@ impl Store {
                      session_valid_until = NULL
                    WHERE id = $1 AND state = 'active'";
         if tx.run(sql, args![id, reason, false]).await? == 0 {
+            tx.rollback().await?;
             return Ok(false);
         }
         let sql = "UPDATE schedule SET active = $4 WHERE institution = $1 AND phase = $2 AND connection = $3";
