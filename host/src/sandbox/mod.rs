@@ -331,6 +331,7 @@ pub fn inspect(component: &[u8]) -> Inspection {
         }
         let compile = |error: wasmtime::Error| LoadError::Compile(format!("{error:#}"));
         let engine = engine::compile_engine().map_err(compile)?;
+        engine::start_ticker(&engine); // a component may run code when it is instantiated
         let compiled = wasmtime::component::Component::new(&engine, component).map_err(compile)?;
         (inspection.imports, inspection.exports) = load::surface(&engine, &compiled);
         inspection.manifest = Some(manifest?);
