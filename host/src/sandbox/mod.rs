@@ -268,6 +268,10 @@ impl Connector {
                 self.fault(format!("a step wanted more than {} table elements", limits.table_elements))
             }
             Some(Trap::StackOverflow) => self.fault("a step used up the stack (endless recursion?)".into()),
+            // Compiled Rust keeps its large values on a stack inside the memory, below everything else.
+            Some(Trap::MemoryOutOfBounds) => {
+                self.fault("a step reached outside of its memory (endless recursion?)".into())
+            }
             Some(trap) => self.fault(format!("a step trapped: {trap}")),
             // wasmtime's own sentences hold no guest data; the one about fuel means the answer was too large.
             None => self.fault(format!(
