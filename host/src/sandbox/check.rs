@@ -219,7 +219,10 @@ fn coverage(given: wit::Coverage) -> Result<Coverage, Broken> {
 /// `YYYY-MM-DD` and nothing else; absent stays absent.
 fn date(text: Option<&str>) -> Result<Option<NaiveDate>, ()> {
     let Some(text) = text else { return Ok(None) };
-    if text.len() != "YYYY-MM-DD".len() {
+    // chrono alone would also take signs, blanks and single digits.
+    let shape = "YYYY-MM-DD".bytes();
+    let fits = |(byte, wanted): (u8, u8)| if wanted == b'-' { byte == b'-' } else { byte.is_ascii_digit() };
+    if text.len() != shape.len() || !text.bytes().zip(shape).all(fits) {
         return Err(());
     }
     text.parse().map(Some).map_err(|_| ())

@@ -61,8 +61,8 @@ pub(super) fn compile_engine() -> wasmtime::Result<Engine> {
     Engine::new(&code_config())
 }
 
-/// Advances the epoch until the engine is gone.
-fn start_ticker(engine: &Engine) {
+/// Advances the epoch until the engine is gone: without it, no step of this engine is ever stopped.
+pub(super) fn start_ticker(engine: &Engine) {
     let weak = engine.weak();
     let spawned = std::thread::Builder::new().name("sandbox-ticker".into()).spawn(move || {
         loop {

@@ -268,6 +268,10 @@ impl Connector {
                 self.fault(format!("a step wanted more than {} table elements", limits.table_elements))
             }
             Some(Trap::StackOverflow) => self.fault("a step used up the stack (endless recursion?)".into()),
+            // Compiled Rust keeps its large values on a stack inside the memory, below everything else.
+            Some(Trap::MemoryOutOfBounds) => {
+                self.fault("a step reached outside of its memory (endless recursion?)".into())
+            }
             Some(trap) => self.fault(format!("a step trapped: {trap}")),
             // wasmtime's own sentences hold no guest data; the one about fuel means the answer was too large.
             None => self.fault(format!(
@@ -331,6 +335,7 @@ pub fn inspect(component: &[u8]) -> Inspection {
         }
         let compile = |error: wasmtime::Error| LoadError::Compile(format!("{error:#}"));
         let engine = engine::compile_engine().map_err(compile)?;
+        engine::start_ticker(&engine); // a component may run code when it is instantiated
         let compiled = wasmtime::component::Component::new(&engine, component).map_err(compile)?;
         (inspection.imports, inspection.exports) = load::surface(&engine, &compiled);
         inspection.manifest = Some(manifest?);
