@@ -95,18 +95,11 @@ impl Store {
         let mut tx = self.db.begin().await?;
         let sql = "SELECT state FROM endpoint WHERE id = $1 AND business = $2 {for_update}";
         let sql = tx.dialect().sql(sql);
-<<<<<<< ours
         let old: Option<(String,)> = tx.optional(sql, args![endpoint.id, endpoint.business]).await?;
-        let Some((old,)) = old else { return Ok(false) };
-=======
-        let old: Option<(String,)> = tx
-            .optional(sql, args![endpoint.id, endpoint.business])
-            .await?;
         let Some((old,)) = old else {
             tx.rollback().await?;
             return Ok(false);
         };
->>>>>>> theirs
         let state = word(endpoint.state);
         let becomes_active = endpoint.state == EndpointState::Active && old != state;
         let failing_since = if becomes_active { None } else { endpoint.failing_since };
@@ -133,19 +126,8 @@ impl Store {
     /// Removes it; its pending deliveries are cancelled. False if unknown.
     pub async fn delete_endpoint(&self, business: BusinessId, id: EndpointId) -> Result<bool> {
         let mut tx = self.db.begin().await?;
-<<<<<<< ours
         if tx.run("DELETE FROM endpoint WHERE id = $1 AND business = $2", args![id, business]).await? == 0 {
-=======
-        if tx
-            .run(
-                "DELETE FROM endpoint WHERE id = $1 AND business = $2",
-                args![id, business],
-            )
-            .await?
-            == 0
-        {
             tx.rollback().await?;
->>>>>>> theirs
             return Ok(false);
         }
         self.keys.destroy(&mut tx, id.as_bytes()).await?;

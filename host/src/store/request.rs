@@ -42,43 +42,7 @@ impl Store {
             None => None,
         };
         let mut tx = self.db.begin().await?;
-<<<<<<< ours
-        let Some(place) = hold(&mut tx, account.connection).await? else {
-            return Ok(Requested::Stopped(None));
-        };
-        let sql = "SELECT a.state, h.next_sync, h.next_allowed_at, h.last_sync,
-                     (SELECT paused_until FROM institution WHERE id = $2) AS paused_until
-                   FROM account_head h JOIN account a ON a.id = h.account WHERE h.account = $1";
-        let head: HeadRow = tx.one(sql, args![account.id, &place.institution]).await?;
-        let state: AccountState = from_word(&head.state, "account state")?;
-        if !place.active || state == AccountState::Closed {
-            return Ok(Requested::Stopped(last(&mut tx, account.id, head.last_sync).await?));
-        }
-        if let Some(joined) = head.next_sync {
-            let sql = "UPDATE account_head SET present = COALESCE(present, $2) WHERE account = $1";
-            if present.is_some() {
-                tx.run(sql, args![account.id, present]).await?;
-                tx.commit().await?;
-            }
-            return Ok(Requested::Sync(joined));
-        }
-        if let Some(next_allowed_at) = head.next_allowed_at.max(head.paused_until).filter(|at| *at > now) {
-            let last = last(&mut tx, account.id, head.last_sync).await?;
-            return Ok(Requested::TooEarly { next_allowed_at, last });
-        }
-        let id = SyncId::new();
-        let sql =
-            "UPDATE account_head SET next_sync = $2, requested_at = $3, present = $4 WHERE account = $1";
-        tx.run(sql, args![account.id, id, now, present]).await?;
-        tx.run("INSERT INTO sync_request (id, account) VALUES ($1, $2)", args![id, account.id]).await?;
-        if place.claimed_at.is_none() {
-            let sql = "UPDATE schedule SET due_at = $4
-                       WHERE institution = $1 AND phase = $2 AND connection = $3 AND due_at > $4";
-            tx.run(sql, args![&place.institution, place.phase, account.connection, now]).await?;
-        }
-=======
         let requested = request(&mut tx, account, present, now).await?;
->>>>>>> theirs
         tx.commit().await?;
         Ok(requested)
     }
@@ -139,9 +103,7 @@ async fn request(
     let head: HeadRow = tx.one(sql, args![account.id, &place.institution]).await?;
     let state: AccountState = from_word(&head.state, "account state")?;
     if !place.active || state == AccountState::Closed {
-        return Ok(Requested::Stopped(
-            last(tx, account.id, head.last_sync).await?,
-        ));
+        return Ok(Requested::Stopped(last(tx, account.id, head.last_sync).await?));
     }
     if let Some(joined) = head.next_sync {
         let sql = "UPDATE account_head SET present = COALESCE(present, $2) WHERE account = $1";
@@ -150,33 +112,18 @@ async fn request(
         }
         return Ok(Requested::Sync(joined));
     }
-    if let Some(next_allowed_at) = head
-        .next_allowed_at
-        .max(head.paused_until)
-        .filter(|at| *at > now)
-    {
+    if let Some(next_allowed_at) = head.next_allowed_at.max(head.paused_until).filter(|at| *at > now) {
         let last = last(tx, account.id, head.last_sync).await?;
-        return Ok(Requested::TooEarly {
-            next_allowed_at,
-            last,
-        });
+        return Ok(Requested::TooEarly { next_allowed_at, last });
     }
     let id = SyncId::new();
     let sql = "UPDATE account_head SET next_sync = $2, requested_at = $3, present = $4 WHERE account = $1";
     tx.run(sql, args![account.id, id, now, present]).await?;
-    tx.run(
-        "INSERT INTO sync_request (id, account) VALUES ($1, $2)",
-        args![id, account.id],
-    )
-    .await?;
+    tx.run("INSERT INTO sync_request (id, account) VALUES ($1, $2)", args![id, account.id]).await?;
     if place.claimed_at.is_none() {
         let sql = "UPDATE schedule SET due_at = $4
                    WHERE institution = $1 AND phase = $2 AND connection = $3 AND due_at > $4";
-        tx.run(
-            sql,
-            args![&place.institution, place.phase, account.connection, now],
-        )
-        .await?;
+        tx.run(sql, args![&place.institution, place.phase, account.connection, now]).await?;
     }
     Ok(Requested::Sync(id))
 }

@@ -43,18 +43,12 @@ pub fn fresh_database() -> Option<String> {
 fn start() -> Result<Server, String> {
     // A socket's path has to be short, so not below the target folder.
     let folder = std::env::temp_dir().join(format!("tidegate-pg-{}", std::process::id()));
-<<<<<<< ours
-    fs::create_dir_all(&folder).map_err(|why| format!("{}: {why}", folder.display()))?;
-    let as_root = fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0);
-=======
     start_in(&folder).inspect_err(|_| drop(fs::remove_dir_all(&folder)))
 }
 
 fn start_in(folder: &Path) -> Result<Server, String> {
     fs::create_dir_all(folder).map_err(|why| format!("{}: {why}", folder.display()))?;
-    let as_root =
-        fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0);
->>>>>>> theirs
+    let as_root = fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0);
     if as_root {
         run(Command::new("chown").arg("postgres").arg(folder))?;
     }
@@ -74,16 +68,8 @@ fn start_in(folder: &Path) -> Result<Server, String> {
         .arg("-l")
         .arg(&log)
         .args(["-w", "-o", &options, "start"]))?;
-<<<<<<< ours
-    let guard = guard(&folder, &data)?;
-    Ok(Server { folder, _guard: guard })
-=======
     let guard = guard(folder, &data)?;
-    Ok(Server {
-        folder: folder.to_path_buf(),
-        _guard: guard,
-    })
->>>>>>> theirs
+    Ok(Server { folder: folder.to_path_buf(), _guard: guard })
 }
 
 /// PostgreSQL refuses to run as root.
