@@ -1,3 +1,4 @@
 //! The integration tests: one binary, a room each.
 
+mod hostile;
 mod walls;
