@@ -10,6 +10,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Response, StatusCode, Uri};
 use host::clock::Clock;
+use host::config::Config;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -256,7 +257,10 @@ async fn what_a_connector_may_not_do_fails_with_the_rule_and_stores_nothing() {
     let unreadable = profile(&format!("http://127.0.0.1:{port}/unreadable"), "accounts = 2");
     profiles.push(("unreadable".into(), unreadable));
     let allow = vec![bank.address.to_string()];
-    let mut world = World::start(WorldConfig { profiles, allow, ..WorldConfig::default() }).await.unwrap();
+    // So many profiles make more requests than one key may.
+    let adjust: fn(&mut Config) = |config| (config.api_rate_per_s, config.api_burst) = (10_000, 10_000);
+    let setup = WorldConfig { profiles, allow, adjust: Some(adjust), ..WorldConfig::default() };
+    let mut world = World::start(setup).await.unwrap();
     let mut story = Story::begin(&world, &|_| {}).await.unwrap();
 
     let mut wrong = Vec::new();
