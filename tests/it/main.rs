@@ -8,6 +8,7 @@
 )]
 
 mod bank_misbehaves;
+mod hostile;
 mod isolation;
 mod linked;
 mod operations;

@@ -62,6 +62,7 @@ pub(super) fn compile_engine() -> wasmtime::Result<Engine> {
 }
 
 /// Advances the epoch until the engine is gone: without it, no step of this engine is ever stopped.
+#[allow(clippy::disallowed_methods)] // a thread of its own, whose sleep is the tick; no test waits for it
 pub(super) fn start_ticker(engine: &Engine) {
     let weak = engine.weak();
     let spawned = std::thread::Builder::new().name("sandbox-ticker".into()).spawn(move || {
