@@ -15,7 +15,8 @@ type Ids = BTreeMap<&'static str, String>;
 
 async fn world() -> World {
     // The walk asks more often than a key may.
-    let adjust: fn(&mut host::config::Config) = |config| (config.api_rate_per_s, config.api_burst) = (10_000, 10_000);
+    let adjust: fn(&mut host::config::Config) =
+        |config| (config.api_rate_per_s, config.api_burst) = (10_000, 10_000);
     World::start(WorldConfig { adjust: Some(adjust), ..WorldConfig::default() }).await.unwrap()
 }
 
@@ -136,7 +137,9 @@ async fn another_businesss_ids_are_as_unknown_as_ids_that_were_never_given_out()
     assert_eq!(connection.text("/state"), "active");
     let endpoint = world.api.get(&format!("/v1/webhook-endpoints/{}", theirs["endpoint_id"])).await.unwrap();
     assert_eq!(endpoint.text("/state"), "active");
-    for (list, id) in [("connections", "connection_id"), ("accounts", "account_id"), ("webhook-endpoints", "endpoint_id")] {
+    for (list, id) in
+        [("connections", "connection_id"), ("accounts", "account_id"), ("webhook-endpoints", "endpoint_id")]
+    {
         let listed = other.get(&format!("/v1/{list}")).await.unwrap();
         expect(&listed, 200).unwrap();
         assert!(!listed.body.to_string().contains(theirs[id].as_str()), "{list}");
@@ -149,17 +152,21 @@ async fn without_a_good_key_every_route_answers_401_and_says_nothing_else() {
     let good = world.api.key().unwrap().to_owned();
     let last = if good.ends_with('0') { '1' } else { '0' };
     let almost = format!("{}{last}", &good[..good.len() - 1]);
-    let revoked: Value = serde_json::from_str(
-        &world.tidegate(&["api-key", "create", &world.business, "--json"]).unwrap(),
-    )
-    .unwrap();
+    let revoked: Value =
+        serde_json::from_str(&world.tidegate(&["api-key", "create", &world.business, "--json"]).unwrap())
+            .unwrap();
     world.tidegate(&["api-key", "revoke", text(&revoked, "/id")]).unwrap();
     for key in [None, Some("nonsense"), Some(almost.as_str()), Some(text(&revoked, "/key"))] {
         let api = world.api.with_key(key);
         let mut bodies = std::collections::BTreeSet::new();
         for (method, path) in routes() {
             let got = ask(&api, &method, &filled(&path, &unknown()), &body(&method, &path, &json!({}))).await;
-            assert_eq!((got.status, got.text("/code")), (401, "unauthenticated"), "{method} {path}: {}", got.body);
+            assert_eq!(
+                (got.status, got.text("/code")),
+                (401, "unauthenticated"),
+                "{method} {path}: {}",
+                got.body
+            );
             assert!(!got.header("www-authenticate").is_empty(), "{method} {path}");
             bodies.insert(got.body.to_string());
         }
@@ -174,7 +181,8 @@ async fn each_route_needs_exactly_one_scope_and_403_names_it() {
     let scopes = ["read", "sync", "connections", "webhooks"];
     let mut keys = Vec::new();
     for scope in scopes {
-        let made = world.tidegate(&["api-key", "create", &world.business, "--scopes", scope, "--json"]).unwrap();
+        let made =
+            world.tidegate(&["api-key", "create", &world.business, "--scopes", scope, "--json"]).unwrap();
         let made: Value = serde_json::from_str(&made).unwrap();
         keys.push((scope, world.api.with_key(Some(text(&made, "/key")))));
     }

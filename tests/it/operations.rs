@@ -88,7 +88,8 @@ async fn inspect_shows_what_a_connector_may_do_and_why_another_would_not_load() 
     inspect("text.wasm", b"not a component");
     let module = wat::parse_str("(module)").unwrap();
     inspect("module.wasm", &module);
-    let importing = wat::parse_str("(component (import \"wasi:clocks/wall-clock@0.2.0\" (instance)))").unwrap();
+    let importing =
+        wat::parse_str("(component (import \"wasi:clocks/wall-clock@0.2.0\" (instance)))").unwrap();
     let shown = inspect("importing.wasm", &importing);
     assert!(shown.contains("imports\n  wasi:clocks/wall-clock@0.2.0"), "{shown}");
 
@@ -177,7 +178,8 @@ async fn logs_at_their_most_talkative_hold_no_secret_no_body_and_no_customers_te
     let key = world.api.key().unwrap().to_owned();
     world.api = Api::new(origin, Some(&key)).unwrap();
 
-    let created = world.api.post("/v1/webhook-endpoints", &serde_json::json!({ "url": world.sink.url() })).await;
+    let created =
+        world.api.post("/v1/webhook-endpoints", &serde_json::json!({ "url": world.sink.url() })).await;
     let secret = created.unwrap().text("/secret").to_owned();
     world.sink.set_secrets([&secret]);
     let linked = Linked::new(&world, &world.api, "Ada Sample", 5).await;
@@ -191,8 +193,7 @@ async fn logs_at_their_most_talkative_hold_no_secret_no_body_and_no_customers_te
     assert_eq!(linked.sync(everyday).await["reason"], "secret-echoed");
     linked.good_sync(everyday).await;
 
-    let credentials =
-        world.app.store.credentials(linked.connection.parse().unwrap()).await.unwrap();
+    let credentials = world.app.store.credentials(linked.connection.parse().unwrap()).await.unwrap();
     let mut needles: Vec<String> = credentials.iter().map(|one| one.value.reveal().to_owned()).collect();
     assert!(needles.len() >= 2);
     let master = std::fs::read_to_string(world.folder().join("tidegate.key")).unwrap();
@@ -203,8 +204,15 @@ async fn logs_at_their_most_talkative_hold_no_secret_no_body_and_no_customers_te
         needles.push(row.text);
         needles.extend(row.merchant);
     }
-    needles.extend(["Ada Sample", "customer-42", "CreditDebitIndicator", "refresh_token=", "Basic "].map(str::to_owned));
-    needles.extend([key, secret, linked.consent.refresh_token.clone(), world.bank.config().client_secret.clone()]);
+    needles.extend(
+        ["Ada Sample", "customer-42", "CreditDebitIndicator", "refresh_token=", "Basic "].map(str::to_owned),
+    );
+    needles.extend([
+        key,
+        secret,
+        linked.consent.refresh_token.clone(),
+        world.bank.config().client_secret.clone(),
+    ]);
     assert!(needles.iter().all(|needle| needle.len() >= 5), "{needles:?}");
 
     let stopped = Command::new("kill").args(["-TERM", &service.0.id().to_string()]).status().unwrap();

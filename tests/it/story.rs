@@ -31,7 +31,8 @@ async fn nothing_of_a_customer_lies_on_the_disk_in_the_clear_neither_before_nor_
     world.advance(crate::linked::TOKEN_LIFE);
     linked.good_sync(linked.everyday()).await; // a renewed token is stored
 
-    let mut needles = vec!["Ada Sample".to_owned(), "customer-42".to_owned(), linked.consent.refresh_token.clone()];
+    let mut needles =
+        vec!["Ada Sample".to_owned(), "customer-42".to_owned(), linked.consent.refresh_token.clone()];
     let listed = world.api.get(&format!("/v1/accounts?connection_id={}", linked.connection)).await.unwrap();
     needles.extend(items(&listed).iter().map(|account| text(account, "/number").to_owned()));
     for bank_id in &linked.customer.accounts {
@@ -74,7 +75,10 @@ fn assert_absent(folder: &Path, needles: impl Iterator<Item = String>) {
             files.push((path.clone(), std::fs::read(path).unwrap()));
         }
     }
-    assert!(files.iter().any(|(_, bytes)| bytes.starts_with(b"SQLite format 3")), "no database in {folder:?}");
+    assert!(
+        files.iter().any(|(_, bytes)| bytes.starts_with(b"SQLite format 3")),
+        "no database in {folder:?}"
+    );
     for needle in needles {
         for (path, bytes) in &files {
             let found = bytes.windows(needle.len()).any(|window| window == needle.as_bytes());

@@ -52,7 +52,8 @@ async fn one_accounts_failure_never_blocks_its_sister() {
         world.bank.book(good, NewEntry::transfer("5.00", "GOOD")).unwrap();
         let before = linked.account(bad).await;
         world.bank.fault(Target::of(PathKind::Transactions, bad), Fault::TruncatedJson, 1);
-        let (skip, failures) = (world.sink.received().len(), told(&world.api, &endpoint, "sync.failed").await);
+        let (skip, failures) =
+            (world.sink.received().len(), told(&world.api, &endpoint, "sync.failed").await);
         world.advance(HOUR);
         event(&world, "account.updated", linked.ours(good), skip).await;
         event(&world, "sync.failed", linked.ours(bad), skip).await;
@@ -76,7 +77,11 @@ async fn a_call_before_the_least_interval_is_over_gets_the_last_sync_and_when() 
     let early = linked.ask(linked.everyday(), 30, &json!({})).await;
     assert_eq!((early.status, early.text("/code")), (429, "too-early"), "{}", early.body);
     assert_eq!(early.body["last_sync"], first);
-    assert!((290..=300).contains(&early.header("retry-after").parse::<u32>().unwrap()), "{:?}", early.headers);
+    assert!(
+        (290..=300).contains(&early.header("retry-after").parse::<u32>().unwrap()),
+        "{:?}",
+        early.headers
+    );
     let gap = seconds_between(&first["bank_asked_at"], &early.body["next_allowed_at"]);
     assert!((gap - 300.0).abs() < 0.001, "{gap}");
     assert_eq!(world.bank.requests().len(), asked, "the bank is left alone");
@@ -127,7 +132,8 @@ async fn the_customers_address_reaches_the_bank_only_while_the_customer_is_there
     let Scene { world, linked, .. } = Scene::new(WorldConfig::default(), 0).await;
     let everyday = linked.everyday();
     let recorded = async |sync: &Value| {
-        let (business, id): (_, SyncId) = (world.business.parse().unwrap(), text(sync, "/id").parse().unwrap());
+        let (business, id): (_, SyncId) =
+            (world.business.parse().unwrap(), text(sync, "/id").parse().unwrap());
         match world.app.store.sync(business, id).await.unwrap().unwrap() {
             FoundSync::Finished(sync) => *sync,
             FoundSync::Running { .. } => panic!("it is finished"),
@@ -145,7 +151,11 @@ async fn the_customers_address_reaches_the_bank_only_while_the_customer_is_there
     }
     let record = recorded(&attended.body).await;
     assert!(record.customer_present);
-    assert!(record.connector.starts_with("open-banking-uk "), "the version is on record: {}", record.connector);
+    assert!(
+        record.connector.starts_with("open-banking-uk "),
+        "the version is on record: {}",
+        record.connector
+    );
 
     let since = requests_so_far(&world);
     let alone = linked.good_sync(everyday).await;
@@ -219,13 +229,17 @@ async fn without_ids_identical_twins_are_still_two() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_first_sync_reads_five_hundred_rows_over_twenty_pages() {
     let world = World::start(WorldConfig::default()).await.unwrap();
-    let account = NewAccount { nickname: "Busy".into(), currency: "GBP".into(), savings: false, history_days: 0 };
+    let account =
+        NewAccount { nickname: "Busy".into(), currency: "GBP".into(), savings: false, history_days: 0 };
     let new = NewCustomer { name: "Busy Body".into(), accounts: vec![account] };
     let customer = world.bank.create_customer(&new).unwrap();
     let start = world.bank.now() - chrono::Days::new(80);
     for row in 0..500 {
         let at = start + chrono::TimeDelta::minutes(row * 200);
-        world.bank.book(&customer.accounts[0], NewEntry::transfer("-1.25", &format!("ROW {row}")).at(at)).unwrap();
+        world
+            .bank
+            .book(&customer.accounts[0], NewEntry::transfer("-1.25", &format!("ROW {row}")).at(at))
+            .unwrap();
     }
     let linked = Linked::existing(&world.bank, &world.api, customer).await;
     assert_eq!(world.bank.request_count(PathKind::Transactions), 20);
@@ -282,7 +296,11 @@ async fn a_statement_that_hides_what_its_balance_counts_is_read_again_and_then_r
 
     world.bank.fault(Target::of(PathKind::Transactions, everyday), Fault::HiddenRow, 1);
     let sync = linked.good_sync(everyday).await;
-    assert_eq!((&sync["added"], &sync["removed"]), (&json!(1), &json!(0)), "the second reading is whole: {sync}");
+    assert_eq!(
+        (&sync["added"], &sync["removed"]),
+        (&json!(1), &json!(0)),
+        "the second reading is whole: {sync}"
+    );
     linked.assert_like_the_bank(&world.bank, everyday).await;
 }
 
@@ -386,7 +404,8 @@ async fn a_restart_keeps_schedule_cursors_sessions_and_what_is_still_to_be_told(
     let skip = world.sink.received().len();
     world.bank.book(&everyday, NewEntry::transfer("3.00", "BEFORE")).unwrap();
     linked.good_sync(&everyday).await;
-    let refused = |all: &[tests::sink::Received]| all.iter().skip(skip).any(|one| !one.accepted).then_some(());
+    let refused =
+        |all: &[tests::sink::Received]| all.iter().skip(skip).any(|one| !one.accepted).then_some(());
     world.sink.wait_for("a refused attempt", crate::linked::PATIENCE, refused).await.unwrap();
     let (account, ledger) = (linked.account(&everyday).await, linked.ledger(&everyday).await);
     let renewals = world.bank.request_count(PathKind::Token);
@@ -425,7 +444,8 @@ async fn two_businesses_each_have_their_own_customers() {
         linked.good_sync(linked.everyday()).await;
         linked.assert_like_the_bank(&world.bank, linked.everyday()).await;
         let listed = linked.api.get("/v1/accounts").await.unwrap();
-        let listed: BTreeSet<_> = items(&listed).iter().map(|account| text(account, "/id").to_owned()).collect();
+        let listed: BTreeSet<_> =
+            items(&listed).iter().map(|account| text(account, "/id").to_owned()).collect();
         assert_eq!(listed, linked.accounts.values().cloned().collect());
         let listed = linked.api.get("/v1/connections?customer_ref=customer-42").await.unwrap();
         assert_eq!(items(&listed).len(), 1, "both call their customer by the same name");

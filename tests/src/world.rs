@@ -158,11 +158,7 @@ impl World {
 }
 
 /// The service, built from its configuration file.
-async fn build(
-    config: &Path,
-    adjust: Option<fn(&mut Config)>,
-    clock: &Clock,
-) -> anyhow::Result<Arc<App>> {
+async fn build(config: &Path, adjust: Option<fn(&mut Config)>, clock: &Clock) -> anyhow::Result<Arc<App>> {
     let mut loaded = Config::load(Some(config))?;
     loaded.compiler = vec![program()?.display().to_string(), "connector".into(), "compile".into()];
     if let Some(adjust) = adjust {
