@@ -200,7 +200,7 @@ async fn a_renewal_whose_answer_was_lost_is_tried_once_more_and_then_the_custome
     let scene = Scene::new(WorldConfig::default()).await;
     let Scene { world, linked, endpoint } = &scene;
     let everyday = linked.everyday();
-    let before = linked.ledger(everyday).await;
+    let before = linked.rows(everyday).await;
 
     // The request was lost: the second try is the first that the bank sees.
     world.advance(TOKEN_LIFE);
@@ -230,7 +230,7 @@ async fn a_renewal_whose_answer_was_lost_is_tried_once_more_and_then_the_custome
     assert_eq!(world.bank.requests().len(), asked, "polling stops");
     assert_eq!(told(&world.api, endpoint, "connection.reauthorisation_required").await, 1);
     assert_eq!(told(&world.api, endpoint, "sync.failed").await, 0);
-    assert_eq!(linked.ledger(everyday).await, before);
+    assert_eq!(linked.rows(everyday).await, before);
 }
 
 #[tokio::test(flavor = "multi_thread")]

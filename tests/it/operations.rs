@@ -1,1 +1,237 @@
+//! What an operator does, with the real program: start it with something missing, look into a
+//! connector, rotate the master key, read the logs.
 
+use crate::linked::{Linked, TOKEN_LIFE, endpoint};
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use tests::bank::{NewEntry, PathKind};
+use tests::http::Api;
+use tests::story::{items, text};
+use tests::world::{World, WorldConfig, components, program};
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(program().unwrap()).args(arguments).env_remove("TIDEGATE_MASTER_KEY").output().unwrap()
+}
+
+fn said(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn serve_without_a_master_key_or_a_migrated_database_says_what_to_do() {
+    let components = components().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path().display();
+    std::fs::create_dir(folder.path().join("institutions")).unwrap();
+    let config = folder.path().join("tidegate.toml");
+    let text = format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\n[database]\nurl = \"sqlite:{here}/tidegate.db\"\n\
+         [vault]\nmaster-key-file = \"{here}/tidegate.key\"\n\
+         [connectors]\ndir = \"{0}\"\ncache-dir = \"{0}/compiled\"\n[institutions]\ndir = \"{here}/institutions\"\n",
+        components.display()
+    );
+    std::fs::write(&config, &text).unwrap();
+    let config = config.display().to_string();
+    let serve = || {
+        let output = run(&["serve", "--config", &config]);
+        assert!(!output.status.success() && output.stdout.is_empty(), "{output:?}");
+        said(&output.stderr)
+    };
+    let key = format!("{here}/tidegate.key");
+    let error = serve();
+    assert!(error.contains(&format!("tidegate vault new-key --file {key}")), "{error}");
+    assert!(!Path::new(&format!("{here}/tidegate.db")).exists(), "nothing was begun");
+
+    assert!(run(&["vault", "new-key", "--file", &key]).status.success());
+    let error = serve();
+    assert!(error.contains("tidegate migrate"), "{error}");
+
+    std::fs::write(&config, text.replace("listen", "lisen")).unwrap();
+    let error = serve();
+    assert!(error.contains("server.lisen; did you mean server.listen"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn inspect_shows_what_a_connector_may_do_and_why_another_would_not_load() {
+    let file = components().await.unwrap().join("open-banking-uk.wasm");
+    let output = run(&["connector", "inspect", &file.display().to_string()]);
+    let shown = said(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    for expected in [
+        "connector  open-banking-uk ",
+        "contract   0.1.0 (this host speaks 0.1.0)",
+        "digest     sha256:",
+        "exports\n  tidegate:connector/",
+        "imports    none",
+        "  token: POST {auth}/token (login, reply expires_in error)",
+        "  transactions: GET {api}/accounts/*/transactions (read)",
+        "  refresh-token: credential, fill, on token",
+        "  client-secret: registration, fill, on token",
+        "  customer-ip: customer, fill, public, optional, on accounts balances transactions",
+        "limits\n",
+        "\nwould load\n",
+    ] {
+        assert!(shown.contains(expected), "\"{expected}\" is not in\n{shown}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let inspect = |name: &str, bytes: &[u8]| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, bytes).unwrap();
+        let output = run(&["connector", "inspect", &file.display().to_string()]);
+        assert_eq!(output.status.code(), Some(1), "{name}: {output:?}");
+        let shown = said(&output.stdout);
+        assert!(shown.lines().last().unwrap().starts_with("would not load: "), "{name}: {shown}");
+        shown
+    };
+    inspect("text.wasm", b"not a component");
+    let module = wat::parse_str("(module)").unwrap();
+    inspect("module.wasm", &module);
+    let importing =
+        wat::parse_str("(component (import \"wasi:clocks/wall-clock@0.2.0\" (instance)))").unwrap();
+    let shown = inspect("importing.wasm", &importing);
+    assert!(shown.contains("imports\n  wasi:clocks/wall-clock@0.2.0"), "{shown}");
+
+    let missing = run(&["connector", "inspect", "/nowhere.wasm"]);
+    assert!(!missing.status.success() && said(&missing.stderr).contains("/nowhere.wasm"), "{missing:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_master_key_is_rotated_while_the_service_runs_and_the_old_one_can_go() {
+    let mut world = World::start(WorldConfig::default()).await.unwrap();
+    endpoint(&world).await;
+    let mut linked = Linked::new(&world, &world.api, "Ada Sample", 2).await;
+    let everyday = linked.everyday().to_owned();
+    let file = world.folder().join("tidegate.key");
+    let old = std::fs::read_to_string(&file).unwrap();
+
+    // As the manual says: a new first key, every process again, then rotate.
+    world.tidegate(&["vault", "new-key", "--file", &file.display().to_string()]).unwrap();
+    let both = std::fs::read_to_string(&file).unwrap();
+    let new = both.lines().next().unwrap().to_owned();
+    assert!(both.ends_with(&old) && new.trim() != old.trim());
+    world.restart().await.unwrap();
+    linked.api = world.api.clone();
+    linked.good_sync(&everyday).await;
+
+    let syncing = async {
+        for round in 0..5 {
+            world.bank.book(&everyday, NewEntry::transfer("1.00", &format!("ROUND {round}"))).unwrap();
+            world.advance(TOKEN_LIFE); // a token is sealed in every round
+            linked.good_sync(&everyday).await;
+        }
+    };
+    let rotating = async {
+        let said = tokio::task::block_in_place(|| world.tidegate(&["vault", "rotate"])).unwrap();
+        assert!(said.starts_with("wrapped ") && !said.starts_with("wrapped 0 "), "{said}");
+    };
+    tokio::join!(syncing, rotating);
+    linked.assert_like_the_bank(&world.bank, &everyday).await;
+    assert!(world.tidegate(&["vault", "rotate"]).unwrap().starts_with("wrapped 0 "), "nothing is left to do");
+
+    std::fs::write(&file, format!("{new}\n")).unwrap();
+    world.restart().await.unwrap();
+    linked.api = world.api.clone();
+    world.advance(TOKEN_LIFE);
+    world.bank.book(&everyday, NewEntry::transfer("2.00", "WITHOUT THE OLD KEY")).unwrap();
+    assert_eq!(linked.good_sync(&everyday).await["added"], 1);
+    linked.assert_like_the_bank(&world.bank, &everyday).await;
+
+    // The old key alone opens nothing any more.
+    std::fs::write(&file, &old).unwrap();
+    world.restart().await.unwrap();
+    let rows = format!("/v1/accounts/{}/transactions", linked.ours(&everyday));
+    let closed = world.api.get(&rows).await;
+    assert!(!closed.is_ok_and(|answer| answer.status == 200), "the old key must be of no use");
+}
+
+/// The real `tidegate serve`; killed when dropped.
+struct Service(Child);
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logs_at_their_most_talkative_hold_no_secret_no_body_and_no_customers_text() {
+    let mut world = World::start(WorldConfig::default()).await.unwrap();
+    world.stop().await.unwrap();
+    let log = world.folder().join("log.json");
+    let child = Command::new(program().unwrap())
+        .args(["serve", "--config"])
+        .arg(&world.config)
+        .env("TIDEGATE_LOG_FORMAT", "json")
+        .env("TIDEGATE_LOG_FILTER", "trace")
+        .stdout(Stdio::piped())
+        .stderr(std::fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    let mut service = Service(child);
+    let mut out = BufReader::new(service.0.stdout.take().unwrap());
+    let mut line = String::new();
+    out.read_line(&mut line).unwrap();
+    let origin = line.trim().strip_prefix("tidegate listens on ").unwrap().to_owned();
+    let key = world.api.key().unwrap().to_owned();
+    world.api = Api::new(origin, Some(&key)).unwrap();
+
+    let created =
+        world.api.post("/v1/webhook-endpoints", &serde_json::json!({ "url": world.sink.url() })).await;
+    let secret = created.unwrap().text("/secret").to_owned();
+    world.sink.set_secrets([&secret]);
+    let linked = Linked::new(&world, &world.api, "Ada Sample", 5).await;
+    let everyday = linked.everyday();
+    // A renewal, a bad row and a good one.
+    world.bank.expire_access_tokens();
+    linked.good_sync(everyday).await;
+    world.bank.fault(PathKind::Transactions, tests::bank::Fault::BadAmount { amount: "1e3".into() }, 1);
+    assert_eq!(linked.sync(everyday).await["reason"], "unreadable");
+    world.bank.fault(PathKind::Transactions, tests::bank::Fault::EchoSecret, 1);
+    assert_eq!(linked.sync(everyday).await["reason"], "secret-echoed");
+    linked.good_sync(everyday).await;
+
+    let credentials = world.app.store.credentials(linked.connection.parse().unwrap()).await.unwrap();
+    let mut needles: Vec<String> = credentials.iter().map(|one| one.value.reveal().to_owned()).collect();
+    assert!(needles.len() >= 2);
+    let master = std::fs::read_to_string(world.folder().join("tidegate.key")).unwrap();
+    needles.push(master.trim().split_once(':').unwrap().1.to_owned());
+    let listed = linked.api.get("/v1/accounts").await.unwrap();
+    needles.extend(items(&listed).iter().map(|account| text(account, "/number").to_owned()));
+    for row in world.bank.statement(everyday).unwrap().rows {
+        needles.push(row.text);
+        needles.extend(row.merchant);
+    }
+    needles.extend(
+        ["Ada Sample", "customer-42", "CreditDebitIndicator", "refresh_token=", "Basic "].map(str::to_owned),
+    );
+    needles.extend([
+        key,
+        secret,
+        linked.consent.refresh_token.clone(),
+        world.bank.config().client_secret.clone(),
+    ]);
+    assert!(needles.iter().all(|needle| needle.len() >= 5), "{needles:?}");
+
+    let stopped = Command::new("kill").args(["-TERM", &service.0.id().to_string()]).status().unwrap();
+    assert!(stopped.success());
+    let mut rest = String::new();
+    out.read_to_string(&mut rest).unwrap();
+    assert!(service.0.wait().unwrap().success(), "a signal ends it well");
+
+    let log = std::fs::read_to_string(&log).unwrap();
+    let lines: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}")))
+        .collect();
+    let level = |level: &str| lines.iter().filter(|line| line["level"] == level).count();
+    assert!(level("TRACE") > 0 && level("DEBUG") > 0, "it was talkative: {} lines", lines.len());
+    let synced = lines.iter().filter(|line| line["message"] == "synced").count();
+    assert!(synced >= 6, "{synced}");
+    for needle in needles {
+        let found = log.lines().find(|line| line.contains(&needle));
+        assert_eq!(found, None, "\"{needle}\" is in the log");
+    }
+}

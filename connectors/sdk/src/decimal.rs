@@ -20,8 +20,10 @@ pub fn absolute(text: &str) -> &str {
 }
 
 /// An unsigned amount with the sign that stands elsewhere, such as in `CreditDebitIndicator`; none
-/// if the text is not an unsigned amount.
+/// if the text is not an unsigned amount. Minus zero is zero, whatever stands elsewhere.
 pub fn with_sign(unsigned: &str, negative: bool) -> Option<String> {
+    let zero = |digits: &&str| digits.bytes().all(|byte| matches!(byte, b'0' | b'.'));
+    let unsigned = unsigned.strip_prefix('-').filter(zero).unwrap_or(unsigned);
     if !is_unsigned(unsigned) {
         return None;
     }
@@ -72,6 +74,10 @@ mod tests {
             ("5.", None),
             ("1.2.3", None),
             ("", None),
+            ("-", None),
+            ("-0.00", Some("-0.00")),
+            ("-0.01", None),
+            ("--0", None),
             ("٣", None),
             ("NaN", None),
         ] {

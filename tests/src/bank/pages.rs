@@ -19,12 +19,12 @@ struct After(DateTime<Utc>, u64);
 
 impl After {
     fn token(&self) -> String {
-        URL_SAFE_NO_PAD.encode(format!("{}.{}", self.0.timestamp_micros(), self.1))
+        URL_SAFE_NO_PAD.encode(format!("{}.{}", self.0.timestamp_nanos_opt().unwrap_or_default(), self.1))
     }
     fn read(token: &str) -> Option<Self> {
         let text = String::from_utf8(URL_SAFE_NO_PAD.decode(token).ok()?).ok()?;
-        let (micros, serial) = text.split_once('.')?;
-        Some(Self(DateTime::from_timestamp_micros(micros.parse().ok()?)?, serial.parse().ok()?))
+        let (nanos, serial) = text.split_once('.')?;
+        Some(Self(DateTime::from_timestamp_nanos(nanos.parse().ok()?), serial.parse().ok()?))
     }
 }
 
