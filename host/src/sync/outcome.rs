@@ -152,7 +152,9 @@ async fn settle(run: &mut Run<'_>, failure: &Failure) -> Result<Settled, StoreEr
         }
         Failure::BankUnavailable { retry_after_s } => settled.not_before = retry_at(run, *retry_after_s),
         Failure::Unreadable { .. } => {
-            if run.app.health.unreadable(run.connector.digest(), run.connection.id, run.app.clock.now()) {
+            let now = run.app.clock.now();
+            let widespread = run.app.health.unreadable(run.connector.digest(), run.connection.id, now);
+            if widespread {
                 let why = "too many connections have replies that it cannot read";
                 run.app.quarantine(&run.connector, why).await;
             }
