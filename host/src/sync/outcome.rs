@@ -48,7 +48,8 @@ pub(super) async fn without_connector(
 pub(super) async fn all_accounts(run: &mut Run<'_>, failure: Failure) -> Result<(), StoreError> {
     let due = super::account::due(run).await?;
     let settled = settle(run, &failure).await?;
-    for (account, head) in &due {
+    let affected = if settled.stopped { active(run).await? } else { due };
+    for (account, head) in &affected {
         let (id, trigger, present) = run.app.store.begin_asking(run.lease, account.id).await?;
         run.customer(present);
         write(run, account, head, (id, trigger), &settled).await?;
@@ -77,15 +78,21 @@ pub(super) async fn account_failed(
     failure: Failure,
 ) -> Result<(), StoreError> {
     let settled = settled_again(run, &failure);
-    for (other, head) in super::account::due(run).await? {
-        if other.id != account.id && !settled.stopped {
-            let (id, trigger, present) = run.app.store.begin_asking(run.lease, other.id).await?;
-            run.customer(present);
-            (run.asked_at, run.answered_at) = (None, None);
-            write(run, &other, &head, (id, trigger), &settled).await?;
-        }
+    let sisters = if settled.stopped { active(run).await? } else { super::account::due(run).await? };
+    for (sister, head) in sisters.into_iter().filter(|(sister, _)| sister.id != account.id) {
+        let (id, trigger, present) = run.app.store.begin_asking(run.lease, sister.id).await?;
+        run.customer(present);
+        (run.asked_at, run.answered_at) = (None, None);
+        write(run, &sister, &head, (id, trigger), &settled).await?;
     }
     finish(run, &settled).await
+}
+
+/// When polling stops, every account of the connection says so, whether it was due or not.
+async fn active(run: &Run<'_>) -> Result<Vec<(Account, AccountHead)>, StoreError> {
+    let mut accounts = run.app.store.accounts_with_heads(run.connection.id).await?;
+    accounts.retain(|(account, _)| account.state == AccountState::Active);
+    Ok(accounts)
 }
 
 /// A failure and what was decided about it.
