@@ -1,4 +1,12 @@
 //! The integration tests: one binary, a room each.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods
+)]
+
 mod bank_misbehaves;
 mod hostile;
 mod isolation;
