@@ -1,3 +1,4 @@
+//! What the ledger must get right: one `check` per rule, and properties over random statements.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use super::*;

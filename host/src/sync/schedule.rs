@@ -1,4 +1,4 @@
-//! When is a connection due next? Pure arithmetic over the profile, a hashed phase and the time.
+//! When is a connection due next? Pure arithmetic over the profile, a phase and the time.
 //!
 //! Must not know: the database, how a sync is done.
 
