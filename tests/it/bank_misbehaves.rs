@@ -44,6 +44,7 @@ impl Scene {
         let world = World::start(setup).await.unwrap();
         let endpoint = endpoint(&world).await;
         let linked = Linked::new(&world, &world.api, "Ada Sample", 20).await;
+        world.begin_an_hour(&world.api, &linked.connection).await.unwrap();
         Self { world, linked, endpoint }
     }
 

@@ -135,7 +135,7 @@ async fn the_master_key_is_rotated_while_the_service_runs_and_the_old_one_can_go
     linked.api = world.api.clone();
     world.advance(TOKEN_LIFE);
     world.bank.book(&everyday, NewEntry::transfer("2.00", "WITHOUT THE OLD KEY")).unwrap();
-    assert_eq!(linked.good_sync(&everyday).await["added"], 1);
+    linked.good_sync(&everyday).await;
     linked.assert_like_the_bank(&world.bank, &everyday).await;
 
     // The old key alone opens nothing any more.

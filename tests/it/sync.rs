@@ -26,6 +26,7 @@ impl Scene {
         let world = World::start(setup).await.unwrap();
         let endpoint = endpoint(&world).await;
         let linked = Linked::new(&world, &world.api, "Ada Sample", history_days).await;
+        world.begin_an_hour(&world.api, &linked.connection).await.unwrap();
         Self { world, linked, endpoint }
     }
 }
@@ -337,7 +338,8 @@ async fn connections_made_at_one_moment_are_spread_over_the_hour() {
         slots.push(next.since(now).as_secs());
     }
     assert!(slots.iter().all(|slot| *slot <= 3_700), "{slots:?}");
-    assert_eq!(slots.iter().collect::<BTreeSet<_>>().len(), slots.len(), "{slots:?}");
+    // Two of 24 often meet in one of 3,600 seconds; eight do not.
+    assert!(slots.iter().collect::<BTreeSet<_>>().len() > 20, "{slots:?}");
 
     // A fair hash puts fewer than three of 24 into a half of the hour once in 28,000 runs.
     let early = slots.iter().filter(|slot| **slot < 1_800).count();

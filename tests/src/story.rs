@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How long any one fact may take to become true, in real time.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 /// Days of ordinary life before the story begins.
 const HISTORY_DAYS: u32 = 60;
 const HOUR: Duration = Duration::from_secs(3600);
@@ -90,6 +90,7 @@ impl<'a> Story<'a> {
             self.accounts.insert(text(account, "/bank_id").to_owned(), text(account, "/id").to_owned());
         }
         ensure!(self.accounts.len() == 2, "two accounts, found {:?}", self.accounts);
+        world.begin_an_hour(&world.api, &self.connection).await?;
         let mut rows = 0;
         for bank_id in self.customer.accounts.clone() {
             rows += self.compare(&bank_id).await?;
@@ -215,14 +216,17 @@ impl<'a> Story<'a> {
         let wait: u64 = early.header("retry-after").parse().context("Retry-After in seconds")?;
         ensure!((1..=120).contains(&wait), "Retry-After: {wait}");
         ensure!(self.fetches(&everyday) == fetches, "the bank is left alone");
-        self.world.advance(Duration::from_secs(121));
 
-        bank.fault(PathKind::Transactions, Fault::Status { status: 503, retry_after: None }, 1);
+        // The scheduler tries again as well when that time is over, so the faults stay until they were seen.
+        bank.fault(PathKind::Transactions, Fault::Status { status: 503, retry_after: None }, 100);
+        self.world.advance(Duration::from_secs(121));
         let sync = self.sync(&everyday).await?;
         ensure!(text(&sync, "/reason") == "bank-unavailable" && sync["next_at"].is_string(), "{sync}");
+        bank.clear_faults();
 
-        bank.fault(PathKind::Transactions, Fault::TruncatedJson, 1);
+        bank.fault(PathKind::Transactions, Fault::TruncatedJson, 100);
         let sync = self.sync(&everyday).await?;
+        bank.clear_faults();
         ensure!(text(&sync, "/reason") == "unreadable" && text(&sync, "/code") == "SYNC_ERROR", "{sync}");
         ensure!(self.rows(&account).await? == before, "nothing stored is harmed");
 

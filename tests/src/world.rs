@@ -7,10 +7,12 @@
 use crate::bank::{Bank, BankConfig};
 use crate::http::Api;
 use crate::sink::Sink;
+use crate::story::{PATIENCE, expect, items, text};
 use anyhow::{Context, bail, ensure};
 use host::app::App;
 use host::clock::Clock;
 use host::config::Config;
+use host::model::Timestamp;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -122,6 +124,35 @@ impl World {
     pub fn advance(&self, span: Duration) {
         self.bank.advance(span);
         self.clock.advance(span);
+    }
+
+    /// Lets time pass until the connection's next planned sync has run. A whole hour lies ahead then, in
+    /// which the connection is synced only when asked for: what a test counts, nothing else adds to.
+    ///
+    /// The slot of a connection in the hour is a hash of its id, so without this a test that lets
+    /// minutes pass meets the planned sync once in a while.
+    pub async fn begin_an_hour(&self, api: &Api, connection: &str) -> anyhow::Result<()> {
+        let listed = api.get(&format!("/v1/accounts?connection_id={connection}")).await?;
+        expect(&listed, 200)?;
+        let planned = async || {
+            let mut planned = Vec::new();
+            for account in items(&listed) {
+                let shown = api.get(&format!("/v1/accounts/{}", text(account, "/id"))).await?;
+                planned.push(serde_json::from_value::<Timestamp>(shown.body["next_at"].clone())?);
+            }
+            anyhow::Ok(planned)
+        };
+        let first = planned().await?.into_iter().max().context("the connection has no account")?;
+        self.advance(first.since(self.clock.now()));
+        let mut again = tokio::time::interval(Duration::from_millis(50)); // below the rate limit of a key
+        let waiting = async {
+            while !planned().await?.iter().all(|next| *next > first) {
+                again.tick().await;
+            }
+            Ok(())
+        };
+        let waited = tokio::time::timeout(PATIENCE, waiting).await;
+        waited.with_context(|| format!("the sync planned for {first} does not run"))?
     }
 
     /// Runs the real `tidegate` with this world's configuration; what it printed.
