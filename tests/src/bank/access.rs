@@ -101,6 +101,8 @@ pub(super) struct Access {
     consents: HashMap<String, Consent>,
     access_tokens: HashMap<String, AccessToken>,
     refresh_tokens: HashMap<String, RefreshToken>,
+    /// Of the business itself, with the end of each: they open no account, but end consents.
+    client_tokens: HashMap<String, DateTime<Utc>>,
     random: Random,
 }
 
@@ -111,6 +113,7 @@ impl Access {
             consents: HashMap::new(),
             access_tokens: HashMap::new(),
             refresh_tokens: HashMap::new(),
+            client_tokens: HashMap::new(),
             random: Random::new(seed ^ 0x746f_6b65_6e73),
         }
     }
@@ -129,6 +132,13 @@ impl Access {
     pub(super) fn add_account(&mut self, customer: &str, account: &str) -> Result<(), BankError> {
         let unknown = || BankError::Unknown("customer", customer.to_owned());
         self.customers.get_mut(customer).ok_or_else(unknown)?.accounts.push(account.to_owned());
+        Ok(())
+    }
+
+    /// The customer's accounts have these ids from now on; consents given before keep the old ones.
+    pub(super) fn set_accounts(&mut self, customer: &str, accounts: Vec<String>) -> Result<(), BankError> {
+        let unknown = || BankError::Unknown("customer", customer.to_owned());
+        self.customers.get_mut(customer).ok_or_else(unknown)?.accounts = accounts;
         Ok(())
     }
 
@@ -155,6 +165,27 @@ impl Access {
         let token = self.random.token("rt_");
         self.refresh_tokens.insert(token.clone(), RefreshToken { consent: consent.to_owned(), used: false });
         token
+    }
+
+    pub(super) fn issue_client_token(&mut self, now: DateTime<Utc>, lives: TimeDelta) -> String {
+        let token = self.random.token("ct_");
+        self.client_tokens.insert(token.clone(), now.checked_add_signed(lives).unwrap_or(now));
+        token
+    }
+
+    /// Ends a consent for the business whose token this is; false if there is none in force.
+    pub(super) fn end(
+        &mut self,
+        consent: &str,
+        client_token: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<bool, Denied> {
+        let end = client_token.and_then(|token| self.client_tokens.get(token)).ok_or(Denied::Token)?;
+        if *end <= now {
+            return Err(Denied::Token);
+        }
+        let consent = self.consents.get_mut(consent);
+        Ok(consent.is_some_and(|consent| !std::mem::replace(&mut consent.revoked, true)))
     }
 
     fn consent_mut(&mut self, id: &str) -> Result<&mut Consent, BankError> {

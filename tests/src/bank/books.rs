@@ -89,6 +89,8 @@ pub(super) struct Books {
     changes: Vec<BankChange>,
     random: Random,
     serial: u64,
+    /// How many accounts got another id.
+    renamed: u64,
 }
 
 impl Books {
@@ -100,6 +102,7 @@ impl Books {
             changes: Vec::new(),
             random: Random::new(seed),
             serial: 0,
+            renamed: 0,
         }
     }
 
@@ -135,6 +138,17 @@ impl Books {
         };
         self.accounts.insert(id.clone(), account);
         id
+    }
+
+    /// The account gets another id, never given before; number, name and entries stay.
+    pub(super) fn rename_account(&mut self, old: &str) -> Result<String, BankError> {
+        let unknown = || BankError::Unknown("account", old.to_owned());
+        let mut account = self.accounts.remove(old).ok_or_else(unknown)?;
+        self.renamed += 1;
+        account.id = format!("{:08}", 77_000_000 + self.renamed);
+        let id = account.id.clone();
+        self.accounts.insert(id.clone(), account);
+        Ok(id)
     }
 
     /// Moves money between the account and the counter-account of the kind.

@@ -24,6 +24,8 @@ pub(super) fn routes(bank: Bank) -> Router {
         .route("/control/clock/advance", post(advance))
         .route("/control/customers", post(create_customer))
         .route("/control/customers/{customer}/accounts", post(open_account))
+        .route("/control/customers/{customer}/accounts/rename", post(rename_accounts))
+        .route("/control/customers/{customer}/accounts/{account}", delete(close_account))
         .route("/control/customers/{customer}/consents", post(grant))
         .route("/control/consents/{consent}/revoke", post(revoke))
         .route("/control/consents/{consent}/expire", post(expire_consent))
@@ -103,6 +105,18 @@ async fn open_account(
     Json(new): Json<NewAccount>,
 ) -> Answer<Opened> {
     Ok(Json(Opened { account_id: bank.open_account(&customer, &new)? }))
+}
+
+async fn close_account(
+    State(bank): State<Bank>,
+    Path((customer, account)): Path<(String, String)>,
+) -> Answer<Done> {
+    bank.close_account(&customer, &account)?;
+    Ok(Json(Done {}))
+}
+
+async fn rename_accounts(State(bank): State<Bank>, Path(customer): Path<String>) -> Answer<Customer> {
+    Ok(Json(bank.rename_accounts(&customer)?))
 }
 
 #[derive(Deserialize)]

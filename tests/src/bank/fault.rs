@@ -22,6 +22,8 @@ pub enum PathKind {
     Transactions,
     /// `POST /token`.
     Token,
+    /// `DELETE /account-access-consents/{id}`.
+    Consent,
 }
 
 /// Which requests.

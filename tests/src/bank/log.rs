@@ -17,7 +17,7 @@ pub struct LoggedRequest {
     pub kind: PathKind,
     /// The account in the path.
     pub account: Option<String>,
-    /// `GET` or `POST`.
+    /// `GET`, `POST` or `DELETE`.
     pub method: String,
     /// Without the query.
     pub path: String,

@@ -1,6 +1,6 @@
 //! The demo bank: an HTTP server with its own clock and a double-entry ledger, from which every
-//! answer is computed. It speaks UK Open Banking 3.1.11 (account information) and OAuth 2.0
-//! renewal, and misbehaves on request.
+//! answer is computed. It speaks UK Open Banking 3.1.11 (account information, the end of a consent) and
+//! OAuth 2.0 (renewal, client credentials), and misbehaves on request.
 //!
 //! Must not know: the service, its code, its database. It is the oracle that the service is
 //! compared with.
@@ -174,6 +174,24 @@ impl Bank {
             }
         }
         Ok(account)
+    }
+
+    /// The customer gives an account up: consents given from now on don't cover it.
+    pub fn close_account(&self, customer: &str, account: &str) -> Result<(), BankError> {
+        let access = &mut self.shared.state().access;
+        let mut left = access.customer(customer)?.accounts.clone();
+        left.retain(|id| id != account);
+        access.set_accounts(customer, left)
+    }
+
+    /// All accounts of a customer get other ids, as some banks do with every consent; the customer with
+    /// the new ones, in the same order. Consents given before cover none of them.
+    pub fn rename_accounts(&self, customer: &str) -> Result<Customer, BankError> {
+        let State { books, access, .. } = &mut *self.shared.state();
+        let old = access.customer(customer)?.accounts.clone();
+        let new = old.iter().map(|id| books.rename_account(id)).collect::<Result<_, _>>()?;
+        access.set_accounts(customer, new)?;
+        access.customer(customer).cloned()
     }
 
     /// What the business gets when the customer agreed on the bank's page: a consent for all their

@@ -1,5 +1,5 @@
-//! The bank's HTTP interface: UK Open Banking 3.1.11 account information, and token renewal
-//! (RFC 6749, section 6).
+//! The bank's HTTP interface: UK Open Banking 3.1.11 account information, the end of a consent, and
+//! tokens (RFC 6749).
 
 use super::access::{Consent, Denied};
 use super::books::Account;
@@ -16,7 +16,7 @@ use axum::Router;
 use axum::extract::{ConnectInfo, Path, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use std::sync::Arc;
@@ -28,8 +28,8 @@ const INTERACTION_ID: &str = "x-fapi-interaction-id";
 pub(super) fn routes(shared: &Arc<Shared>) -> Router {
     let bank = |kind: PathKind| {
         let shared = shared.clone();
-        move |info: ConnectInfo<Cutter>, account: Option<Path<String>>, request: Request| {
-            exchange(shared, info.0, kind, account.map(|path| path.0), request)
+        move |info: ConnectInfo<Cutter>, id: Option<Path<String>>, request: Request| {
+            exchange(shared, info.0, kind, id.map(|path| path.0), request)
         }
     };
     Router::new()
@@ -38,6 +38,7 @@ pub(super) fn routes(shared: &Arc<Shared>) -> Router {
         .route(&format!("{API_PATH}/accounts/{{id}}"), get(bank(PathKind::Account)))
         .route(&format!("{API_PATH}/accounts/{{id}}/balances"), get(bank(PathKind::Balances)))
         .route(&format!("{API_PATH}/accounts/{{id}}/transactions"), get(bank(PathKind::Transactions)))
+        .route(&format!("{API_PATH}/account-access-consents/{{id}}"), delete(bank(PathKind::Consent)))
 }
 
 /// One request, from arrival to answer, with whatever was asked to go wrong.
@@ -45,11 +46,11 @@ async fn exchange(
     shared: Arc<Shared>,
     cutter: Cutter,
     kind: PathKind,
-    account: Option<String>,
+    id: Option<String>,
     request: Request,
 ) -> Response {
     let (parts, body) = request.into_parts();
-    let account = account.as_deref();
+    let account = id.as_deref().filter(|_| kind != PathKind::Consent);
     let arrived = arrival(&shared, kind, account, &parts);
     let number = shared.state().log.arrived(arrived);
     shared.changed.send_replace(());
@@ -62,7 +63,10 @@ async fn exchange(
     let asked = Asked { kind, account, headers: &parts.headers, query: parts.uri.query().unwrap_or("") };
     let mut answer = match fault.as_ref().and_then(|fault| before(fault, &shared, &cutter)) {
         Some(instead) => instead,
-        None if kind == PathKind::Token => token::renew(&shared, &parts.headers, body).await,
+        None if kind == PathKind::Token => token::issue(&shared, &parts.headers, body).await,
+        None if kind == PathKind::Consent => {
+            end_consent(&shared, &parts.headers, id.as_deref().unwrap_or_default())
+        }
         None => resource(&shared, &asked, &tweak(fault.as_ref(), &parts.headers)),
     };
     if let Some(Fault::Slow { millis }) = fault {
@@ -172,16 +176,32 @@ fn resource(shared: &Shared, asked: &Asked<'_>, tweak: &Tweak) -> Answer {
     }
 }
 
+/// The business ends a consent; one that it does not have is refused with 400, as the standard says.
+fn end_consent(shared: &Shared, headers: &HeaderMap, consent: &str) -> Answer {
+    let ended = shared.state().access.end(consent, bearer(headers), shared.clock.now());
+    match ended {
+        Ok(true) => Answer::new(StatusCode::NO_CONTENT, Vec::new()),
+        Ok(false) => {
+            let message = "There is no such consent in force";
+            error(shared, StatusCode::BAD_REQUEST, "UK.OBIE.Resource.NotFound", message)
+        }
+        Err(_) => Answer::new(StatusCode::UNAUTHORIZED, Vec::new()),
+    }
+}
+
 const NOT_FOUND: Refusal = Refusal(
     StatusCode::BAD_REQUEST,
     "UK.OBIE.Resource.NotFound",
     "The consent covers no account with this AccountId",
 );
 
-fn open<'a>(state: &'a State, headers: &HeaderMap, now: DateTime<Utc>) -> Result<&'a Consent, Refusal> {
+fn bearer(headers: &HeaderMap) -> Option<&str> {
     let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let token = given.and_then(|value| value.strip_prefix("Bearer "));
-    state.access.check(token, now).map_err(|denied| match denied {
+    given.and_then(|value| value.strip_prefix("Bearer "))
+}
+
+fn open<'a>(state: &'a State, headers: &HeaderMap, now: DateTime<Utc>) -> Result<&'a Consent, Refusal> {
+    state.access.check(bearer(headers), now).map_err(|denied| match denied {
         Denied::Token => Refusal(StatusCode::UNAUTHORIZED, "", ""),
         Denied::ConsentRevoked => {
             Refusal(StatusCode::FORBIDDEN, "UK.OBIE.Resource.InvalidConsentStatus", "The consent was revoked")

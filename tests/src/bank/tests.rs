@@ -37,6 +37,17 @@ impl Desk {
     }
 
     pub(super) async fn try_renew(&self, refresh_token: &str) -> reqwest::Result<Answer> {
+        self.token(format!("grant_type=refresh_token&refresh_token={refresh_token}")).await
+    }
+
+    /// A token of the client itself.
+    async fn client_token(&self) -> String {
+        let answer = self.token("grant_type=client_credentials&scope=accounts".to_owned()).await.unwrap();
+        assert_eq!((answer.status, &answer.body["refresh_token"]), (200, &Value::Null));
+        answer.text("/access_token").to_owned()
+    }
+
+    async fn token(&self, form: String) -> reqwest::Result<Answer> {
         use base64::Engine;
         let BankConfig { client_id, client_secret, .. } = self.bank.config();
         let basic = base64::engine::general_purpose::STANDARD.encode(format!("{client_id}:{client_secret}"));
@@ -45,8 +56,8 @@ impl Desk {
             ("content-type", "application/x-www-form-urlencoded".to_owned()),
         ];
         let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let body = format!("grant_type=refresh_token&refresh_token={refresh_token}").into_bytes();
-        Api::new(self.bank.auth_origin(), None)?.send_raw(Method::POST, "/token", &headers, body).await
+        let api = Api::new(self.bank.auth_origin(), None)?;
+        api.send_raw(Method::POST, "/token", &headers, form.into_bytes()).await
     }
 
     pub(super) async fn api(&self) -> Api {
@@ -346,4 +357,44 @@ async fn an_ended_consent_is_refused_with_the_error_body_of_the_specification() 
     let answer = api.get("/accounts").await.unwrap();
     assert_eq!((answer.status, answer.text("/Errors/0/ErrorCode")), (403, "UK.OBIE.Reauthenticate"));
     assert_eq!(desk.renew(tokens.text("/refresh_token")).await.text("/error"), "invalid_grant");
+}
+
+#[tokio::test]
+async fn a_client_ends_a_consent_once_with_a_token_of_its_own() {
+    let desk = Desk::open(BankConfig::default()).await;
+    let api = desk.api().await;
+    let path = format!("/account-access-consents/{}", desk.granted.consent_id);
+    assert_eq!(api.delete(&path).await.unwrap().status, 401, "the customer's token is not the client's");
+    let token = desk.client_token().await;
+    let client = api.with_key(Some(&token));
+    assert_eq!(client.get("/accounts").await.unwrap().status, 401, "nor the other way round");
+    assert_eq!(client.delete(&path).await.unwrap().status, 204);
+    assert_eq!(client.delete(&path).await.unwrap().status, 400);
+    assert_eq!(client.delete("/account-access-consents/nonsense").await.unwrap().status, 400);
+    assert_eq!(api.get("/accounts").await.unwrap().status, 403);
+    assert_eq!(desk.bank.request_count(PathKind::Consent), 4);
+    desk.bank.advance(desk.bank.config().access_token_lives);
+    assert_eq!(client.delete(&path).await.unwrap().status, 401);
+}
+
+#[tokio::test]
+async fn accounts_with_other_ids_have_the_same_number_and_entries_and_need_a_new_consent() {
+    let desk = Desk::open(BankConfig::default()).await;
+    let (api, old) = (desk.api().await, desk.customer.accounts.clone());
+    let listed = async |api: &Api| api.get("/accounts").await.unwrap().body["Data"]["Account"].clone();
+    let (before, statement) = (listed(&api).await, desk.bank.statement(&old[0]).unwrap());
+    desk.bank.close_account(&desk.customer.id, &old[1]).unwrap();
+    let renamed = desk.bank.rename_accounts(&desk.customer.id).unwrap();
+    assert_eq!(renamed.accounts.len(), 1);
+    assert!(!old.contains(&renamed.accounts[0]));
+    assert_eq!(desk.bank.statement(&renamed.accounts[0]).unwrap(), statement);
+    assert!(desk.bank.statement(&old[0]).is_err());
+    let left = listed(&api).await;
+    assert_eq!(left.as_array().unwrap().len(), 1, "the closed one, by the old consent");
+    let granted = desk.bank.grant(&desk.customer.id, None).unwrap();
+    let token = desk.renew(&granted.refresh_token).await.text("/access_token").to_owned();
+    let after = listed(&api.with_key(Some(&token))).await;
+    assert_eq!(after.as_array().unwrap().len(), 1);
+    assert_eq!(after[0]["Account"], before[0]["Account"]);
+    assert_eq!(after[0]["AccountId"], renamed.accounts[0].as_str());
 }

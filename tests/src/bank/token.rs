@@ -1,4 +1,4 @@
-//! Token renewal (RFC 6749, section 6), with HTTP Basic for the client.
+//! Tokens: renewal (RFC 6749, section 6), and one for the client itself (section 4.4), with HTTP Basic.
 
 use super::Shared;
 use super::service::json;
@@ -24,7 +24,8 @@ struct TokenAnswer<'a> {
     access_token: &'a str,
     token_type: &'static str,
     expires_in: u64,
-    refresh_token: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<&'a str>,
     scope: &'static str,
 }
 
@@ -38,7 +39,7 @@ fn refuse(status: StatusCode, error: &'static str, error_description: &'static s
     json(status, &TokenError { error, error_description })
 }
 
-pub(super) async fn renew(shared: &Shared, headers: &HeaderMap, body: Body) -> Answer {
+pub(super) async fn issue(shared: &Shared, headers: &HeaderMap, body: Body) -> Answer {
     let Ok(body) = axum::body::to_bytes(body, TOKEN_REQUEST_BYTES_MAX).await else {
         return refuse(StatusCode::BAD_REQUEST, "invalid_request", "The body could not be read");
     };
@@ -59,28 +60,39 @@ pub(super) async fn renew(shared: &Shared, headers: &HeaderMap, body: Body) -> A
             "Send grant_type and refresh_token as a form",
         );
     };
-    if request.grant_type != "refresh_token" {
-        return refuse(StatusCode::BAD_REQUEST, "unsupported_grant_type", "Only refresh_token is supported");
-    }
     let lives = TimeDelta::from_std(config.access_token_lives).unwrap_or(TimeDelta::MAX);
-    let renewed = {
-        let access = &mut shared.state().access;
-        access.renew(&request.refresh_token.unwrap_or_default(), shared.clock.now(), lives)
-    };
-    let Some(tokens) = renewed else {
-        return refuse(
-            StatusCode::BAD_REQUEST,
-            "invalid_grant",
-            "The refresh token or its consent has ended",
-        );
+    let (access_token, refresh_token) = match request.grant_type.as_str() {
+        "client_credentials" => {
+            let access = &mut shared.state().access;
+            (access.issue_client_token(shared.clock.now(), lives), None)
+        }
+        "refresh_token" => {
+            let given = request.refresh_token.unwrap_or_default();
+            let renewed = shared.state().access.renew(&given, shared.clock.now(), lives);
+            let Some(tokens) = renewed else {
+                return refuse(
+                    StatusCode::BAD_REQUEST,
+                    "invalid_grant",
+                    "The refresh token or its consent has ended",
+                );
+            };
+            (tokens.access_token, Some(tokens.refresh_token))
+        }
+        _ => {
+            return refuse(
+                StatusCode::BAD_REQUEST,
+                "unsupported_grant_type",
+                "Only refresh_token and client_credentials are supported",
+            );
+        }
     };
     let mut answer = json(
         StatusCode::OK,
         &TokenAnswer {
-            access_token: &tokens.access_token,
+            access_token: &access_token,
             token_type: "Bearer",
             expires_in: config.access_token_lives.as_secs(),
-            refresh_token: &tokens.refresh_token,
+            refresh_token: refresh_token.as_deref(),
             scope: "accounts",
         },
     );
