@@ -2,13 +2,13 @@
 //! row; a worker that dies leaves rows that become due again by themselves.
 
 use crate::app::App;
-use crate::model::{Lease, Timestamp};
+use crate::model::{ConnectionId, Lease, Timestamp};
 use crate::store::StoreError;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{self, AbortHandle, JoinError, JoinSet};
 
 /// A lease lasts this much longer than a run may send: time to commit what was read.
 const LEASE_GRACE: Duration = Duration::from_secs(30);
@@ -19,10 +19,9 @@ const DRAIN: Duration = Duration::from_secs(20);
 
 /// Works until `shutdown` turns true, then lets running syncs end.
 pub async fn work(app: Arc<App>, mut shutdown: watch::Receiver<bool>) {
-    let mut running: JoinSet<String> = JoinSet::new();
-    let mut busy: BTreeMap<String, u32> = BTreeMap::new();
+    let mut runs = Runs::default();
     while !*shutdown.borrow() {
-        let claimed = match claim(&app, &busy, running.len()).await {
+        let claimed = match claim(&app, &runs).await {
             Ok(leases) => leases,
             Err(error) => {
                 tracing::error!(%error, "due connections could not be claimed; trying again");
@@ -31,39 +30,83 @@ pub async fn work(app: Arc<App>, mut shutdown: watch::Receiver<bool>) {
         };
         let idle = claimed.is_empty();
         for lease in claimed {
-            *busy.entry(lease.institution.clone()).or_default() += 1;
-            let app = app.clone();
-            running.spawn(async move {
-                run(&app, &lease).await;
-                lease.institution
-            });
+            runs.start(app.clone(), lease);
         }
         if idle {
             let next = app.store.next_due(app.clock.now()).await.ok().flatten();
             tokio::select! {
                 () = app.nudge.schedule.notified() => {}
-                Some(done) = running.join_next() => finished(&mut busy, done),
+                Some(ended) = runs.tasks.join_next_with_id() => runs.ended(ended),
                 () = sleep_until(&app, next) => {}
                 _ = tokio::time::timeout(POLL, std::future::pending::<()>()) => {}
                 _ = shutdown.changed() => {}
             }
         }
-        while let Some(done) = running.try_join_next() {
-            finished(&mut busy, done);
+        while let Some(ended) = runs.tasks.try_join_next_with_id() {
+            runs.ended(ended);
         }
     }
-    let drained = tokio::time::timeout(DRAIN, async { while running.join_next().await.is_some() {} }).await;
+    let drained =
+        tokio::time::timeout(DRAIN, async { while runs.tasks.join_next().await.is_some() {} }).await;
     if drained.is_err() {
         tracing::warn!(
-            left = running.len(),
+            left = runs.tasks.len(),
             "syncs were still running; their connections are due again when the leases run out"
         );
     }
 }
 
+/// The runs of this process.
+#[derive(Default)]
+struct Runs {
+    tasks: JoinSet<()>,
+    /// Of which connection and institution each task is.
+    of: HashMap<task::Id, (ConnectionId, String)>,
+    /// The latest run of each connection.
+    latest: HashMap<ConnectionId, AbortHandle>,
+    /// How many there are of each institution.
+    busy: BTreeMap<String, u32>,
+}
+
+impl Runs {
+    /// A connection that is claimed again has lost the lease of its run before: what that one stores
+    /// would be refused, so it asks the bank for nothing more.
+    fn start(&mut self, app: Arc<App>, lease: Lease) {
+        let (connection, institution) = (lease.connection, lease.institution.clone());
+        if let Some(before) = self.latest.get(&connection) {
+            before.abort();
+        }
+        *self.busy.entry(institution.clone()).or_default() += 1;
+        let task = self.tasks.spawn(async move { run(&app, &lease).await });
+        self.of.insert(task.id(), (connection, institution));
+        self.latest.insert(connection, task);
+    }
+
+    /// Takes back what a task held, however it ended.
+    fn ended(&mut self, ended: Result<(task::Id, ()), JoinError>) {
+        let id = match ended {
+            Ok((id, ())) => id,
+            Err(error) => {
+                if !error.is_cancelled() {
+                    tracing::error!(%error, "a sync task ended abnormally");
+                }
+                error.id()
+            }
+        };
+        let Some((connection, institution)) = self.of.remove(&id) else { return };
+        if self.latest.get(&connection).is_some_and(|latest| latest.id() == id) {
+            self.latest.remove(&connection);
+        }
+        if let Some(count) = self.busy.get_mut(&institution) {
+            *count = count.saturating_sub(1);
+        }
+    }
+}
+
 /// Permits first, rows after: no lease is taken that can't be run.
-async fn claim(app: &App, busy: &BTreeMap<String, u32>, running: usize) -> Result<Vec<Lease>, StoreError> {
-    let left = u32::try_from(app.config.sync_concurrency.saturating_sub(running)).unwrap_or(u32::MAX);
+async fn claim(app: &App, runs: &Runs) -> Result<Vec<Lease>, StoreError> {
+    let left =
+        u32::try_from(app.config.sync_concurrency.saturating_sub(runs.tasks.len())).unwrap_or(u32::MAX);
     if left == 0 {
         return Ok(Vec::new());
     }
@@ -74,7 +117,8 @@ async fn claim(app: &App, busy: &BTreeMap<String, u32>, running: usize) -> Resul
         .institutions
         .iter()
         .map(|(id, bank)| {
-            let free = bank.institution.limits.concurrency.saturating_sub(busy.get(id).copied().unwrap_or(0));
+            let busy = runs.busy.get(id).copied().unwrap_or(0);
+            let free = bank.institution.limits.concurrency.saturating_sub(busy);
             (id.clone(), free.min(share))
         })
         .filter(|(_, permits)| *permits > 0)
@@ -104,20 +148,5 @@ async fn sleep_until(app: &App, next: Option<Timestamp>) {
         // Overdue rows without permits: a run that ends wakes the worker.
         Some(next) if next > app.clock.now() => app.clock.sleep_until(next).await,
         _ => std::future::pending().await,
-    }
-}
-
-fn finished(busy: &mut BTreeMap<String, u32>, done: Result<String, tokio::task::JoinError>) {
-    match done {
-        Ok(institution) => {
-            if let Some(count) = busy.get_mut(&institution) {
-                *count = count.saturating_sub(1);
-            }
-        }
-        // The institution of a run that panicked is unknown: forget the counts, the global cap holds.
-        Err(error) => {
-            tracing::error!(%error, "a sync task ended abnormally");
-            busy.clear();
-        }
     }
 }
