@@ -22,9 +22,11 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-/// How often approvals and quarantines are looked up, and old rows swept: another process (the CLI)
-/// may have changed them.
+/// How often approvals and quarantines are looked up (another process, the CLI, may have changed them),
+/// and connections ended that should have ended by now.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
+/// How often old rows are looked for when none were left: they are counted in days.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// The built service: what every part shares.
 pub struct App {
@@ -193,7 +195,7 @@ impl App {
         // What an earlier process left claimed: alone, nobody else can be at it; among many, its
         // leases run out.
         let released = if sole.is_some() { self.store.release_all(now).await? } else { 0 };
-        let erased = self.store.finish_erasures().await?;
+        let erased = self.store.finish_erasures(now).await?;
         tracing::info!(released, erased, "taking up work");
         let (stop, stopping) = watch::channel(false);
         let work = tokio::spawn(sync::work(self.clone(), stopping.clone()));
@@ -247,12 +249,25 @@ impl App {
 
 /// What is done now and then: level-triggered, no input, idempotent.
 async fn housekeeping(app: Arc<App>, mut stopping: watch::Receiver<bool>) {
+    let mut sweep_at = Timestamp(0);
     while !*stopping.borrow() {
         if let Err(error) = app.look_up_approvals().await {
             tracing::warn!(%error, "approvals could not be looked up; the last ones stay in force");
         }
-        if let Err(error) = app.store.idempotency_sweep(app.clock.now()).await {
-            tracing::warn!(%error, "old idempotency keys could not be swept");
+        if let Err(error) = sync::end_overdue(&app).await {
+            tracing::error!(%error, "connections that should have ended could not be erased; trying again");
+        }
+        let now = app.clock.now();
+        if now >= sweep_at {
+            match app.store.sweep(&app.config.retention, now).await {
+                Ok(swept) => {
+                    sweep_at = if swept.more { now } else { now.plus(SWEEP_EVERY) };
+                    for (table, rows) in swept.rows {
+                        tracing::info!(table, rows, "swept");
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "old rows could not be swept; trying again"),
+            }
         }
         let _ = tokio::time::timeout(HOUSEKEEPING, stopping.changed()).await;
     }

@@ -14,6 +14,8 @@ pub struct Nudge {
     pub schedule: Notify,
     /// A delivery may be due.
     pub webhooks: Notify,
+    /// A connection was erased.
+    pub erased: Notify,
     finished: broadcast::Sender<SyncId>,
 }
 
@@ -22,6 +24,7 @@ impl Default for Nudge {
         Self {
             schedule: Notify::new(),
             webhooks: Notify::new(),
+            erased: Notify::new(),
             finished: broadcast::Sender::new(FINISHED_BACKLOG),
         }
     }

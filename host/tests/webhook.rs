@@ -13,7 +13,7 @@ use host::config::Config;
 use host::egress::EgressConfig;
 use host::model::{
     BusinessId, ConnectionId, DeliveryState, Endpoint, EndpointId, EndpointSecret, EndpointState, NewEvent,
-    Secret,
+    Retention, Secret,
 };
 use host::store::{Attempt, Delivery, NewConnection, Store};
 use host::vault::Vault;
@@ -150,6 +150,7 @@ impl House {
             api_rate_per_s: 1_000,
             api_burst: 1_000,
             api_body_max: 65_536,
+            retention: Retention::of_all(Duration::from_secs(24 * 3_600)),
             log_format: "text".to_owned(),
             log_filter: "warn".to_owned(),
         };
@@ -207,7 +208,7 @@ impl House {
             due_at: now,
         };
         self.app.store.create_connection(&connection, now).await.unwrap();
-        let event = payload::connection_deleted(self.business, id, "demo-bank", now);
+        let event = payload::connection_deleted(self.business, id, "demo-bank", false, now);
         assert!(self.app.store.delete_connection(self.business, id, &event, now).await.unwrap());
         self.app.nudge.webhooks.notify_one();
         event

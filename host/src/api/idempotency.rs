@@ -1,6 +1,7 @@
 //! `Idempotency-Key`: the same request sent twice is done once, and answered twice alike.
 //!
-//! A key belongs to a business and to one request (method, path, body) for 24 hours. Only answers that
+//! A key belongs to a business and to one request (method, path, body) for at least 24 hours
+//! (`retention.idempotency-keys-days`). Only answers that
 //! did something (2xx) are kept: whatever failed may be tried again under the same key. The work goes
 //! on when the caller hangs up, so that a lost answer is still kept.
 
@@ -48,7 +49,8 @@ pub async fn once(State(api): State<Api>, caller: Caller, request: Request, next
     let path = parts.uri.path_and_query().map_or_else(String::new, ToString::to_string);
     let bytes = extract::read(Request::from_parts(parts.clone(), body), &api).await?;
     let hash = key::sha256(&[parts.method.as_str().as_bytes(), b"\n", path.as_bytes(), b"\n", &bytes]);
-    match api.app.store.idempotency_begin(caller.business, &name, &hash, api.app.clock.now()).await? {
+    let (kept, now) = (api.app.config.retention.idempotency_keys, api.app.clock.now());
+    match api.app.store.idempotency_begin(caller.business, &name, &hash, kept, now).await? {
         Idempotent::New => {}
         Idempotent::Answered { status, body } => return Ok(replay(parts.uri.path(), status, body)),
         Idempotent::InFlight => {

@@ -30,6 +30,7 @@ use utoipa::openapi::{Info, OpenApi, Paths};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use v1::accounts::{changes, sync, transactions};
+use v1::connections::export;
 use v1::webhook_endpoints::deliveries;
 use v1::{accounts, connections, institutions, syncs, webhook_endpoints};
 
@@ -54,6 +55,7 @@ fn guarded() -> [(Scope, Routes); 4] {
         .routes(routes!(institutions::show))
         .routes(routes!(connections::list))
         .routes(routes!(connections::show))
+        .routes(routes!(export::export))
         .routes(routes!(accounts::list))
         .routes(routes!(accounts::show))
         .routes(routes!(accounts::balances))

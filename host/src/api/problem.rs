@@ -50,6 +50,8 @@ pub enum Code {
     RequestInFlight,
     /// The history was rebuilt since.
     CursorExpired,
+    /// The customer has left.
+    AccountErased,
     /// The body is too large.
     BodyTooLarge,
     /// The body is not declared as JSON.
@@ -72,7 +74,7 @@ pub enum Code {
 
 impl Code {
     /// All of them, in the order of their status.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::InvalidBody,
         Self::InvalidQuery,
         Self::BadCursor,
@@ -88,6 +90,7 @@ impl Code {
         Self::TooManyEndpoints,
         Self::RequestInFlight,
         Self::CursorExpired,
+        Self::AccountErased,
         Self::BodyTooLarge,
         Self::UnsupportedMediaType,
         Self::InvalidValue,
@@ -127,6 +130,7 @@ impl Code {
             }
             Self::RequestInFlight => (S::CONFLICT, "request-in-flight", "The same request is being answered"),
             Self::CursorExpired => (S::GONE, "cursor-expired", "The account's history was rebuilt since"),
+            Self::AccountErased => (S::GONE, "account-erased", "The customer has left"),
             Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body-too-large", "The body is too large"),
             Self::UnsupportedMediaType => {
                 (S::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body is not declared as JSON")

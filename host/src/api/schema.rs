@@ -53,7 +53,12 @@ fn serialised<T: Serialize>(values: &[T]) -> Object {
 
 /// Schema of a connection's state.
 pub fn connection_state() -> Object {
-    serialised(&[ConnectionState::Active, ConnectionState::ReauthorisationRequired, ConnectionState::Deleted])
+    serialised(&[
+        ConnectionState::Active,
+        ConnectionState::ReauthorisationRequired,
+        ConnectionState::Closing,
+        ConnectionState::Deleted,
+    ])
 }
 /// Schema of an account's state.
 pub fn account_state() -> Object {

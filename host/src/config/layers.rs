@@ -52,6 +52,10 @@ sections! {
     sync Sync { lease_s: i64, concurrency: i64 }
     webhook Webhook { concurrency: i64, per_endpoint: i64 }
     api Api { rate_per_s: i64, burst: i64, body_max_bytes: i64 }
+    retention Retention {
+        unchanged_syncs_days: i64, sync_requests_days: i64, events_days: i64, deliveries_days: i64,
+        attempts_days: i64, idempotency_keys_days: i64, ended_consents_days: i64,
+    }
     log Log { format: String, filter: String }
 }
 

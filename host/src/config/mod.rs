@@ -5,7 +5,7 @@
 mod layers;
 
 use crate::egress::EgressConfig;
-use crate::model::Secret;
+use crate::model::{Retention, Secret};
 use layers::Typed;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -27,6 +27,11 @@ const THREADS: RangeInclusive<u64> = 0..=1_024;
 const RATE: RangeInclusive<u64> = 1..=1_000_000;
 /// Bytes of one request body: credentials with certificates need a few KiB.
 const BODY_BYTES: RangeInclusive<u64> = 1_024..=16 * 1_024 * 1_024;
+
+/// Days that rows are kept; a century is for ever.
+const DAYS: RangeInclusive<u64> = 1..=36_500;
+/// Days of attempts and deliveries: a delivery is tried for up to 76 hours, and somebody may look then.
+const DELIVERY_DAYS: RangeInclusive<u64> = 7..=36_500;
 
 /// Everything the service is told. `config.default.toml` is the manual.
 #[derive(Clone)]
@@ -63,6 +68,8 @@ pub struct Config {
     pub api_burst: u32,
     /// Bytes of one request body.
     pub api_body_max: usize,
+    /// How long rows are kept that nothing needs any more.
+    pub retention: Retention,
     /// `text` or `json`.
     pub log_format: String,
     /// Filter directives, e.g. `info,host=debug`.
@@ -229,9 +236,46 @@ impl Typed {
             api_rate_per_s: within("api.rate-per-s", &RATE, self.api.rate_per_s)?,
             api_burst: within("api.burst", &RATE, self.api.burst)?,
             api_body_max: within("api.body-max-bytes", &BODY_BYTES, self.api.body_max_bytes)?,
+            retention: self.retention.understand()?,
             log_format: self.log.format,
             log_filter: self.log.filter,
         })
+    }
+}
+
+impl layers::Retention {
+    fn understand(self) -> Result<Retention, ConfigError> {
+        let days = |key, range, value| {
+            within(key, range, value).map(|days: u64| Duration::from_secs(days * 24 * 3_600))
+        };
+        let kept = Retention {
+            unchanged_syncs: days("retention.unchanged-syncs-days", &DAYS, self.unchanged_syncs_days)?,
+            sync_requests: days("retention.sync-requests-days", &DAYS, self.sync_requests_days)?,
+            events: days("retention.events-days", &DELIVERY_DAYS, self.events_days)?,
+            deliveries: days("retention.deliveries-days", &DELIVERY_DAYS, self.deliveries_days)?,
+            attempts: days("retention.attempts-days", &DELIVERY_DAYS, self.attempts_days)?,
+            idempotency_keys: days("retention.idempotency-keys-days", &DAYS, self.idempotency_keys_days)?,
+            ended_consents: days("retention.ended-consents-days", &DAYS, self.ended_consents_days)?,
+        };
+        // What points to a row goes before it does.
+        for (key, kept, of, at_most) in [
+            (
+                "retention.sync-requests-days",
+                kept.sync_requests,
+                "unchanged-syncs-days",
+                kept.unchanged_syncs,
+            ),
+            ("retention.deliveries-days", kept.deliveries, "events-days", kept.events),
+            ("retention.attempts-days", kept.attempts, "deliveries-days", kept.deliveries),
+        ] {
+            if kept > at_most {
+                return Err(ConfigError::Value {
+                    key,
+                    problem: format!("must not be more than retention.{of}"),
+                });
+            }
+        }
+        Ok(kept)
     }
 }
 
@@ -343,6 +387,22 @@ mod tests {
             ("[database]\nurl = \"mysql://u:hunter2@h\"", &[], "database.url: must start with \"sqlite:\""),
             ("[sync]\nlease-s = 1", &[], "sync.lease-s: must be 10 to 3600, not 1"),
             ("[webhook]\nper-endpoint = -1", &[], "webhook.per-endpoint: must be 1 to 100000, not -1"),
+            (
+                "[retention]\nidempotency-keys-days = 0",
+                &[],
+                "retention.idempotency-keys-days: must be 1 to 36500, not 0",
+            ),
+            ("[retention]\nattempts-days = 6", &[], "retention.attempts-days: must be 7 to 36500, not 6"),
+            (
+                "[retention]\nunchanged-syncs-days = 3",
+                &[],
+                "retention.sync-requests-days: must not be more than retention.unchanged-syncs-days",
+            ),
+            (
+                "[retention]\ndeliveries-days = 400",
+                &[],
+                "retention.deliveries-days: must not be more than retention.events-days",
+            ),
             ("[log]\nformat = \"xml\"", &[], "log.format: must be \"text\" or \"json\""),
             ("[egress]\nallow = [\"127.0.0.1\"]", &[], "egress.allow: \"127.0.0.1\" is not IP:PORT"),
             (

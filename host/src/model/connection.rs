@@ -73,8 +73,17 @@ pub enum ConnectionState {
     Active,
     /// The customer must act; nothing is asked of the bank until then.
     ReauthorisationRequired,
+    /// To be erased as soon as the bank was asked to end the consent; unknown to everybody else.
+    Closing,
     /// Ended; data erased.
     Deleted,
+}
+
+impl ConnectionState {
+    /// The customer has left: nothing of the connection is shown any more.
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Closing | Self::Deleted)
+    }
 }
 
 impl ConnectionId {

@@ -14,6 +14,12 @@ pub enum EventType {
     /// The customer must act before the connection is synced again.
     #[serde(rename = "connection.reauthorisation_required")]
     ReauthorisationRequired,
+    /// The bank lists an account that it did not list before.
+    #[serde(rename = "account.added")]
+    AccountAdded,
+    /// The bank no longer lists an account; its history stays.
+    #[serde(rename = "account.closed")]
+    AccountClosed,
     /// The connection ended and its data is erased.
     #[serde(rename = "connection.deleted")]
     ConnectionDeleted,
@@ -24,14 +30,22 @@ pub enum EventType {
 
 impl EventType {
     /// All of them.
-    pub const ALL: [Self; 4] =
-        [Self::AccountUpdated, Self::ReauthorisationRequired, Self::ConnectionDeleted, Self::SyncFailed];
+    pub const ALL: [Self; 6] = [
+        Self::AccountUpdated,
+        Self::ReauthorisationRequired,
+        Self::AccountAdded,
+        Self::AccountClosed,
+        Self::ConnectionDeleted,
+        Self::SyncFailed,
+    ];
 
     /// Its name in JSON and tables.
     pub fn name(self) -> &'static str {
         match self {
             Self::AccountUpdated => "account.updated",
             Self::ReauthorisationRequired => "connection.reauthorisation_required",
+            Self::AccountAdded => "account.added",
+            Self::AccountClosed => "account.closed",
             Self::ConnectionDeleted => "connection.deleted",
             Self::SyncFailed => "sync.failed",
         }

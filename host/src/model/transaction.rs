@@ -144,6 +144,13 @@ pub struct Change {
     pub sync: SyncId,
 }
 
+impl Change {
+    /// The customer has left: only `seq`, kind and times are known.
+    pub fn is_erased(&self) -> bool {
+        self.before.is_none() && self.after.is_none()
+    }
+}
+
 /// A transaction that we hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredTransaction {

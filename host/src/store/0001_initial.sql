@@ -80,14 +80,15 @@ CREATE TABLE connection (
     erased_at           {int},
     CONSTRAINT connection_key PRIMARY KEY (id),
     CONSTRAINT connection_business FOREIGN KEY (business) REFERENCES business (id),
-    CONSTRAINT connection_state CHECK (state IN ('active', 'reauthorisation_required', 'deleted'))
+    CONSTRAINT connection_state CHECK (state IN ('active', 'reauthorisation_required', 'closing', 'deleted'))
 ) {table};
 CREATE INDEX connection_of_business ON connection (business, id);
 CREATE INDEX connection_of_customer ON connection (business, customer_ref_index, id) WHERE customer_ref_index IS NOT NULL;
 CREATE INDEX connection_rejected ON connection (institution, last_rejected_at) WHERE last_rejected_at IS NOT NULL;
 CREATE INDEX connection_to_erase ON connection (id) WHERE deleted_at IS NOT NULL AND erased_at IS NULL;
 
--- The row is the job: due_at is schedule, retry time and visibility timeout; token fences.
+-- The row is the job: due_at is schedule, retry time and visibility timeout; token fences. closing_at:
+-- since when the job is to end the consent at the bank; failures counts the tries then.
 CREATE TABLE schedule (
     institution TEXT    NOT NULL,
     phase       {int}   NOT NULL,
@@ -98,9 +99,11 @@ CREATE TABLE schedule (
     claimed_at  {int},
     failures    {int}   NOT NULL,
     active      {bool}  NOT NULL,
+    closing_at  {int},
     CONSTRAINT schedule_key PRIMARY KEY (institution, phase, connection)
 ) {in_key_order};
 CREATE INDEX schedule_due ON schedule (institution, due_at) WHERE active;
+CREATE INDEX schedule_closing ON schedule (closing_at) WHERE closing_at IS NOT NULL;
 
 CREATE TABLE consent (
     id         {bytes} NOT NULL,
@@ -115,6 +118,7 @@ CREATE TABLE consent (
     CONSTRAINT consent_key PRIMARY KEY (connection, id),
     CONSTRAINT consent_connection FOREIGN KEY (connection) REFERENCES connection (id)
 ) {in_key_order};
+CREATE INDEX consent_ended ON consent (ended_at) WHERE ended_at IS NOT NULL;
 
 CREATE TABLE credential (
     connection {bytes} NOT NULL,
@@ -167,12 +171,14 @@ CREATE INDEX account_head_of_connection ON account_head (connection);
 
 -- Syncs that somebody asked for and that are not finished; answered_by when another run took over.
 CREATE TABLE sync_request (
-    id          {bytes} NOT NULL,
-    account     {bytes} NOT NULL,
-    answered_by {bytes},
+    id           {bytes} NOT NULL,
+    account      {bytes} NOT NULL,
+    requested_at {int}   NOT NULL,
+    answered_by  {bytes},
     CONSTRAINT sync_request_key PRIMARY KEY (id)
 ) {in_key_order};
 CREATE INDEX sync_request_of_account ON sync_request (account);
+CREATE INDEX sync_request_answered ON sync_request (requested_at) WHERE answered_by IS NOT NULL;
 
 -- The current rows. known_until: the booking date of a booked row, else the end of time, so that
 -- one range finds what a reading is compared with.
@@ -243,6 +249,7 @@ CREATE TABLE sync (
     CONSTRAINT sync_key PRIMARY KEY (account, id)
 ) {in_key_order};
 CREATE INDEX sync_by_id ON sync (id);
+CREATE INDEX sync_unchanged ON sync (finished_at) WHERE NOT has_new_data;
 
 -- payload holds ids, numbers and codes only; it is the exact body that is signed and sent.
 CREATE TABLE event (
@@ -255,6 +262,7 @@ CREATE TABLE event (
     created_at {int}   NOT NULL,
     CONSTRAINT event_key PRIMARY KEY (id)
 ) {table};
+CREATE INDEX event_created ON event (created_at);
 
 CREATE TABLE endpoint (
     id              {bytes} NOT NULL,
@@ -285,6 +293,8 @@ CREATE TABLE delivery (
 ) {in_key_order};
 CREATE INDEX delivery_due ON delivery (endpoint, due_at) WHERE state = 'pending';
 CREATE INDEX delivery_of_endpoint ON delivery (endpoint, id);
+CREATE INDEX delivery_of_event ON delivery (event);
+CREATE INDEX delivery_ended ON delivery (due_at) WHERE state <> 'pending';
 
 CREATE TABLE attempt (
     id          {bytes} NOT NULL,
@@ -296,6 +306,7 @@ CREATE TABLE attempt (
     error       TEXT,
     CONSTRAINT attempt_key PRIMARY KEY (delivery, id)
 ) {in_key_order};
+CREATE INDEX attempt_at ON attempt (at);
 
 -- status and sealed are null while the request is being answered.
 CREATE TABLE idempotency (

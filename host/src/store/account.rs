@@ -6,7 +6,7 @@ use super::commit::finish;
 use super::db::{Tx, row};
 use super::schedule::fence;
 use super::seal::OwnerKey;
-use super::{PageOf, Result, Store, StoreError, one_more};
+use super::{PageOf, Result, Store, StoreError, endpoint, one_more};
 use crate::model::*;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -44,19 +44,22 @@ pub(super) const HEAD_STATE: &str = "account_head.state";
 
 const ACCOUNTS: &str = "SELECT a.id, a.connection, a.business, a.listed, a.currency, a.state, a.created_at
     FROM account a JOIN connection c ON c.id = a.connection
-    WHERE a.business = $1 AND c.state <> 'deleted' AND ($2 IS NULL OR a.connection = $2) AND ($3 IS NULL OR a.id > $3)
+    WHERE a.business = $1 AND c.state NOT IN ('closing', 'deleted') AND ($2 IS NULL OR a.connection = $2) AND ($3 IS NULL OR a.id > $3)
     ORDER BY a.id LIMIT $4";
 const OF_CONNECTION: &str = "SELECT id, connection, business, listed, currency, state, created_at
     FROM account WHERE connection = $1 ORDER BY id";
 
 impl Store {
-    /// The bank's list of a connection's accounts: known ones (by bank id, else by number; both through a
-    /// keyed index) keep their id and get the new names; new ones are added, due now; vanished ones
-    /// are closed. Marks the connection as listed. All accounts, also closed ones.
+    /// The bank's list of a connection's accounts: known ones (by bank id, else by number and currency; both
+    /// through a keyed index) keep their id and get the new names; new ones are added, due now; vanished
+    /// ones are closed, and open again when they come back. `event` makes what is told of an account that was
+    /// added (also again) or closed, in the same transaction; the first accounts of a connection are told by
+    /// `account.updated`. Marks the connection as listed. All accounts, also closed ones.
     pub async fn record_accounts(
         &self,
         lease: &Lease,
         listed: &[BankAccount],
+        event: &(dyn Fn(EventType, AccountId) -> NewEvent + std::marker::Sync),
         now: Timestamp,
     ) -> Result<Vec<Account>> {
         let key = self.lease_key(lease).await?;
@@ -67,19 +70,26 @@ impl Store {
             "SELECT id, bank_id_index, number_index, state FROM account WHERE connection = $1 ORDER BY id";
         let known: Vec<KnownRow> = tx.all(sql, args![lease.connection]).await?;
         let seen = recognise(&key, &known, listed);
+        // A bank may give an id to another account than before.
+        tx.run("UPDATE account SET bank_id_index = NULL WHERE connection = $1", args![lease.connection])
+            .await?;
         for (bank, place) in listed.iter().zip(&seen) {
             let account = Listing { key: &key, lease, business, bank, now };
-            match place {
-                Some(id) => {
-                    account
-                        .update(&mut tx, *id, known.iter().any(|row| row.id == *id && row.state == "closed"))
-                        .await?
-                }
-                None => account.insert(&mut tx).await?,
+            let appeared = match place {
+                Some(row) => account.update(&mut tx, row).await?.then_some(row.id),
+                None => Some(account.insert(&mut tx).await?),
+            };
+            if let Some(id) = appeared.filter(|_| !known.is_empty()) {
+                endpoint::tell(&mut tx, &event(EventType::AccountAdded, id)).await?;
             }
         }
-        for gone in known.iter().filter(|row| row.state == "active" && !seen.contains(&Some(row.id))) {
-            close(&mut tx, lease, gone.id, now).await?;
+        let is_seen = |row: &KnownRow| seen.iter().flatten().any(|seen| seen.id == row.id);
+        for gone in known.iter().filter(|row| !is_seen(row)) {
+            keep_bank_id(&mut tx, gone, listed, &key).await?;
+            if gone.state == "active" {
+                close(&mut tx, lease, gone.id, now).await?;
+                endpoint::tell(&mut tx, &event(EventType::AccountClosed, gone.id)).await?;
+            }
         }
         tx.run("UPDATE connection SET accounts_listed = $2 WHERE id = $1", args![lease.connection, true])
             .await?;
@@ -92,7 +102,7 @@ impl Store {
     pub async fn account(&self, business: BusinessId, id: AccountId) -> Result<Option<Account>> {
         let sql = "SELECT a.id, a.connection, a.business, a.listed, a.currency, a.state, a.created_at
                    FROM account a JOIN connection c ON c.id = a.connection
-                   WHERE a.id = $1 AND a.business = $2 AND c.state <> 'deleted'";
+                   WHERE a.id = $1 AND a.business = $2 AND c.state NOT IN ('closing', 'deleted')";
         let found: Option<AccountRow> = self.db.optional(sql, args![id, business]).await?;
         let Some(row) = found else { return Ok(None) };
         match self.keys.of(&self.db, row.connection.as_bytes()).await {
@@ -186,7 +196,7 @@ impl Listing<'_> {
         self.key.seal(LISTED, id.as_bytes(), json(&Listed { bank_id, name, number }, LISTED)?.as_bytes())
     }
 
-    async fn insert(&self, tx: &mut Tx) -> Result<()> {
+    async fn insert(&self, tx: &mut Tx) -> Result<AccountId> {
         let id = AccountId::new();
         let (connection, now, currency) = (self.lease.connection, self.now, self.bank.currency.code());
         let sql = "INSERT INTO account (id, connection, business, listed, currency, bank_id_index, number_index, state,
@@ -198,10 +208,12 @@ impl Listing<'_> {
         let sql = "INSERT INTO account_head (account, connection, seq, epoch, balances, due_at, failures)
                    VALUES ($1, $2, 0, 0, '[]', $3, 0)";
         tx.run(sql, args![id, connection, now]).await?;
-        Ok(())
+        Ok(id)
     }
 
-    async fn update(&self, tx: &mut Tx, id: AccountId, was_closed: bool) -> Result<()> {
+    /// Whether it was closed before.
+    async fn update(&self, tx: &mut Tx, known: &KnownRow) -> Result<bool> {
+        let (id, was_closed) = (known.id, known.state == "closed");
         let (by_id, by_number) = indexes(self.key, self.bank);
         let sql = "UPDATE account SET listed = $2, currency = $3, bank_id_index = $4, number_index = $5, state = 'active'
                    WHERE id = $1";
@@ -209,27 +221,58 @@ impl Listing<'_> {
         if was_closed {
             tx.run("UPDATE account_head SET due_at = $2 WHERE account = $1", args![id, self.now]).await?;
         }
-        Ok(())
+        Ok(was_closed)
     }
 }
 
-/// Which known account each listed one is, if any: by bank id first, then by number and currency
-/// among those that no bank id claimed.
-fn recognise(key: &OwnerKey, known: &[KnownRow], listed: &[BankAccount]) -> Vec<Option<AccountId>> {
+/// Which known account each listed one is, if any.
+///
+/// By bank id, which is stable for one consent only; where the number says clearly that the id has gone to
+/// another account, the number counts. Else by number and currency, and only if a number names one account
+/// on either side: what shares a number is never merged.
+fn recognise<'a>(key: &OwnerKey, known: &'a [KnownRow], listed: &[BankAccount]) -> Vec<Option<&'a KnownRow>> {
     let indexes: Vec<_> = listed.iter().map(|bank| indexes(key, bank)).collect();
-    let by_id = |(index, _): &(Vec<u8>, Option<Vec<u8>>)| {
-        known.iter().find(|row| row.bank_id_index.as_ref() == Some(index)).map(|row| row.id)
+    let by_id = |id: &Vec<u8>| known.iter().find(|row| row.bank_id_index.as_ref() == Some(id));
+    let by_number = |number: &Option<Vec<u8>>| {
+        let number = number.as_ref()?;
+        let listed_once = indexes.iter().filter(|(_, other)| other.as_ref() == Some(number)).count() == 1;
+        let of_number = |active: bool| {
+            let rows = known.iter().filter(move |row| row.number_index.as_ref() == Some(number));
+            rows.filter(move |row| (row.state == "active") == active)
+        };
+        // One that is synced comes before those that were closed.
+        let mut rows = of_number(true).collect::<Vec<_>>();
+        if rows.is_empty() {
+            rows = of_number(false).collect();
+        }
+        rows.first().copied().filter(|_| listed_once && rows.len() == 1)
     };
-    let mut seen: Vec<Option<AccountId>> = indexes.iter().map(by_id).collect();
-    let mut taken: BTreeSet<AccountId> = seen.iter().flatten().copied().collect();
-    for (place, (_, number)) in seen.iter_mut().zip(&indexes) {
-        if place.is_none() && number.is_some() {
-            let free = |row: &&KnownRow| row.number_index == *number && !taken.contains(&row.id);
-            *place = known.iter().find(free).map(|row| row.id);
-            taken.extend(*place);
+    // Its id was another account's.
+    let moved = |id: &Vec<u8>, number: &Option<Vec<u8>>| {
+        let before = by_id(id).filter(|row| row.number_index.is_some())?;
+        by_number(number).filter(|row| row.id != before.id)
+    };
+    let mut taken = BTreeSet::new();
+    let mut seen: Vec<Option<&KnownRow>> = vec![None; listed.len()];
+    for pass in 0..3 {
+        for (place, (id, number)) in seen.iter_mut().zip(&indexes).filter(|(place, _)| place.is_none()) {
+            let row = match pass {
+                0 => moved(id, number),
+                1 => by_id(id),
+                _ => by_number(number),
+            };
+            *place = row.filter(|row| taken.insert(row.id));
         }
     }
     seen
+}
+
+/// An account that is not listed keeps its bank id, unless the bank gave that to another one.
+async fn keep_bank_id(tx: &mut Tx, gone: &KnownRow, listed: &[BankAccount], key: &OwnerKey) -> Result<()> {
+    let given_away = listed.iter().any(|bank| Some(indexes(key, bank).0) == gone.bank_id_index);
+    let kept = gone.bank_id_index.clone().filter(|_| !given_away);
+    tx.run("UPDATE account SET bank_id_index = $2 WHERE id = $1", args![gone.id, kept]).await?;
+    Ok(())
 }
 
 fn indexes(key: &OwnerKey, bank: &BankAccount) -> (Vec<u8>, Option<Vec<u8>>) {

@@ -48,6 +48,7 @@ pub(super) struct Place {
     pub(super) phase: i64,
     pub(super) active: bool,
     pub(super) claimed_at: Option<Timestamp>,
+    pub(super) closing_at: Option<Timestamp>,
 }
 
 impl Store {
@@ -258,18 +259,31 @@ impl Store {
     }
 }
 
-/// Holds the connection's schedule row until the transaction ends; `None` if unknown or deleted.
+/// Holds the connection's schedule row until the transaction ends; `None` if unknown, closing or deleted.
 pub(super) async fn hold(tx: &mut Tx, id: ConnectionId) -> Result<Option<Place>> {
+    Ok(hold_closing(tx, id).await?.filter(|place| place.closing_at.is_none()))
+}
+
+/// The same, also if the connection is closing.
+pub(super) async fn hold_closing(tx: &mut Tx, id: ConnectionId) -> Result<Option<Place>> {
     let sql = "SELECT business, institution, phase FROM connection WHERE id = $1";
     let place: Option<(BusinessId, String, i64)> = tx.optional(sql, args![id]).await?;
     let Some((business, institution, phase)) = place else {
         return Ok(None);
     };
-    let sql = "SELECT active, claimed_at FROM schedule WHERE institution = $1 AND phase = $2 AND connection = $3 {for_update}";
-    let held: Option<(bool, Option<Timestamp>)> =
+    let sql = "SELECT active, claimed_at, closing_at FROM schedule
+               WHERE institution = $1 AND phase = $2 AND connection = $3 {for_update}";
+    let held: Option<(bool, Option<Timestamp>, Option<Timestamp>)> =
         tx.optional(tx.dialect().sql(sql), args![&institution, phase, id]).await?;
     // A deleted connection has no schedule row.
-    Ok(held.map(|(active, claimed_at)| Place { business, institution, phase, active, claimed_at }))
+    Ok(held.map(|(active, claimed_at, closing_at)| Place {
+        business,
+        institution,
+        phase,
+        active,
+        claimed_at,
+        closing_at,
+    }))
 }
 
 /// Ends the consent in force, if there is one.

@@ -2,11 +2,13 @@
 //!
 //! First transaction: polling ends, the event is stored, the data key and every short sealed column
 //! are gone; from then on nothing that is left can be read. Then the long tables, in batches.
-//! PostgreSQL's vacuum reclaims the deleted key's bytes; SQLite overwrites them at once.
+//! PostgreSQL's vacuum reclaims the deleted key's bytes; SQLite overwrites them at once. What comes
+//! before, while the bank is asked to end the consent, is in `closing`.
 
 use super::arg::args;
-use super::connection::{end_consent, hold};
+use super::connection::{end_consent, hold_closing};
 use super::db::Tx;
+use super::schedule::fence;
 use super::{Result, Store, endpoint};
 use crate::model::*;
 
@@ -19,7 +21,8 @@ impl Store {
     /// Ends polling (the schedule row goes, so no lease holds), stores the event with its deliveries,
     /// ends the consent, deletes the data key, then erases: credentials, sealed columns, names, numbers,
     /// customer reference, balances, transactions and before/after, in batches. `seq`, kinds and times
-    /// stay. False if unknown or already deleted.
+    /// stay. Whoever may be asking the bank to end the consent is not waited for. False if unknown or
+    /// already deleted.
     pub async fn delete_connection(
         &self,
         business: BusinessId,
@@ -28,31 +31,67 @@ impl Store {
         now: Timestamp,
     ) -> Result<bool> {
         let mut tx = self.db.begin().await?;
-        let place = match hold(&mut tx, id).await? {
-            Some(place) if place.business == business => place,
+        match hold_closing(&mut tx, id).await? {
+            Some(place) if place.business == business => {
+                self.end(tx, id, (&place.institution, place.phase), event, now).await?;
+                Ok(true)
+            }
             _ => {
                 tx.rollback().await?;
-                return Ok(false);
+                Ok(false)
             }
-        };
+        }
+    }
+
+    /// The same at the end of a run that asked the bank to end the consent, if its lease still holds.
+    pub async fn delete_closed(&self, lease: &Lease, event: &NewEvent, now: Timestamp) -> Result<()> {
+        let mut tx = self.db.begin().await?;
+        fence(&mut tx, lease).await?;
+        self.end(tx, lease.connection, (&lease.institution, lease.phase), event, now).await
+    }
+
+    /// With the schedule row held.
+    async fn end(
+        &self,
+        mut tx: Tx,
+        id: ConnectionId,
+        (institution, phase): (&str, i64),
+        event: &NewEvent,
+        now: Timestamp,
+    ) -> Result<()> {
         let sql = "DELETE FROM schedule WHERE institution = $1 AND phase = $2 AND connection = $3";
-        tx.run(sql, args![&place.institution, place.phase, id]).await?;
+        tx.run(sql, args![institution, phase, id]).await?;
         endpoint::tell(&mut tx, event).await?;
         end_consent(&mut tx, id, "deleted", now).await?;
         self.keys.destroy(&mut tx, id.as_bytes()).await?;
         forget_short(&mut tx, id, now).await?;
         tx.commit().await?;
         self.keys.forget(id.as_bytes());
-        self.erase(id).await?;
-        Ok(true)
+        self.erase(id).await
     }
 
-    /// Finishes erasures that a crash interrupted; how many connections were worked on.
-    pub async fn finish_erasures(&self) -> Result<u64> {
+    /// Nothing of the customer is left.
+    pub async fn is_erased(&self, id: ConnectionId) -> Result<bool> {
+        let sql = "SELECT erased_at FROM connection WHERE id = $1";
+        let found: Option<(Option<Timestamp>,)> = self.db.optional(sql, args![id]).await?;
+        Ok(found.is_some_and(|(erased_at,)| erased_at.is_some()))
+    }
+
+    /// The account is one of the business's, and its customer has left.
+    pub async fn is_erased_account(&self, business: BusinessId, id: AccountId) -> Result<bool> {
+        let sql = "SELECT a.id FROM account a JOIN connection c ON c.id = a.connection
+                   WHERE a.id = $1 AND a.business = $2 AND c.state IN ('closing', 'deleted')";
+        let found: Option<(AccountId,)> = self.db.optional(sql, args![id, business]).await?;
+        Ok(found.is_some())
+    }
+
+    /// Finishes erasures, begun until `begun`, that a crash interrupted; how many connections were worked on.
+    pub async fn finish_erasures(&self, begun: Timestamp) -> Result<u64> {
         let mut worked_on = 0;
         loop {
-            let sql = "SELECT id FROM connection WHERE deleted_at IS NOT NULL AND erased_at IS NULL ORDER BY id LIMIT $1";
-            let batch: Vec<(ConnectionId,)> = self.db.all(sql, args![CONNECTIONS_BATCH]).await?;
+            let sql = "SELECT id FROM connection WHERE deleted_at IS NOT NULL AND erased_at IS NULL AND deleted_at <= $2
+                       ORDER BY id LIMIT $1";
+            let batch: Vec<(ConnectionId,)> = self.db.all(sql, args![CONNECTIONS_BATCH, begun]).await?;
             if batch.is_empty() {
                 return Ok(worked_on);
             }
@@ -100,10 +139,19 @@ async fn forget_short(tx: &mut Tx, id: ConnectionId, now: Timestamp) -> Result<(
     for sql in [
         "DELETE FROM credential WHERE connection = $1",
         "UPDATE consent SET reference = NULL WHERE connection = $1",
-        "DELETE FROM sync_request WHERE account IN (SELECT id FROM account WHERE connection = $1)",
         "UPDATE account SET listed = NULL, bank_id_index = NULL, number_index = NULL WHERE connection = $1",
-        "UPDATE account_head SET balances = '[]', state = NULL, present = NULL, next_sync = NULL, current_sync = NULL,
-           requested_at = NULL
+        "UPDATE account_head SET balances = '[]', state = NULL, last_sync = NULL WHERE connection = $1",
+    ] {
+        tx.run(sql, args![id]).await?;
+    }
+    forget_wishes(tx, id).await
+}
+
+/// The syncs that somebody waits for: there will be none.
+pub(super) async fn forget_wishes(tx: &mut Tx, id: ConnectionId) -> Result<()> {
+    for sql in [
+        "DELETE FROM sync_request WHERE account IN (SELECT id FROM account WHERE connection = $1)",
+        "UPDATE account_head SET present = NULL, next_sync = NULL, current_sync = NULL, requested_at = NULL
          WHERE connection = $1",
     ] {
         tx.run(sql, args![id]).await?;

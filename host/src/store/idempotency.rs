@@ -1,4 +1,4 @@
-//! Answers to requests with an `Idempotency-Key`, kept for a day.
+//! Answers to requests with an `Idempotency-Key`.
 
 use super::arg::args;
 use super::db::row;
@@ -6,8 +6,6 @@ use super::{Idempotent, Result, Store};
 use crate::model::*;
 use std::time::Duration;
 
-/// How long an answer is kept.
-const KEPT: Duration = Duration::from_secs(24 * 3600);
 /// A request that has not answered for so long has died with its process.
 const HELD: Duration = Duration::from_secs(60);
 
@@ -16,18 +14,20 @@ row! { Held { request_hash: Vec<u8>, status: Option<i64>, sealed: Option<Vec<u8>
 const BODY: &str = "idempotency";
 
 impl Store {
-    /// Takes or looks up a key; entries older than 24 h do not count. A key held for over a minute without an answer is free again.
+    /// Takes or looks up a key; entries older than `kept` do not count. A key held for over a minute without an
+    /// answer is free again.
     pub async fn idempotency_begin(
         &self,
         business: BusinessId,
         key: &str,
         request_hash: &[u8; 32],
+        kept: Duration,
         now: Timestamp,
     ) -> Result<Idempotent> {
         let mut tx = self.db.begin().await?;
         let sql = "DELETE FROM idempotency WHERE business = $1 AND key = $2
                    AND (created_at <= $3 OR (status IS NULL AND created_at < $4))";
-        tx.run(sql, args![business, key, now.minus(KEPT), now.minus(HELD)]).await?;
+        tx.run(sql, args![business, key, now.minus(kept), now.minus(HELD)]).await?;
         let sql = "INSERT INTO idempotency (business, key, request_hash, created_at) VALUES ($1, $2, $3, $4)
                    ON CONFLICT (business, key) DO NOTHING";
         if tx.run(sql, args![business, key, request_hash, now]).await? == 1 {
@@ -71,10 +71,5 @@ impl Store {
         let sql = "DELETE FROM idempotency WHERE business = $1 AND key = $2 AND status IS NULL";
         self.db.run(sql, args![business, key]).await?;
         Ok(())
-    }
-
-    /// Deletes entries older than 24 h; how many.
-    pub async fn idempotency_sweep(&self, now: Timestamp) -> Result<u64> {
-        self.db.run("DELETE FROM idempotency WHERE created_at <= $1", args![now.minus(KEPT)]).await
     }
 }

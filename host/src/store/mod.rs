@@ -7,8 +7,8 @@
 //!
 //! Rooms: `schema` (open, migrate), `db` (drivers), `arg` (parameters), `dialect` (what differs), `seal` (data keys),
 //! `codec` (stored words); then one per subject: `business`, `institution`, `connection`,
-//! `credential`, `session`, `erase`, `account`, `history`, `schedule`, `request`, `commit`, `sync`,
-//! `endpoint`, `delivery`, `idempotency`.
+//! `credential`, `session`, `closing`, `erase`, `account`, `history`, `schedule`, `request`, `commit`,
+//! `sync`, `endpoint`, `delivery`, `idempotency`, `retention`.
 //!
 //! Whoever writes anything of a connection holds its `schedule` row in the same transaction, and
 //! takes it first: that orders writers on both databases, and the row's token fences.
@@ -16,6 +16,7 @@
 mod account;
 mod arg;
 mod business;
+mod closing;
 mod codec;
 mod commit;
 mod connection;
@@ -29,6 +30,7 @@ mod history;
 mod idempotency;
 mod institution;
 mod request;
+mod retention;
 mod schedule;
 mod schema;
 mod seal;
@@ -37,6 +39,9 @@ mod sync;
 
 use crate::model::*;
 use crate::vault::VaultError;
+
+pub use closing::{ClosingConnection, ClosingTry};
+pub use retention::Swept;
 
 /// The database.
 #[derive(Clone)]

@@ -119,7 +119,8 @@ async fn request(
     let id = SyncId::new();
     let sql = "UPDATE account_head SET next_sync = $2, requested_at = $3, present = $4 WHERE account = $1";
     tx.run(sql, args![account.id, id, now, present]).await?;
-    tx.run("INSERT INTO sync_request (id, account) VALUES ($1, $2)", args![id, account.id]).await?;
+    let sql = "INSERT INTO sync_request (id, account, requested_at) VALUES ($1, $2, $3)";
+    tx.run(sql, args![id, account.id, now]).await?;
     if place.claimed_at.is_none() {
         let sql = "UPDATE schedule SET due_at = $4
                    WHERE institution = $1 AND phase = $2 AND connection = $3 AND due_at > $4";

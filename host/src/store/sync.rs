@@ -33,7 +33,7 @@ impl Store {
                      s.bank_asked_at, s.bank_answered_at, s.code, s.reason, s.message, s.has_new_data, s.added, s.modified,
                      s.removed, s.proof, s.seq, s.epoch, s.next_allowed_at, s.next_at, s.connector
                    FROM sync s JOIN connection c ON c.id = s.connection
-                   WHERE s.id = $1 AND c.business = $2 AND c.state <> 'deleted'";
+                   WHERE s.id = $1 AND c.business = $2 AND c.state NOT IN ('closing', 'deleted')";
         let found: Option<SyncRow> = self.db.optional(sql, args![answer, business]).await?;
         match (found, wanted) {
             (Some(row), _) => Ok(Some(FoundSync::Finished(Box::new(row.sync()?)))),

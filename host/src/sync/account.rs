@@ -29,7 +29,13 @@ pub(super) async fn list_if_needed(run: &mut Run<'_>) -> Result<(), Halt> {
             AccountsStep::Fail(failure) => return Err(failure.into()),
         }
     };
-    run.app.store.record_accounts(run.lease, &listed, run.app.clock.now()).await?;
+    let (business, connection, now) = (run.connection.business, run.connection.id, run.app.clock.now());
+    let event = |kind: EventType, account| match kind {
+        EventType::AccountClosed => payload::account_closed(business, connection, account, now),
+        _ => payload::account_added(business, connection, account, now),
+    };
+    run.app.store.record_accounts(run.lease, &listed, &event, now).await?;
+    run.app.nudge.webhooks.notify_one();
     Ok(())
 }
 

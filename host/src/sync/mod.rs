@@ -4,6 +4,7 @@
 //! of the API. No database transaction is open while a bank is asked.
 
 mod account;
+mod close;
 mod exchange;
 mod health;
 mod outcome;
@@ -12,6 +13,7 @@ pub mod schedule;
 mod session;
 mod worker;
 
+pub use close::end_overdue;
 pub use health::Health;
 pub use worker::work;
 
@@ -69,13 +71,18 @@ pub(crate) struct Run<'a> {
 }
 
 /// Brings one connection's due accounts up to date, and leaves behind what the business must be told.
+/// A connection whose customer leaves is closed at the bank instead.
 ///
 /// An error means that nothing more could be written: the lease runs out and the connection is
 /// claimed again.
 pub(crate) async fn run(app: &App, lease: &Lease) -> Result<(), StoreError> {
     let opened = open(app, lease).await;
     let mut run = match opened {
+        Ok(run) if run.connection.state == ConnectionState::Closing => return close::run(run).await,
         Ok(run) => run,
+        Err((Some(leaving), Halt::Failure(failure))) if leaving.state == ConnectionState::Closing => {
+            return close::without_connector(app, lease, &leaving, &failure).await;
+        }
         Err((connection, Halt::Failure(failure))) => {
             return outcome::without_connector(app, lease, &connection, failure).await;
         }

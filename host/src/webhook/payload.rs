@@ -35,14 +35,42 @@ pub fn reauthorisation_required(
     event(business, EventType::ReauthorisationRequired, connection, None, &data, at)
 }
 
-/// The connection ended and its data is erased.
+/// An account appeared on the bank's list, or came back to it; it is synced from now on.
+pub fn account_added(
+    business: BusinessId,
+    connection: ConnectionId,
+    account: AccountId,
+    at: Timestamp,
+) -> NewEvent {
+    let data = json!({ "account_id": account, "connection_id": connection });
+    event(business, EventType::AccountAdded, connection, Some(account), &data, at)
+}
+
+/// The bank no longer lists the account: it is not synced any more, and its history stays.
+pub fn account_closed(
+    business: BusinessId,
+    connection: ConnectionId,
+    account: AccountId,
+    at: Timestamp,
+) -> NewEvent {
+    let data = json!({ "account_id": account, "connection_id": connection });
+    event(business, EventType::AccountClosed, connection, Some(account), &data, at)
+}
+
+/// The connection ended and its data is erased. `consent_ended_at_bank`: the bank was asked to end the
+/// consent, and said that it has.
 pub fn connection_deleted(
     business: BusinessId,
     connection: ConnectionId,
     institution: &str,
+    consent_ended_at_bank: bool,
     at: Timestamp,
 ) -> NewEvent {
-    let data = json!({ "connection_id": connection, "institution_id": institution });
+    let data = json!({
+        "connection_id": connection,
+        "institution_id": institution,
+        "consent_ended_at_bank": consent_ended_at_bank,
+    });
     event(business, EventType::ConnectionDeleted, connection, None, &data, at)
 }
 
@@ -150,9 +178,18 @@ mod tests {
         assert_eq!(event.account, None);
 
         let data = check(
-            &connection_deleted(business, sync.connection, "demo-bank", at),
+            &connection_deleted(business, sync.connection, "demo-bank", true, at),
             EventType::ConnectionDeleted,
         );
         assert_eq!(data["connection_id"], sync.connection.to_string());
+        assert_eq!(data["consent_ended_at_bank"], true);
+
+        for (event, kind) in [
+            (account_added(business, sync.connection, sync.account, at), EventType::AccountAdded),
+            (account_closed(business, sync.connection, sync.account, at), EventType::AccountClosed),
+        ] {
+            assert_eq!(event.account, Some(sync.account));
+            assert_eq!(check(&event, kind)["account_id"], sync.account.to_string());
+        }
     }
 }

@@ -61,12 +61,35 @@ async fn a_deleted_connection_is_gone_with_its_accounts_and_tells_so_once() {
     let tenant = world.tenant("Business").await;
     let estate = world.estate(&tenant).await;
     let path = format!("/v1/connections/{}", estate.connection);
+    let account = format!("/v1/accounts/{}", estate.account.id);
+    let changes = world.get(&tenant, &format!("{account}/changes")).await.is(200);
     world.ask(&tenant, "DELETE", &path, None).await.is(204);
     world.ask(&tenant, "DELETE", &path, None).await.problem(404, "unknown-id");
-    let account = format!("/v1/accounts/{}", estate.account.id);
-    for gone in [account.clone(), format!("{account}/changes"), format!("{account}/transactions")] {
+    for gone in [
+        path.clone(),
+        format!("{path}/export"),
+        account.clone(),
+        format!("{account}/balances"),
+        format!("{account}/changes"),
+        format!("{account}/changes?cursor=nonsense"),
+        format!("{account}/syncs"),
+        format!("{account}/transactions"),
+        format!("{account}/transactions/{}", estate.transaction),
+        format!("/v1/syncs/{}", estate.sync),
+    ] {
         world.get(&tenant, &gone).await.problem(404, "unknown-id");
     }
+    let sync = world.post(&tenant, &format!("{account}/sync"), &json!({})).await;
+    sync.problem(404, "unknown-id");
+    // Who follows the account by cursor is told that it is not lost but gone.
+    let followed = format!("{account}/changes?cursor={}", changes["next_cursor"].as_str().unwrap());
+    let gone = world.get(&tenant, &followed).await.problem(410, "account-erased");
+    assert!(gone["detail"].as_str().unwrap().contains("Delete your copy"), "{gone}");
+    let other = world.tenant("Other").await;
+    world.get(&other, &followed).await.problem(404, "unknown-id");
+    let theirs = world.estate(&tenant).await;
+    let mixed = followed.replace(&estate.account.id.to_string(), &theirs.account.id.to_string());
+    world.get(&tenant, &mixed).await.problem(400, "bad-cursor");
     let deliveries = format!("/v1/webhook-endpoints/{}/deliveries", estate.endpoint);
     let told = world.get(&tenant, &deliveries).await.is(200);
     let deleted =

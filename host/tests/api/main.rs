@@ -4,6 +4,7 @@
 
 mod access;
 mod connections;
+mod export;
 mod history;
 mod idempotency;
 mod refusals;

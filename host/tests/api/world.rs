@@ -117,6 +117,7 @@ impl World {
             api_rate_per_s: 10_000,
             api_burst: 10_000,
             api_body_max: 64 * 1024,
+            retention: Retention::of_all(Duration::from_secs(24 * 3_600)),
             log_format: "text".into(),
             log_filter: "info".into(),
         };
@@ -238,7 +239,8 @@ impl World {
             currency: Currency::from_code("GBP").unwrap(),
             number: Some("12345678".into()),
         };
-        self.app.store.record_accounts(lease, &[listed], START).await.unwrap().remove(0)
+        let event = |_, _| panic!("the first accounts are told by account.updated");
+        self.app.store.record_accounts(lease, &[listed], &event, START).await.unwrap().remove(0)
     }
 
     /// What a run over an account leaves behind, told to those who wait.

@@ -1,7 +1,7 @@
 //! What a case starts from, and short ways to say what happens in it.
 
 use host::model::*;
-use host::store::{NewConnection, Store};
+use host::store::{NewConnection, Store, StoreError};
 use host::vault::Vault;
 use std::path::PathBuf;
 use std::pin::pin;
@@ -114,13 +114,19 @@ impl Bed {
     pub async fn running(&self) -> (Lease, Account) {
         self.connection().await;
         let lease = self.claim(START).await;
-        let account = self
-            .store
-            .record_accounts(&lease, &[bank_account("a1", Some("GB29"))], START)
-            .await
-            .unwrap()
-            .remove(0);
+        let account = self.list(&lease, &[bank_account("a1", Some("GB29"))], START).await.unwrap().remove(0);
         (lease, account)
+    }
+
+    /// The bank lists these accounts.
+    pub async fn list(
+        &self,
+        lease: &Lease,
+        listed: &[BankAccount],
+        now: Timestamp,
+    ) -> Result<Vec<Account>, StoreError> {
+        let event = |kind, account| NewEvent { account: Some(account), ..self.event(lease.connection, kind) };
+        self.store.record_accounts(lease, listed, &event, now).await
     }
 
     /// Asks and commits these changes.

@@ -174,7 +174,7 @@ both! {
         assert!(matches!(refused, Err(StoreError::LeaseLost)), "the old run is fenced off");
         let lease = bed.claim(now).await;
         assert_eq!(lease.failures, 0);
-        let listed = bed.store.record_accounts(&lease, &[bank_account("other id", Some("GB29"))], now).await.unwrap();
+        let listed = bed.list(&lease, &[bank_account("other id", Some("GB29"))], now).await.unwrap();
         assert_eq!(listed[0].id, account.id);
         let head = bed.store.head(account.id).await.unwrap().unwrap();
         assert_eq!((head.seq, head.epoch, head.failures, head.due_at), (1, 0, 0, now));

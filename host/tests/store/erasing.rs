@@ -66,7 +66,7 @@ both! {
         let told = bed.store.deliveries(endpoint.id, None, 9).await.unwrap().items;
         assert_eq!(told.iter().map(|one| one.kind).collect::<Vec<_>>(), [EventType::ConnectionDeleted]);
         assert_eq!(bed.store.sync(bed.business, wanted).await.unwrap(), None);
-        assert_eq!(bed.store.finish_erasures().await.unwrap(), 0);
+        assert_eq!(bed.store.finish_erasures(START.plus(HOUR)).await.unwrap(), 0);
         let none = bed.store.reauthorise(bed.business, lease.connection, &[], None, START).await.unwrap();
         assert_eq!(none, None);
         let by_name = bed.store.connections(bed.business, Some("customer Rosalind"), None, None, 9).await.unwrap();
@@ -105,13 +105,13 @@ both! {
             assert!(matches!(unread, Err(StoreError::Erased)), "{unread:?}");
             let history = bed.store.changes(account.id, 0, 2_000).await.unwrap().items;
             assert!(history.iter().all(|one| one.before.is_none() && one.after.is_none()));
-            assert_eq!(bed.store.finish_erasures().await.unwrap(), 1);
+            assert_eq!(bed.store.finish_erasures(START.plus(HOUR)).await.unwrap(), 1);
             interrupted = true;
             break;
         }
         assert!(interrupted);
         bed.assert_erased(&lease, &account).await;
-        assert_eq!(bed.store.finish_erasures().await.unwrap(), 0);
+        assert_eq!(bed.store.finish_erasures(START.plus(HOUR)).await.unwrap(), 0);
     }
 
     async fn another_connection_of_the_same_customer_is_untouched(bed) {

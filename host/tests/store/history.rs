@@ -4,68 +4,17 @@ use crate::bed::*;
 use crate::both;
 use chrono::NaiveDate;
 use host::model::*;
-use host::store::{FoundSync, Requested, StoreError, TransactionFilter};
+use host::store::TransactionFilter;
 
 fn day(day: u32) -> NaiveDate {
     NaiveDate::from_ymd_opt(2027, 1, day).unwrap()
 }
 
 both! {
-    async fn accounts_are_recognised_by_bank_id_then_by_number_and_closed_when_they_vanish(bed) {
-        let connection = bed.connection().await;
-        let lease = bed.claim(START).await;
-        let list = async |listed: &[BankAccount], now| bed.store.record_accounts(&lease, listed, now).await.unwrap();
-        let first = list(&[bank_account("1", Some("GB1")), bank_account("2", Some("GB2")), bank_account("3", None)], START).await;
-        assert_eq!(first.iter().map(|one| one.bank.clone()).collect::<Vec<_>>(),
-            [bank_account("1", Some("GB1")), bank_account("2", Some("GB2")), bank_account("3", None)]);
-        assert!(bed.store.connection(bed.business, connection.id).await.unwrap().unwrap().accounts_listed);
-        let (one, two, three) = (first[0].id, first[1].id, first[2].id);
-
-        let renamed = BankAccount { name: "Holiday".to_owned(), ..bank_account("1", Some("GB1-new")) };
-        let second = list(&[renamed.clone(), bank_account("2 again", Some("GB2"))], START.plus(MINUTE)).await;
-        let shown: Vec<_> = second.iter().map(|account| (account.id, account.state)).collect();
-        assert_eq!(shown, [(one, AccountState::Active), (two, AccountState::Active), (three, AccountState::Closed)]);
-        assert_eq!(second[0].bank, renamed);
-
-        let euros = BankAccount { currency: Currency::from_code("EUR").unwrap(), ..bank_account("4", Some("GB2")) };
-        let third = list(&[euros, bank_account("3", None)], START.plus(2 * MINUTE)).await;
-        assert_eq!(third.len(), 4, "the same number in another currency is another account");
-        let state = |id| third.iter().find(|account| account.id == id).unwrap().state;
-        assert_eq!((state(one), state(two), state(three)), (AccountState::Closed, AccountState::Closed, AccountState::Active));
-        let head = bed.store.head(three).await.unwrap().unwrap();
-        assert_eq!(head.due_at, START.plus(2 * MINUTE), "reopened: due now");
-
-        let twice = bed.store.record_accounts(&lease, &[bank_account("9", None), bank_account("9", None)], START).await.unwrap_err();
-        assert!(matches!(&twice, StoreError::Constraint(name) if name == "account_bank_id"), "{twice:?}");
-        assert_eq!(bed.store.accounts(bed.business, None, None, 9).await.unwrap().items, third);
-    }
-
-    async fn two_new_ids_with_one_known_number_do_not_share_its_account(bed) {
-        bed.connection().await;
-        let lease = bed.claim(START).await;
-        let known = bed.store.record_accounts(&lease, &[bank_account("1", Some("GB1"))], START).await.unwrap().remove(0);
-        let listed = [bank_account("2", Some("GB1")), bank_account("3", Some("GB1"))];
-        let after = bed.store.record_accounts(&lease, &listed, START).await.unwrap();
-        assert_eq!(after.len(), 2);
-        assert_eq!((after[0].id, after[0].bank.bank_id.as_str()), (known.id, "bank-id-2"));
-    }
-
-    async fn whoever_waits_for_an_account_that_closes_gets_an_answer(bed) {
-        let (lease, account) = bed.running().await;
-        let Requested::Sync(wanted) = bed.store.request_sync(&account, None, START).await.unwrap() else { panic!() };
-        bed.store.record_accounts(&lease, &[], START).await.unwrap();
-        let Some(FoundSync::Finished(answer)) = bed.store.sync(bed.business, wanted).await.unwrap() else { panic!() };
-        assert_eq!((answer.code, answer.reason.as_deref()), (SyncCode::SyncError, Some("account-closed")));
-        let stopped = bed.store.request_sync(&account, None, START).await.unwrap();
-        assert_eq!(stopped, Requested::Stopped(Some(answer)));
-        bed.store.complete(&lease, START, START.plus(HOUR), 0, START).await.unwrap();
-        assert_eq!(bed.claim_all(START).await, [], "nothing is wanted any more");
-    }
-
     async fn accounts_are_seen_by_their_business_only_and_listed_in_pages(bed) {
         let (lease, _) = bed.running().await;
         let listed = [bank_account("a1", None), bank_account("b", None), bank_account("c", None)];
-        let all = bed.store.record_accounts(&lease, &listed, START).await.unwrap();
+        let all = bed.list(&lease, &listed, START).await.unwrap();
         let list = async |connection, after, limit| {
             let page = bed.store.accounts(bed.business, connection, after, limit).await.unwrap();
             (page.items, page.has_more)

@@ -7,10 +7,13 @@
 mod postgres;
 
 mod bed;
+mod closing;
 mod connections;
 mod erasing;
 mod history;
+mod listing;
 mod opening;
+mod retention;
 mod schedule;
 mod standing;
 mod syncs;

@@ -109,7 +109,7 @@ both! {
             ("close_session", store.close_session(&stale).await.err()),
             ("require_reauthorisation", store.require_reauthorisation(&stale, "r", &event(), now).await.err()),
             ("note_rejection", store.note_rejection(&stale, now).await.err()),
-            ("record_accounts", store.record_accounts(&stale, &[bank_account("new", None)], now).await.err()),
+            ("record_accounts", bed.list(&stale, &[bank_account("new", None)], now).await.err()),
             ("begin_asking", store.begin_asking(&stale, account.id).await.err()),
             ("commit_sync", store.commit_sync(&stale, &commit(done.clone(), vec![NewChange::Added(pending(1, "x"))]), &|_| Some(event())).await.err()),
             ("fail_sync", store.fail_sync(&stale, &failure(done), &|_| Some(event())).await.err()),
@@ -169,7 +169,7 @@ both! {
             let connection = bed.connection().await;
             let lease = bed.claim(START).await;
             let listed = [bank_account(&format!("r{round}"), None)];
-            let account = bed.store.record_accounts(&lease, &listed, START).await.unwrap().remove(0);
+            let account = bed.list(&lease, &listed, START).await.unwrap().remove(0);
             let (store, wanted) = (bed.store.clone(), account.clone());
             let request = tokio::spawn(async move { store.request_sync(&wanted, None, START).await.unwrap() });
             bed.store.complete(&lease, START.plus(HOUR), START.plus(HOUR), 0, START).await.unwrap();

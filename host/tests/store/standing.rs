@@ -95,7 +95,7 @@ both! {
     async fn an_idempotency_key_goes_from_new_to_answered(bed) {
         let (store, business) = (&bed.store, bed.business);
         let begin = |key: &'static str, hash: u8, now| async move {
-            store.idempotency_begin(business, key, &[hash; 32], now).await.unwrap()
+            store.idempotency_begin(business, key, &[hash; 32], 24 * HOUR, now).await.unwrap()
         };
         assert_eq!(begin("k", 1, START).await, Idempotent::New);
         assert_eq!(begin("k", 1, START).await, Idempotent::InFlight);
@@ -113,15 +113,16 @@ both! {
         assert_eq!(begin("failed", 2, START.plus(MINUTE + Duration::from_millis(1))).await, Idempotent::New);
 
         let other = store.create_business("Other", START).await.unwrap().id;
-        assert_eq!(store.idempotency_begin(other, "k", &[9; 32], START).await.unwrap(), Idempotent::New);
-        assert_eq!(store.idempotency_sweep(START.plus(25 * HOUR)).await.unwrap(), 2, "one of each business");
+        assert_eq!(store.idempotency_begin(other, "k", &[9; 32], 24 * HOUR, START).await.unwrap(), Idempotent::New);
+        let swept = store.sweep(&Retention::of_all(24 * HOUR), START.plus(25 * HOUR)).await.unwrap();
+        assert_eq!(swept.rows, [("idempotency", 2)], "one of each business");
     }
 
     async fn of_many_requests_with_one_key_one_is_new(bed) {
         let mut tasks = tokio::task::JoinSet::new();
         for _ in 0..12 {
             let (store, business) = (bed.store.clone(), bed.business);
-            tasks.spawn(async move { store.idempotency_begin(business, "k", &[1; 32], START).await.unwrap() });
+            tasks.spawn(async move { store.idempotency_begin(business, "k", &[1; 32], 24 * HOUR, START).await.unwrap() });
         }
         let all = tasks.join_all().await;
         assert_eq!(all.iter().filter(|one| **one == Idempotent::New).count(), 1);

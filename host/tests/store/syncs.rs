@@ -201,7 +201,7 @@ both! {
         let mut died = 0;
         for round in 0.. {
             let listed = [bank_account(&format!("round {round}"), None)];
-            let accounts = bed.store.record_accounts(&lease, &listed, START).await.unwrap();
+            let accounts = bed.list(&lease, &listed, START).await.unwrap();
             let account = accounts.into_iter().find(|one| one.bank == listed[0]).unwrap();
             let told = bed.store.deliveries(endpoint.id, None, 99).await.unwrap().items.len();
             let (id, trigger, _) = bed.store.begin_asking(&lease, account.id).await.unwrap();

@@ -143,15 +143,7 @@ pub async fn show(
 ) -> Answer<Json<AccountStatus>> {
     let account = find(&api, caller, id).await?;
     let head = head(&api, id).await?;
-    Ok(Json(AccountStatus {
-        account: Account::of(account),
-        fresh_at: head.fresh_at,
-        seq: head.seq,
-        next_at: head.due_at,
-        next_allowed_at: head.next_allowed_at,
-        failures: head.failures,
-        last_sync_id: head.last_sync,
-    }))
+    Ok(Json(AccountStatus::of(account, head)))
 }
 
 /// Show an account's balances
@@ -191,6 +183,21 @@ fn erased(error: crate::store::StoreError) -> Problem {
     }
 }
 
+impl AccountStatus {
+    /// As JSON.
+    pub fn of(account: model::Account, head: AccountHead) -> Self {
+        Self {
+            account: Account::of(account),
+            fresh_at: head.fresh_at,
+            seq: head.seq,
+            next_at: head.due_at,
+            next_allowed_at: head.next_allowed_at,
+            failures: head.failures,
+            last_sync_id: head.last_sync,
+        }
+    }
+}
+
 impl Account {
     fn of(stored: model::Account) -> Self {
         Self {
@@ -207,7 +214,8 @@ impl Account {
 }
 
 impl Balance {
-    fn of(stored: model::Balance) -> Self {
+    /// As JSON.
+    pub fn of(stored: model::Balance) -> Self {
         Self {
             kind: stored.kind,
             amount: stored.money.amount(),

@@ -1,5 +1,6 @@
 //! `/v1/connections`: customers' links to their banks.
 
+pub mod export;
 mod handed_in;
 
 use crate::api::Api;
@@ -8,7 +9,7 @@ use crate::api::extract::{Ask, Body, Id, PathId, SecretText};
 use crate::api::gate::Caller;
 use crate::api::problem::{Answer, Code, Problem};
 use crate::api::schema::{self, Page};
-use crate::app::Bank;
+use crate::app::{App, Bank};
 use crate::model::{self, ConnectionId, ConnectionState, Timestamp};
 use crate::store;
 use crate::webhook::payload;
@@ -20,7 +21,15 @@ use axum::response::{IntoResponse, Response};
 use handed_in::{ConsentGiven, check_consent, check_credentials, check_text};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::time::Instant;
 use utoipa::{IntoParams, ToSchema};
+
+/// How long an ending waits for the bank before it answers 202: most banks need less, and people who
+/// leave should not look at a spinner for longer.
+const ENDING_WAIT: Duration = Duration::from_secs(5);
+/// How often a waiting ending looks into the database: another process may do the work.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// A customer's link to a bank.
 #[derive(Debug, Serialize, ToSchema)]
@@ -116,6 +125,16 @@ pub struct Reauthorisation {
     consent: Option<ConsentGiven>,
 }
 
+/// A link that is being ended.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Ending {
+    /// Which.
+    #[schema(value_type = String)]
+    id: ConnectionId,
+    /// What happens now, in a sentence.
+    message: &'static str,
+}
+
 /// Which connections to list.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -206,19 +225,53 @@ pub async fn show(
 
 /// End a connection
 ///
-/// Nothing is asked of the bank any more, `connection.deleted` is sent, and the customer's data is erased.
+/// Nothing is read of the bank any more. The bank is asked to end the consent, for ten minutes at most; then the
+/// customer's data is erased, and `connection.deleted` is sent, whose `consent_ended_at_bank` says whether the bank did.
+/// From the first moment on the connection and its accounts answer 404.
 #[utoipa::path(delete, path = "/v1/connections/{connection_id}", operation_id = "delete_connection", tag = "connections",
     params(("connection_id" = String, Path, description = "The link's id.")),
-    responses((status = 204, description = "It has ended.")))]
-pub async fn delete(State(api): State<Api>, caller: Caller, Id(id): Id<ConnectionId>) -> Answer<StatusCode> {
-    let now = api.app.clock.now();
+    responses(
+        (status = 202, description = "The bank has not answered yet; the rest happens by itself.", body = Ending),
+        (status = 204, description = "It has ended, and everything is erased.")))]
+pub async fn delete(State(api): State<Api>, caller: Caller, Id(id): Id<ConnectionId>) -> Answer<Response> {
+    let (app, now) = (&api.app, api.app.clock.now());
     let connection = find(&api, caller, id).await?;
-    let event = payload::connection_deleted(caller.business, id, &connection.institution, now);
-    if !api.app.store.delete_connection(caller.business, id, &event, now).await? {
+    if let Err(reason) = app.bank(&connection.institution) {
+        let event = payload::connection_deleted(caller.business, id, &connection.institution, false, now);
+        if !app.store.delete_connection(caller.business, id, &event, now).await? {
+            return Err(ConnectionId::unknown());
+        }
+        tracing::info!(connection = %id, consent_ended_at_bank = false, reason, "erased");
+        app.nudge.webhooks.notify_one();
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    if !app.store.begin_closing(caller.business, id, now).await? {
         return Err(ConnectionId::unknown());
     }
-    api.app.nudge.webhooks.notify_one();
-    Ok(StatusCode::NO_CONTENT)
+    app.nudge.schedule.notify_one();
+    if erased_within(app, id, ENDING_WAIT).await? {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let message = "The bank has not yet answered that it ended the consent. It is asked for ten minutes at most, then \
+                   everything is erased; connection.deleted tells when.";
+    Ok((StatusCode::ACCEPTED, Json(Ending { id, message })).into_response())
+}
+
+/// Waits until nothing of the customer is left; false if that takes longer.
+async fn erased_within(app: &App, id: ConnectionId, wait: Duration) -> Answer<bool> {
+    let deadline = Instant::now() + wait;
+    loop {
+        let erased = app.nudge.erased.notified();
+        tokio::pin!(erased);
+        erased.as_mut().enable(); // before looking, so that nothing is missed in between
+        if app.store.is_erased(id).await? {
+            return Ok(true);
+        }
+        if Instant::now() >= deadline {
+            return Ok(false);
+        }
+        let _ = tokio::time::timeout_at(deadline.min(Instant::now() + LOOK_EVERY), erased).await;
+    }
 }
 
 /// Hand in fresh credentials
@@ -266,7 +319,7 @@ async fn find(api: &Api, caller: Caller, id: ConnectionId) -> Answer<model::Conn
         .store
         .connection(caller.business, id)
         .await?
-        .filter(|connection| connection.state != ConnectionState::Deleted)
+        .filter(|connection| !connection.state.is_over())
         .ok_or_else(ConnectionId::unknown)
 }
 
@@ -278,15 +331,7 @@ async fn consent_in_force(api: &Api, id: ConnectionId, now: Timestamp) -> Answer
 }
 
 async fn with_consent(api: &Api, connection: model::Connection) -> Answer<Json<ConnectionWithConsent>> {
-    let consent = api.app.store.consent(connection.id).await?.map(|consent| ConsentShown {
-        granted_at: consent.granted_at,
-        expires_at: consent.expires_at,
-        scopes: consent.scopes,
-        how: consent.how,
-        reference: consent.reference,
-        ended_at: consent.ended_at,
-        end_reason: consent.end_reason,
-    });
+    let consent = api.app.store.consent(connection.id).await?.map(ConsentShown::of);
     Ok(Json(ConnectionWithConsent { connection: Connection::of(connection), consent }))
 }
 
@@ -297,6 +342,20 @@ fn available<'a>(api: &'a Api, institution: &str) -> Answer<&'a Bank> {
     match bank.unavailable() {
         None => Ok(bank),
         Some(reason) => Err(Problem::new(Code::InstitutionUnavailable, reason)),
+    }
+}
+
+impl ConsentShown {
+    fn of(stored: model::Consent) -> Self {
+        Self {
+            granted_at: stored.granted_at,
+            expires_at: stored.expires_at,
+            scopes: stored.scopes,
+            how: stored.how,
+            reference: stored.reference,
+            ended_at: stored.ended_at,
+            end_reason: stored.end_reason,
+        }
     }
 }
 
@@ -313,6 +372,9 @@ impl Connection {
                 ConnectionState::ReauthorisationRequired => {
                     "Have the customer give consent again, then send the fresh credentials to \
                      POST /v1/connections/{connection_id}/reauthorise."
+                }
+                ConnectionState::Closing => {
+                    "Nothing: the bank is asked to end the consent, then its data is erased."
                 }
                 ConnectionState::Deleted => "Nothing: it has ended and its data is erased.",
             },

@@ -4,7 +4,7 @@ use super::transactions::TransactionContent;
 use super::{find, head};
 use crate::api::Api;
 use crate::api::cursor::{self, ChangesCursor, Cursor};
-use crate::api::extract::{Ask, Id};
+use crate::api::extract::{Ask, Id, PathId};
 use crate::api::gate::Caller;
 use crate::api::problem::{Answer, Code, Problem};
 use crate::api::schema;
@@ -65,7 +65,8 @@ pub struct From {
     params(("account_id" = String, Path, description = "The account's id."), From),
     responses(
         (status = 200, description = "What happened since.", body = Changes),
-        (status = 410, description = "The history was rebuilt: read again without a cursor.",
+        (status = 410, description = "The history was rebuilt: read again without a cursor (`cursor-expired`). Or the \
+            customer has left: delete your copy (`account-erased`).",
             body = crate::api::problem::ProblemSchema, content_type = "application/problem+json")))]
 pub async fn list(
     State(api): State<Api>,
@@ -73,24 +74,39 @@ pub async fn list(
     Id(id): Id<AccountId>,
     Ask(ask): Ask<From>,
 ) -> Answer<Json<Changes>> {
-    find(&api, caller, id).await?;
-    let head = head(&api, id).await?;
-    let start = match ask.cursor {
-        None => ChangesCursor { account: id, epoch: head.epoch, seq: 0 },
-        Some(text) => usable(ChangesCursor::decode(&text)?, &head)?,
+    let erased = async || erased(&api, caller, id, ask.cursor.as_deref()).await;
+    let head = match find(&api, caller, id).await {
+        Ok(_) => head(&api, id).await?,
+        Err(unknown) => return Err(erased().await?.unwrap_or(unknown)),
     };
-    let page = api
-        .app
-        .store
-        .changes(id, start.seq, crate::api::v1::limit(ask.limit))
-        .await
-        .map_err(super::erased)?;
+    let start = match &ask.cursor {
+        None => ChangesCursor { account: id, epoch: head.epoch, seq: 0 },
+        Some(text) => usable(ChangesCursor::decode(text)?, &head)?,
+    };
+    let page = api.app.store.changes(id, start.seq, crate::api::v1::limit(ask.limit)).await?;
+    if page.items.iter().any(model::Change::is_erased) {
+        return Err(erased().await?.unwrap_or_else(AccountId::unknown)); // since the account was found
+    }
     let next = ChangesCursor { seq: page.items.last().map_or(start.seq, |last| last.seq), ..start };
     Ok(Json(Changes {
         items: page.items.into_iter().map(Change::of).collect(),
         has_more: page.has_more,
         next_cursor: next.encode(),
     }))
+}
+
+/// What a cursor of an account is answered whose customer has left. Without one the account is unknown.
+async fn erased(api: &Api, caller: Caller, id: AccountId, cursor: Option<&str>) -> Answer<Option<Problem>> {
+    let of_this =
+        cursor.and_then(|text| ChangesCursor::decode(text).ok()).filter(|cursor| cursor.account == id);
+    if of_this.is_none() || !api.app.store.is_erased_account(caller.business, id).await? {
+        return Ok(None);
+    }
+    Ok(Some(Problem::new(
+        Code::AccountErased,
+        "The customer's connection was deleted, and the account's data with it. Delete your copy of this account and \
+         do not ask for it again.",
+    )))
 }
 
 /// The cursor, if it is of this account and this writing of its history.
@@ -110,7 +126,8 @@ fn usable(cursor: ChangesCursor, head: &AccountHead) -> Answer<ChangesCursor> {
 }
 
 impl Change {
-    fn of(stored: model::Change) -> Self {
+    /// As JSON.
+    pub fn of(stored: model::Change) -> Self {
         Self {
             seq: stored.seq,
             kind: stored.kind,

@@ -164,7 +164,8 @@ fn minor(field: &str, text: Option<&str>, currency: Currency) -> Answer<Option<i
 }
 
 impl Transaction {
-    fn of(stored: StoredTransaction) -> Self {
+    /// As JSON.
+    pub fn of(stored: StoredTransaction) -> Self {
         Self {
             id: stored.id.to_string(),
             account_id: stored.id.account,
