@@ -10,8 +10,11 @@
 mod bank_misbehaves;
 mod hostile;
 mod isolation;
+mod leaving;
 mod linked;
 mod operations;
+mod relisted;
+mod served;
 mod story;
 mod sync;
 mod walls;

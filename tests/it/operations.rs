@@ -2,12 +2,11 @@
 //! connector, rotate the master key, read the logs.
 
 use crate::linked::{Linked, TOKEN_LIFE, endpoint};
+use crate::served::Served;
 use serde_json::Value;
-use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output};
 use tests::bank::{NewEntry, PathKind};
-use tests::http::Api;
 use tests::story::{items, text};
 use tests::world::{World, WorldConfig, components, program};
 
@@ -146,37 +145,11 @@ async fn the_master_key_is_rotated_while_the_service_runs_and_the_old_one_can_go
     assert!(!closed.is_ok_and(|answer| answer.status == 200), "the old key must be of no use");
 }
 
-/// The real `tidegate serve`; killed when dropped.
-struct Service(Child);
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn logs_at_their_most_talkative_hold_no_secret_no_body_and_no_customers_text() {
     let mut world = World::start(WorldConfig::default()).await.unwrap();
-    world.stop().await.unwrap();
-    let log = world.folder().join("log.json");
-    let child = Command::new(program().unwrap())
-        .args(["serve", "--config"])
-        .arg(&world.config)
-        .env("TIDEGATE_LOG_FORMAT", "json")
-        .env("TIDEGATE_LOG_FILTER", "trace")
-        .stdout(Stdio::piped())
-        .stderr(std::fs::File::create(&log).unwrap())
-        .spawn()
-        .unwrap();
-    let mut service = Service(child);
-    let mut out = BufReader::new(service.0.stdout.take().unwrap());
-    let mut line = String::new();
-    out.read_line(&mut line).unwrap();
-    let origin = line.trim().strip_prefix("tidegate listens on ").unwrap().to_owned();
+    let service = Served::start(&mut world).await;
     let key = world.api.key().unwrap().to_owned();
-    world.api = Api::new(origin, Some(&key)).unwrap();
 
     let created =
         world.api.post("/v1/webhook-endpoints", &serde_json::json!({ "url": world.sink.url() })).await;
@@ -215,13 +188,7 @@ async fn logs_at_their_most_talkative_hold_no_secret_no_body_and_no_customers_te
     ]);
     assert!(needles.iter().all(|needle| needle.len() >= 5), "{needles:?}");
 
-    let stopped = Command::new("kill").args(["-TERM", &service.0.id().to_string()]).status().unwrap();
-    assert!(stopped.success());
-    let mut rest = String::new();
-    out.read_to_string(&mut rest).unwrap();
-    assert!(service.0.wait().unwrap().success(), "a signal ends it well");
-
-    let log = std::fs::read_to_string(&log).unwrap();
+    let log = service.end();
     let lines: Vec<Value> = log
         .lines()
         .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("not JSON: {line}")))

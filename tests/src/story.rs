@@ -3,8 +3,8 @@
 //! `cargo demo -- --once` prints it; the integration tests play it on both databases.
 
 use crate::bank::{
-    BankChange, BankChangeKind, Correction, Customer, Fault, Granted, Hold, NewCustomer, NewEntry, PathKind,
-    RetryAfter, Row, RowStatus, Target,
+    API_PATH, BankChange, BankChangeKind, Correction, Customer, Fault, Granted, Hold, NewCustomer, NewEntry,
+    PathKind, RetryAfter, Row, RowStatus, Target,
 };
 use crate::http::Answer;
 use crate::sink::Received;
@@ -293,12 +293,18 @@ impl<'a> Story<'a> {
         Ok(())
     }
 
-    /// The connection is deleted: no polling, one event, nothing left of the customer.
+    /// The connection is deleted: the consent ends at the bank, no polling, one event, nothing left of the
+    /// customer.
     pub async fn the_customer_leaves(&mut self) -> anyhow::Result<()> {
         let (world, kind) = (self.world, "connection.deleted");
         let connection = format!("/v1/connections/{}", self.connection);
         expect(&world.api.delete(&connection).await?, 204)?;
         self.wait_event(kind).await?;
+        let mut ended = world.bank.requests();
+        ended.retain(|request| request.kind == PathKind::Consent);
+        let ended: Vec<_> = ended.iter().map(|request| (request.path.as_str(), request.status)).collect();
+        let path = format!("{API_PATH}/account-access-consents/{}", self.consent.consent_id);
+        ensure!(ended == [(path.as_str(), Some(204))], "the bank is told once that it ended: {ended:?}");
         let asked = world.bank.requests().len();
         world.advance(HOUR * 2);
         for account in self.accounts.values() {
@@ -311,7 +317,9 @@ impl<'a> Story<'a> {
         ensure!(world.bank.requests().len() == asked, "polling stops");
         let told = events(&world.sink.received(), kind, &self.connection).len();
         ensure!(told == 1, "one event, not {told}");
-        (self.say)("7. connection deleted: no polling, one event, the customer's data is erased");
+        (self.say)(
+            "7. connection deleted: consent ended at the bank, no polling, one event, the customer's data is erased",
+        );
         Ok(())
     }
 }
@@ -486,7 +494,7 @@ pub fn connection_request(consent: &Granted) -> Value {
     json!({
         "institution_id": DEMO_BANK,
         "customer_ref": "customer-42",
-        "credentials": { "refresh-token": consent.refresh_token },
+        "credentials": { "refresh-token": consent.refresh_token, "consent-id": consent.consent_id },
         "consent": {
             "granted_at": consent.granted_at,
             "expires_at": consent.expires_at,
