@@ -92,6 +92,14 @@ async fn inspect_shows_what_a_connector_may_do_and_why_another_would_not_load() 
         wat::parse_str("(component (import \"wasi:clocks/wall-clock@0.2.0\" (instance)))").unwrap();
     let shown = inspect("importing.wasm", &importing);
     assert!(shown.contains("imports\n  wasi:clocks/wall-clock@0.2.0"), "{shown}");
+    // The same connector, but for one digit of its connector.toml.
+    let mut other = std::fs::read(&file).unwrap();
+    let (said, changed) = (b"contract = \"0.1.0\"", b"contract = \"0.2.0\"");
+    let at = other.windows(said.len()).position(|window| window == said).unwrap();
+    other[at..at + said.len()].copy_from_slice(changed);
+    let shown = inspect("other-contract.wasm", &other);
+    assert!(shown.contains("contract   0.2.0 (this host speaks 0.1.0)"), "{shown}");
+    assert!(shown.ends_with("write contract = \"0.1.0\" and build it again\n"), "{shown}");
 
     let missing = run(&["connector", "inspect", "/nowhere.wasm"]);
     assert!(!missing.status.success() && said(&missing.stderr).contains("/nowhere.wasm"), "{missing:?}");

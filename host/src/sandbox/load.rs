@@ -55,6 +55,11 @@ pub enum LoadError {
         /// What it exports instead.
         found: String,
     },
+    /// Its `connector.toml` says that it was built for another version than it speaks.
+    #[error(
+        "connector.toml says contract = \"{0}\", but the component speaks {CONTRACT_VERSION}, as this host does; write contract = \"{CONTRACT_VERSION}\" and build it again"
+    )]
+    ManifestContract(String),
     /// wasmtime refuses it.
     #[error("the component could not be compiled: {0}")]
     Compile(String),
@@ -119,10 +124,12 @@ pub(super) fn surface(engine: &Engine, component: &Component) -> (Vec<String>, V
     )
 }
 
-/// Checks the surface, links, and instantiates once to probe: types only meet at instantiation.
+/// Checks the surface and what the manifest says of it, links, and instantiates once to probe: types
+/// only meet at instantiation.
 pub(super) fn link(
     engine: &Engine,
     component: &Component,
+    manifest: &Manifest,
     limits: &Limits,
 ) -> Result<BankPre<Meter>, LoadError> {
     let (imports, exports) = surface(engine, component);
@@ -133,6 +140,9 @@ pub(super) fn link(
     if !exports.contains(&wanted) {
         let found = if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") };
         return Err(LoadError::Contract { found });
+    }
+    if manifest.contract != CONTRACT_VERSION {
+        return Err(LoadError::ManifestContract(manifest.contract.clone()));
     }
     let failed = |error: wasmtime::Error| LoadError::Instantiate(format!("{error:#}"));
     let pre = Linker::new(engine).instantiate_pre(component).map_err(failed)?;
