@@ -1,8 +1,6 @@
 //! What a sync promises, through the public door: who is asked when, what is stored, what is told.
 
 use crate::linked::{HOUR, Linked, TOKEN_LIFE, endpoint, event, seconds_between, told, until};
-use host::model::SyncId;
-use host::store::FoundSync;
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::Connection;
@@ -132,14 +130,6 @@ async fn finished(world: &World, sync: &str) -> Option<Value> {
 async fn the_customers_address_reaches_the_bank_only_while_the_customer_is_there() {
     let Scene { world, linked, .. } = Scene::new(WorldConfig::default(), 0).await;
     let everyday = linked.everyday();
-    let recorded = async |sync: &Value| {
-        let (business, id): (_, SyncId) =
-            (world.business.parse().unwrap(), text(sync, "/id").parse().unwrap());
-        match world.app.store.sync(business, id).await.unwrap().unwrap() {
-            FoundSync::Finished(sync) => *sync,
-            FoundSync::Running { .. } => panic!("it is finished"),
-        }
-    };
     let since = requests_so_far(&world);
     let body = json!({ "customer_present": { "ip": "203.0.113.7", "user_agent": "Browser/1.0 (test)" } });
     let attended = linked.ask(everyday, 30, &body).await;
@@ -150,13 +140,7 @@ async fn the_customers_address_reaches_the_bank_only_while_the_customer_is_there
         assert_eq!(request.fapi["x-fapi-customer-ip-address"], "203.0.113.7", "{request:?}");
         assert_eq!(request.fapi["x-customer-user-agent"], "Browser/1.0 (test)", "{request:?}");
     }
-    let record = recorded(&attended.body).await;
-    assert!(record.customer_present);
-    assert!(
-        record.connector.starts_with("open-banking-uk "),
-        "the version is on record: {}",
-        record.connector
-    );
+    assert_eq!(attended.body["customer_present"], true, "{}", attended.body);
 
     let since = requests_so_far(&world);
     let alone = linked.good_sync(everyday).await;
@@ -168,9 +152,10 @@ async fn the_customers_address_reaches_the_bank_only_while_the_customer_is_there
         assert!(!request.fapi.contains_key("x-fapi-customer-ip-address"), "{request:?}");
         assert!(!request.fapi.contains_key("x-customer-user-agent"), "{request:?}");
     }
-    assert!(!recorded(&alone).await.customer_present);
     let scheduled = finished(&world, text(&scheduled, "/data/sync_id")).await.unwrap();
-    assert!(!recorded(&scheduled).await.customer_present);
+    for sync in [alone, scheduled] {
+        assert_eq!(sync["customer_present"], false, "{sync}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -186,10 +171,13 @@ async fn a_call_that_does_not_wait_is_told_where_to_look() {
     let shown = world.api.get(started.header("location")).await.unwrap();
     expect(&shown, 200).unwrap();
     assert_eq!((shown.text("/status"), shown.text("/id")), ("running", id));
-    assert!(shown.body["code"].is_null() && shown.body["has_new_data"].is_null());
+    for later in ["code", "has_new_data", "connector", "customer_present"] {
+        assert!(shown.body[later].is_null(), "{later}: {}", shown.body);
+    }
     world.bank.release();
     let done = until("its end", async || finished(&world, id).await).await;
     assert_eq!((text(&done, "/code"), text(&done, "/id")), ("SYNC_SUCCESSFUL", id));
+    assert!(text(&done, "/connector").starts_with("open-banking-uk "), "the version is on record: {done}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -383,7 +371,7 @@ async fn changed_routes_need_a_new_approval_which_a_running_service_sees() {
     let asked = world.bank.requests().len();
     let sync = linked.sync(linked.everyday()).await;
     assert_eq!(sync["reason"], "not-configured", "{sync}");
-    assert!(text(&sync, "/message").contains(&command), "{sync}");
+    assert!(text(&sync, "/message").contains(&command) && sync["connector"].is_null(), "{sync}");
     assert_eq!(world.bank.requests().len(), asked, "nothing is asked of it");
 
     world.tidegate(&["institution", "approve", DEMO_BANK, "--yes"]).unwrap();
