@@ -49,19 +49,7 @@ impl Linked {
         let created = api.post("/v1/connections", &connection_request(&consent)).await.unwrap();
         expect(&created, 201).unwrap();
         let connection = created.text("/id").to_owned();
-        let listed = until("both accounts read", async || {
-            let listed = api.get(&format!("/v1/accounts?connection_id={connection}")).await.unwrap();
-            expect(&listed, 200).unwrap();
-            let mut read = 0;
-            for account in items(&listed) {
-                let shown = api.get(&format!("/v1/accounts/{}", text(account, "/id"))).await.unwrap();
-                read += usize::from(shown.body["last_sync_id"].is_string());
-            }
-            (read == customer.accounts.len()).then_some(listed)
-        })
-        .await;
-        let ids = |account: &Value| (text(account, "/bank_id").to_owned(), text(account, "/id").to_owned());
-        let accounts = items(&listed).iter().map(ids).collect();
+        let accounts = accounts_read(api, &connection, customer.accounts.len()).await;
         Self { customer, consent, connection, api: api.clone(), accounts }
     }
 
@@ -146,6 +134,23 @@ impl Linked {
         let booked = balances.as_array().unwrap().iter().find(|balance| balance["kind"] == "booked");
         assert_eq!(booked.unwrap()["amount"], statement.booked.as_str());
     }
+}
+
+/// Our account ids by the bank's, once there are so many and the first sync of each is over.
+pub async fn accounts_read(api: &Api, connection: &str, count: usize) -> BTreeMap<String, String> {
+    let listed = until("the accounts read", async || {
+        let listed = api.get(&format!("/v1/accounts?connection_id={connection}")).await.unwrap();
+        expect(&listed, 200).unwrap();
+        let mut read = 0;
+        for account in items(&listed) {
+            let shown = api.get(&format!("/v1/accounts/{}", text(account, "/id"))).await.unwrap();
+            read += usize::from(shown.body["last_sync_id"].is_string());
+        }
+        (read == count).then_some(listed)
+    })
+    .await;
+    let ids = |account: &Value| (text(account, "/bank_id").to_owned(), text(account, "/id").to_owned());
+    items(&listed).iter().map(ids).collect()
 }
 
 /// How many events of a kind the business was or will be told, from the list of deliveries.
