@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Poll;
 use std::time::Duration;
+use tests::postgres::Postgres;
 
 /// When every case begins.
 pub const START: Timestamp = Timestamp(1_800_000_000_000_000);
@@ -59,6 +60,12 @@ pub fn new_vault() -> Arc<Vault> {
     Arc::new(Vault::from_text("k2:AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=").unwrap())
 }
 
+/// The URL of a fresh database; none, said loudly, if the machine has no PostgreSQL.
+pub async fn postgres_database() -> Option<String> {
+    let postgres = Postgres::shared().unwrap()?;
+    Some(postgres.database().await.unwrap())
+}
+
 impl Bed {
     pub async fn sqlite() -> Self {
         let folder = Folder::new();
@@ -67,8 +74,7 @@ impl Bed {
     }
 
     pub async fn postgres() -> Option<Self> {
-        let url = crate::postgres::fresh_database()?;
-        Some(Self::make(url, None).await)
+        Some(Self::make(postgres_database().await?, None).await)
     }
 
     async fn make(url: String, folder: Option<Folder>) -> Self {

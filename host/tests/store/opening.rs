@@ -32,7 +32,7 @@ both! {
 async fn a_database_that_was_never_migrated_says_what_to_do() {
     let folder = Folder::new();
     let mut urls = vec![format!("sqlite:{}", folder.0.join("new.db").display())];
-    urls.extend(crate::postgres::fresh_database());
+    urls.extend(postgres_database().await);
     for url in urls {
         let store = Store::open(&url, vault()).await.unwrap();
         let refused = store.ready().await.unwrap_err();
