@@ -7,7 +7,7 @@
 use super::engine::Meter;
 use super::guest::BankPre;
 use super::limits::Limits;
-use crate::model::{BadManifest, CONTRACT_VERSION, MANIFEST_SECTION, Manifest};
+use crate::model::{BadManifest, CONTRACT_VERSION, MANIFEST_SECTION, Manifest, hex};
 use aws_lc_rs::{digest, hmac};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -74,14 +74,6 @@ pub enum LoadError {
 /// SHA-256 of a component, in hex: its name in the cache, tables and logs.
 pub(super) fn digest_of(component: &[u8]) -> String {
     hex(digest::digest(&digest::SHA256, component).as_ref())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// Reads what stands outside the code: is it a component, and what does its manifest say?
