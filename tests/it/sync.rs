@@ -1,6 +1,6 @@
 //! What a sync promises, through the public door: who is asked when, what is stored, what is told.
 
-use crate::linked::{HOUR, Linked, TOKEN_LIFE, endpoint, event, seconds_between, told, until};
+use crate::linked::{HOUR, Linked, Scene, TOKEN_LIFE, endpoint, event, seconds_between, told, until};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::Connection;
@@ -12,22 +12,6 @@ use tests::bank::{
 use tests::sink::Misbehaviour;
 use tests::story::{connection_request, expect, items, text};
 use tests::world::{DEMO_BANK, World, WorldConfig};
-
-struct Scene {
-    world: World,
-    linked: Linked,
-    endpoint: String,
-}
-
-impl Scene {
-    async fn new(setup: WorldConfig, history_days: u32) -> Self {
-        let world = World::start(setup).await.unwrap();
-        let endpoint = endpoint(&world).await;
-        let linked = Linked::new(&world, &world.api, "Ada Sample", history_days).await;
-        world.begin_an_hour(&world.api, &linked.connection).await.unwrap();
-        Self { world, linked, endpoint }
-    }
-}
 
 fn small_pages(page_rows: usize) -> WorldConfig {
     WorldConfig { bank: BankConfig { page_rows, ..BankConfig::default() }, ..WorldConfig::default() }
