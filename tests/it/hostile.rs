@@ -85,6 +85,11 @@ pub fn profile(origin: &str, settings: &str) -> String {
     )
 }
 
+/// The same, but that nothing is planned for a week: what is counted, no planned sync adds to.
+fn weekly(origin: &str, settings: &str) -> String {
+    profile(origin, &format!("{settings}\n[schedule]\ninterval-minutes = 10080"))
+}
+
 /// A connection at an institution, with a secret; its accounts by the bank's id, once the first sync
 /// of each is over.
 struct Linked {
@@ -231,7 +236,7 @@ async fn what_a_connector_may_not_do_fails_with_the_rule_and_stores_nothing() {
     let mut profiles: Vec<_> = CASES
         .iter()
         .map(|case| {
-            (case.id.to_owned(), profile(&format!("http://127.0.0.1:{port}/{}", case.id), case.settings))
+            (case.id.to_owned(), weekly(&format!("http://127.0.0.1:{port}/{}", case.id), case.settings))
         })
         .collect();
     let origins = [
@@ -240,8 +245,8 @@ async fn what_a_connector_may_not_do_fails_with_the_rule_and_stores_nothing() {
         format!("https://localhost:{next}/name-tls"),
         format!("http://127.0.0.1:{next}/address-next-port"),
     ];
-    profiles.extend(BY_NAME.iter().zip(&origins).map(|(id, origin)| ((*id).to_owned(), profile(origin, ""))));
-    let unreadable = profile(&format!("http://127.0.0.1:{port}/unreadable"), "accounts = 2");
+    profiles.extend(BY_NAME.iter().zip(&origins).map(|(id, origin)| ((*id).to_owned(), weekly(origin, ""))));
+    let unreadable = weekly(&format!("http://127.0.0.1:{port}/unreadable"), "accounts = 2");
     profiles.push(("unreadable".into(), unreadable));
     let allow = vec![bank.address.to_string()];
     // So many profiles make more requests than one key may.
@@ -346,8 +351,8 @@ async fn a_connector_whose_steps_never_return_is_no_longer_run() {
     let bank = Bank::start(None).await;
     let origin = |id: &str| format!("http://{}/{id}", bank.address);
     let profiles = vec![
-        ("endless".to_owned(), profile(&origin("endless"), r#"mode = "never-returns""#)),
-        ("sister".to_owned(), profile(&origin("sister"), "")),
+        ("endless".to_owned(), weekly(&origin("endless"), r#"mode = "never-returns""#)),
+        ("sister".to_owned(), weekly(&origin("sister"), "")),
     ];
     let allow = vec![bank.address.to_string()];
     let mut world = World::start(WorldConfig { profiles, allow, ..WorldConfig::default() }).await.unwrap();

@@ -6,13 +6,11 @@ use std::time::Duration;
 use tests::bank::{Bank, Customer, Granted, NewCustomer};
 use tests::http::{Answer, Api};
 use tests::sink::Received;
-use tests::story::{self, connection_request, expect, items, text};
+use tests::story::{self, LOOK_EVERY, connection_request, expect, items, text};
 use tests::world::{World, WorldConfig};
 
 /// How long any one fact may take to become true, in real time.
 pub const PATIENCE: Duration = Duration::from_secs(60);
-/// How often a fact is looked at that nothing tells of: well below the rate limit of a key.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
 pub const HOUR: Duration = Duration::from_secs(3600);
 /// Longer than an access token of the bank lives.
 pub const TOKEN_LIFE: Duration = Duration::from_secs(601);
@@ -127,17 +125,20 @@ impl Linked {
 
 /// Our account ids by the bank's, once there are so many and the first sync of each is over.
 pub async fn accounts_read(api: &Api, connection: &str, count: usize) -> BTreeMap<String, String> {
-    let listed = until("the accounts read", async || {
-        let listed = api.get(&format!("/v1/accounts?connection_id={connection}")).await.unwrap();
+    let path = format!("/v1/accounts?connection_id={connection}");
+    let listed = until("the list of accounts", async || {
+        let listed = api.get(&path).await.unwrap();
         expect(&listed, 200).unwrap();
-        let mut read = 0;
-        for account in items(&listed) {
-            let shown = api.get(&format!("/v1/accounts/{}", text(account, "/id"))).await.unwrap();
-            read += usize::from(shown.body["last_sync_id"].is_string());
-        }
-        (read == count).then_some(listed)
+        (items(&listed).len() == count).then_some(listed)
     })
     .await;
+    for account in items(&listed) {
+        let path = format!("/v1/accounts/{}", text(account, "/id"));
+        until("the first sync", async || {
+            api.get(&path).await.unwrap().body["last_sync_id"].is_string().then_some(())
+        })
+        .await;
+    }
     let ids = |account: &Value| (text(account, "/bank_id").to_owned(), text(account, "/id").to_owned());
     items(&listed).iter().map(ids).collect()
 }

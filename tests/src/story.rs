@@ -16,6 +16,8 @@ use std::time::Duration;
 
 /// How long any one fact may take to become true, in real time.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How often a fact is looked at that nothing tells of: well below the rate limit of a key.
+pub const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Days of ordinary life before the story begins.
 const HISTORY_DAYS: u32 = 60;
 const HOUR: Duration = Duration::from_secs(3600);
@@ -339,14 +341,15 @@ impl Story<'_> {
 
     async fn finished(&self, sync: &str) -> anyhow::Result<Value> {
         let deadline = tokio::time::Instant::now() + PATIENCE;
+        let mut again = tokio::time::interval(LOOK_EVERY);
         loop {
+            again.tick().await;
             let answer = self.world.api.get(&format!("/v1/syncs/{sync}")).await?;
             expect(&answer, 200)?;
             if answer.text("/status") == "finished" {
                 return Ok(answer.body);
             }
             ensure!(tokio::time::Instant::now() < deadline, "sync {sync} does not finish: {}", answer.body);
-            tokio::task::yield_now().await;
         }
     }
 
