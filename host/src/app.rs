@@ -5,7 +5,7 @@
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::egress::Egress;
-use crate::model::{Institution, Manifest, Method, Purpose, Route, Timestamp, resolve_routes};
+use crate::model::{Institution, Manifest, Method, Purpose, Route, Timestamp, hex, resolve_routes};
 use crate::nudge::Nudge;
 use crate::sandbox::{Connector, Limits, Sandbox, SandboxConfig};
 use crate::store::Store;
@@ -140,7 +140,7 @@ fn fingerprint(manifest: &Manifest, routes: &[Route]) -> String {
     for value in &manifest.values {
         add(format!("{} {:?} {:?} {:?} {}", value.name, value.kind, value.usage, value.routes, value.public));
     }
-    context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(context.finish().as_ref())
 }
 
 /// A token that reads may also be able to pay: writing outside login needs the operator's word.

@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+use crate::linked::accounts_read;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Response, StatusCode, Uri};
@@ -15,14 +16,10 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 use tests::http::Answer;
-use tests::sink::Received;
 use tests::story::{Story, expect, items, text};
 use tests::world::{World, WorldConfig};
 
-/// How long any one fact may take to become true, in real time.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// The secret of every connection here: long enough to be searched for.
 const TOKEN: &str = "a-token-that-nobody-may-see";
 
@@ -80,11 +77,17 @@ fn answer(uri: &Uri, headers: &HeaderMap, elsewhere: Option<SocketAddr>) -> Resp
     Response::builder().header("content-type", "application/json").body(Body::from(body.to_string())).unwrap()
 }
 
-fn profile(origin: &str, settings: &str) -> String {
+/// A profile of the hostile connector; `settings` are lines of its `[settings]`, and what follows them.
+pub fn profile(origin: &str, settings: &str) -> String {
     format!(
         "name = \"Hostile\"\ncountry = \"GB\"\nconnector = \"hostile\"\n\
          [origins]\napi = \"{origin}\"\n[settings]\n{settings}\n"
     )
+}
+
+/// The same, but that nothing is planned for a week: what is counted, no planned sync adds to.
+fn weekly(origin: &str, settings: &str) -> String {
+    profile(origin, &format!("{settings}\n[schedule]\ninterval-minutes = 10080"))
 }
 
 /// A connection at an institution, with a secret; its accounts by the bank's id, once the first sync
@@ -94,32 +97,21 @@ struct Linked {
     accounts: BTreeMap<String, String>,
 }
 
-async fn link(world: &World, institution: &str) -> String {
-    let now = world.clock.now();
+/// Links a customer with these credentials; the connection.
+pub async fn link(world: &World, institution: &str, credentials: &Value) -> String {
     let request = json!({
         "institution_id": institution,
-        "credentials": { "token": TOKEN, "pin": "1234" },
-        "consent": { "granted_at": now, "scopes": [], "how": "test" },
+        "credentials": credentials,
+        "consent": { "granted_at": world.clock.now(), "scopes": [], "how": "test" },
     });
     let created = world.api.post("/v1/connections", &request).await.unwrap();
     expect(&created, 201).unwrap();
     created.text("/id").to_owned()
 }
 
-async fn linked(world: &World, institution: &str, connection: String, accounts: usize) -> Linked {
-    let about = |received: &[Received]| {
-        let told: BTreeMap<String, ()> = received
-            .iter()
-            .filter(|event| event.accepted && text(&event.payload, "/data/connection_id") == connection)
-            .filter(|event| ["account.updated", "sync.failed"].contains(&event.kind.as_str()))
-            .map(|event| (text(&event.payload, "/data/account_id").to_owned(), ()))
-            .collect();
-        (told.len() >= accounts).then_some(())
-    };
-    world.sink.wait_for(&format!("the first syncs of {institution}"), PATIENCE, about).await.unwrap();
-    let listed = world.api.get(&format!("/v1/accounts?connection_id={connection}")).await.unwrap();
-    let pair = |account: &Value| (text(account, "/bank_id").to_owned(), text(account, "/id").to_owned());
-    let accounts = items(&listed).iter().map(pair).collect();
+async fn linked(world: &World, institution: &str, accounts: usize) -> Linked {
+    let connection = link(world, institution, &json!({ "token": TOKEN, "pin": "1234" })).await;
+    let accounts = accounts_read(&world.api, &connection, accounts).await;
     Linked { connection, accounts }
 }
 
@@ -244,7 +236,7 @@ async fn what_a_connector_may_not_do_fails_with_the_rule_and_stores_nothing() {
     let mut profiles: Vec<_> = CASES
         .iter()
         .map(|case| {
-            (case.id.to_owned(), profile(&format!("http://127.0.0.1:{port}/{}", case.id), case.settings))
+            (case.id.to_owned(), weekly(&format!("http://127.0.0.1:{port}/{}", case.id), case.settings))
         })
         .collect();
     let origins = [
@@ -253,8 +245,8 @@ async fn what_a_connector_may_not_do_fails_with_the_rule_and_stores_nothing() {
         format!("https://localhost:{next}/name-tls"),
         format!("http://127.0.0.1:{next}/address-next-port"),
     ];
-    profiles.extend(BY_NAME.iter().zip(&origins).map(|(id, origin)| ((*id).to_owned(), profile(origin, ""))));
-    let unreadable = profile(&format!("http://127.0.0.1:{port}/unreadable"), "accounts = 2");
+    profiles.extend(BY_NAME.iter().zip(&origins).map(|(id, origin)| ((*id).to_owned(), weekly(origin, ""))));
+    let unreadable = weekly(&format!("http://127.0.0.1:{port}/unreadable"), "accounts = 2");
     profiles.push(("unreadable".into(), unreadable));
     let allow = vec![bank.address.to_string()];
     // So many profiles make more requests than one key may.
@@ -284,7 +276,7 @@ async fn what_a_connector_may_not_do_fails_with_the_rule_and_stores_nothing() {
 }
 
 async fn check(world: &World, bank: &Bank, case: &Case) -> anyhow::Result<()> {
-    let Linked { connection, accounts } = linked(world, case.id, link(world, case.id).await, 1).await;
+    let Linked { connection, accounts } = linked(world, case.id, 1).await;
     let account = &accounts["acc-1"];
     let before = bank.asked_by(case.id).len();
     let said = sync(world, account).await;
@@ -320,7 +312,7 @@ async fn private_names_are_not_reached(world: &World, bank: &Bank, forbidden: &B
         Some(format!("\"localhost\" is 127.0.0.1:{next}, which is not an address of the public internet")),
         Some(format!("\"127.0.0.1\" is 127.0.0.1:{next}, and plain http is only for allowed addresses")),
     ]) {
-        let Linked { accounts, .. } = linked(world, id, link(world, id).await, 1).await;
+        let Linked { accounts, .. } = linked(world, id, 1).await;
         let said = sync(world, &accounts["acc-1"]).await;
         let Some(sentence) = expected else {
             assert_eq!(text(&said, "/code"), "SYNC_SUCCESSFUL", "{said}");
@@ -339,8 +331,7 @@ async fn private_names_are_not_reached(world: &World, bank: &Bank, forbidden: &B
 }
 
 async fn an_unreadable_row_fails_its_account_only(world: &World) {
-    let Linked { connection, accounts } =
-        linked(world, "unreadable", link(world, "unreadable").await, 2).await;
+    let Linked { connection, accounts } = linked(world, "unreadable", 2).await;
     let (bad, good) = (&accounts["acc-1"], &accounts["acc-2"]);
     let said = sync(world, bad).await;
     assert_eq!((text(&said, "/code"), text(&said, "/reason")), ("SYNC_ERROR", "unreadable"), "{said}");
@@ -360,14 +351,14 @@ async fn a_connector_whose_steps_never_return_is_no_longer_run() {
     let bank = Bank::start(None).await;
     let origin = |id: &str| format!("http://{}/{id}", bank.address);
     let profiles = vec![
-        ("endless".to_owned(), profile(&origin("endless"), r#"mode = "never-returns""#)),
-        ("sister".to_owned(), profile(&origin("sister"), "")),
+        ("endless".to_owned(), weekly(&origin("endless"), r#"mode = "never-returns""#)),
+        ("sister".to_owned(), weekly(&origin("sister"), "")),
     ];
     let allow = vec![bank.address.to_string()];
     let mut world = World::start(WorldConfig { profiles, allow, ..WorldConfig::default() }).await.unwrap();
     let mut story = Story::begin(&world, &|_| {}).await.unwrap();
-    let Linked { accounts: good, .. } = linked(&world, "sister", link(&world, "sister").await, 1).await;
-    let Linked { accounts: bad, .. } = linked(&world, "endless", link(&world, "endless").await, 1).await;
+    let Linked { accounts: good, .. } = linked(&world, "sister", 1).await;
+    let Linked { accounts: bad, .. } = linked(&world, "endless", 1).await;
 
     // The first sync was the first interruption.
     for _ in 0..2 {

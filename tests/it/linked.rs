@@ -3,16 +3,14 @@
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use tests::bank::{Bank, Customer, Granted, NewCustomer, RowStatus};
+use tests::bank::{Bank, Customer, Granted, NewCustomer};
 use tests::http::{Answer, Api};
 use tests::sink::Received;
-use tests::story::{connection_request, expect, items, text};
-use tests::world::World;
+use tests::story::{self, LOOK_EVERY, connection_request, expect, items, text};
+use tests::world::{World, WorldConfig};
 
 /// How long any one fact may take to become true, in real time.
 pub const PATIENCE: Duration = Duration::from_secs(60);
-/// How often a fact is looked at that nothing tells of: well below the rate limit of a key.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
 pub const HOUR: Duration = Duration::from_secs(3600);
 /// Longer than an access token of the bank lives.
 pub const TOKEN_LIFE: Duration = Duration::from_secs(601);
@@ -25,6 +23,23 @@ pub struct Linked {
     pub api: Api,
     /// Our account id by the bank's.
     pub accounts: BTreeMap<String, String>,
+}
+
+/// A world with an endpoint and a linked customer, at the beginning of an hour.
+pub struct Scene {
+    pub world: World,
+    pub linked: Linked,
+    pub endpoint: String,
+}
+
+impl Scene {
+    pub async fn new(setup: WorldConfig, history_days: u32) -> Self {
+        let world = World::start(setup).await.unwrap();
+        let endpoint = endpoint(&world).await;
+        let linked = Linked::new(&world, &world.api, "Ada Sample", history_days).await;
+        world.begin_an_hour(&world.api, &linked.connection).await.unwrap();
+        Self { world, linked, endpoint }
+    }
 }
 
 /// An endpoint of the business at the world's sink; its id.
@@ -49,19 +64,7 @@ impl Linked {
         let created = api.post("/v1/connections", &connection_request(&consent)).await.unwrap();
         expect(&created, 201).unwrap();
         let connection = created.text("/id").to_owned();
-        let listed = until("both accounts read", async || {
-            let listed = api.get(&format!("/v1/accounts?connection_id={connection}")).await.unwrap();
-            expect(&listed, 200).unwrap();
-            let mut read = 0;
-            for account in items(&listed) {
-                let shown = api.get(&format!("/v1/accounts/{}", text(account, "/id"))).await.unwrap();
-                read += usize::from(shown.body["last_sync_id"].is_string());
-            }
-            (read == customer.accounts.len()).then_some(listed)
-        })
-        .await;
-        let ids = |account: &Value| (text(account, "/bank_id").to_owned(), text(account, "/id").to_owned());
-        let accounts = items(&listed).iter().map(ids).collect();
+        let accounts = accounts_read(api, &connection, customer.accounts.len()).await;
         Self { customer, consent, connection, api: api.clone(), accounts }
     }
 
@@ -111,41 +114,33 @@ impl Linked {
 
     /// The stored rows.
     pub async fn rows(&self, bank_id: &str) -> Vec<Value> {
-        self.all_pages(&format!("/v1/accounts/{}/transactions", self.ours(bank_id))).await
-    }
-
-    async fn all_pages(&self, path: &str) -> Vec<Value> {
-        let (mut rows, mut cursor) = (Vec::new(), None::<String>);
-        loop {
-            let query = cursor.map_or_else(String::new, |cursor| format!("&cursor={cursor}"));
-            let answer = self.api.get(&format!("{path}?limit=500{query}")).await.unwrap();
-            expect(&answer, 200).unwrap();
-            rows.extend(items(&answer).iter().cloned());
-            match answer.body["next_cursor"].as_str() {
-                Some(next) => cursor = Some(next.to_owned()),
-                None => return rows,
-            }
-        }
+        story::rows(&self.api, self.ours(bank_id)).await.unwrap()
     }
 
     /// The stored ledger is the bank's, row by row, and so is the booked balance.
     pub async fn assert_like_the_bank(&self, bank: &Bank, bank_id: &str) {
-        let statement = bank.statement(bank_id).unwrap();
-        let (rows, balances) = self.ledger(bank_id).await;
-        let at = ["/bank_id", "/status", "/booked_on", "/amount", "/text"];
-        let mut ours: Vec<_> = rows.iter().map(|row| at.map(|at| text(row, at).to_owned())).collect();
-        let status = |status| if status == RowStatus::Booked { "booked" } else { "pending" };
-        let theirs = statement.rows.iter().map(|row| {
-            let (status, day) = (status(row.status).to_owned(), row.booked_on.to_string());
-            [row.id.clone(), status, day, row.amount.clone(), row.text.clone()]
-        });
-        let mut theirs: Vec<_> = theirs.collect();
-        ours.sort();
-        theirs.sort();
-        assert_eq!(ours, theirs);
-        let booked = balances.as_array().unwrap().iter().find(|balance| balance["kind"] == "booked");
-        assert_eq!(booked.unwrap()["amount"], statement.booked.as_str());
+        story::compare(&self.api, self.ours(bank_id), bank, bank_id).await.unwrap();
     }
+}
+
+/// Our account ids by the bank's, once there are so many and the first sync of each is over.
+pub async fn accounts_read(api: &Api, connection: &str, count: usize) -> BTreeMap<String, String> {
+    let path = format!("/v1/accounts?connection_id={connection}");
+    let listed = until("the list of accounts", async || {
+        let listed = api.get(&path).await.unwrap();
+        expect(&listed, 200).unwrap();
+        (items(&listed).len() == count).then_some(listed)
+    })
+    .await;
+    for account in items(&listed) {
+        let path = format!("/v1/accounts/{}", text(account, "/id"));
+        until("the first sync", async || {
+            api.get(&path).await.unwrap().body["last_sync_id"].is_string().then_some(())
+        })
+        .await;
+    }
+    let ids = |account: &Value| (text(account, "/bank_id").to_owned(), text(account, "/id").to_owned());
+    items(&listed).iter().map(ids).collect()
 }
 
 /// How many events of a kind the business was or will be told, from the list of deliveries.

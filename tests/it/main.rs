@@ -8,6 +8,7 @@
 )]
 
 mod bank_misbehaves;
+mod credentials;
 mod hostile;
 mod isolation;
 mod leaving;

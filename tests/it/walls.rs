@@ -19,10 +19,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("telemetry", &["config"]),
     ("sandbox", &["model"]),
     ("store", &["model", "clock", "vault", "ledger"]),
-    ("webhook", &["model", "clock", "egress", "store", "app"]),
+    ("webhook", &["model", "clock", "vault", "egress", "store", "app"]),
     ("sync", &["model", "clock", "egress", "vault", "ledger", "sandbox", "store", "webhook", "app"]),
     // `api` never runs a sync, it asks for one and waits: of `sync` it knows only the schedule.
-    ("api", &["model", "clock", "egress", "nudge", "store", "webhook", "sync::schedule", "app"]),
+    ("api", &["model", "clock", "vault", "egress", "nudge", "store", "webhook", "sync::schedule", "app"]),
     (
         "app",
         &[

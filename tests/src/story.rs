@@ -3,10 +3,10 @@
 //! `cargo demo -- --once` prints it; the integration tests play it on both databases.
 
 use crate::bank::{
-    API_PATH, BankChange, BankChangeKind, Correction, Customer, Fault, Granted, Hold, NewCustomer, NewEntry,
-    PathKind, RetryAfter, Row, RowStatus, Target,
+    API_PATH, Bank, BankChange, BankChangeKind, Correction, Customer, Fault, Granted, Hold, NewCustomer,
+    NewEntry, PathKind, RetryAfter, Row, RowStatus, Target,
 };
-use crate::http::Answer;
+use crate::http::{Answer, Api};
 use crate::sink::Received;
 use crate::world::{DEMO_BANK, World};
 use anyhow::{Context, ensure};
@@ -16,6 +16,8 @@ use std::time::Duration;
 
 /// How long any one fact may take to become true, in real time.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How often a fact is looked at that nothing tells of: well below the rate limit of a key.
+pub const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Days of ordinary life before the story begins.
 const HISTORY_DAYS: u32 = 60;
 const HOUR: Duration = Duration::from_secs(3600);
@@ -172,7 +174,7 @@ impl<'a> Story<'a> {
     async fn twenty_calls<F: Future<Output = anyhow::Result<()>>>(
         &self,
         everyday: &str,
-        ready: impl FnOnce(crate::bank::Bank) -> F,
+        ready: impl FnOnce(Bank) -> F,
     ) -> anyhow::Result<String> {
         let called_at = self.world.clock.now();
         let calls: Vec<_> = (0..20)
@@ -201,9 +203,9 @@ impl<'a> Story<'a> {
 
     /// 429, 503, half an answer, an expired token: nothing stored is harmed, and the answer says what is next.
     pub async fn the_bank_stumbles(&mut self) -> anyhow::Result<()> {
-        let (bank, everyday) = (&self.world.bank, self.everyday().to_owned());
+        let (world, bank, everyday) = (self.world, &self.world.bank, self.everyday().to_owned());
         let account = self.account(&everyday)?.to_owned();
-        let before = self.rows(&account).await?;
+        let before = rows(&world.api, &account).await?;
 
         let busy = Fault::Status { status: 429, retry_after: Some(RetryAfter::Seconds(120)) };
         bank.fault(PathKind::Transactions, busy, 1);
@@ -219,7 +221,7 @@ impl<'a> Story<'a> {
 
         // The scheduler tries again as well when that time is over, so the faults stay until they were seen.
         bank.fault(PathKind::Transactions, Fault::Status { status: 503, retry_after: None }, 100);
-        self.world.advance(Duration::from_secs(121));
+        world.advance(Duration::from_secs(121));
         let sync = self.sync(&everyday).await?;
         ensure!(text(&sync, "/reason") == "bank-unavailable" && sync["next_at"].is_string(), "{sync}");
         bank.clear_faults();
@@ -228,7 +230,7 @@ impl<'a> Story<'a> {
         let sync = self.sync(&everyday).await?;
         bank.clear_faults();
         ensure!(text(&sync, "/reason") == "unreadable" && text(&sync, "/code") == "SYNC_ERROR", "{sync}");
-        ensure!(self.rows(&account).await? == before, "nothing stored is harmed");
+        ensure!(rows(&world.api, &account).await? == before, "nothing stored is harmed");
 
         bank.fault(PathKind::Transactions, Fault::ExpireAccessTokens, 1);
         let renewals = bank.request_count(PathKind::Token);
@@ -347,14 +349,15 @@ impl Story<'_> {
 
     async fn finished(&self, sync: &str) -> anyhow::Result<Value> {
         let deadline = tokio::time::Instant::now() + PATIENCE;
+        let mut again = tokio::time::interval(LOOK_EVERY);
         loop {
+            again.tick().await;
             let answer = self.world.api.get(&format!("/v1/syncs/{sync}")).await?;
             expect(&answer, 200)?;
             if answer.text("/status") == "finished" {
                 return Ok(answer.body);
             }
             ensure!(tokio::time::Instant::now() < deadline, "sync {sync} does not finish: {}", answer.body);
-            tokio::task::yield_now().await;
         }
     }
 
@@ -425,41 +428,45 @@ impl Story<'_> {
         ))
     }
 
-    async fn rows(&self, account: &str) -> anyhow::Result<Vec<Value>> {
-        let mut rows = Vec::new();
-        let mut query = String::new();
-        loop {
-            let answer = self.world.api.get(&format!("/v1/accounts/{account}/transactions{query}")).await?;
-            expect(&answer, 200)?;
-            rows.extend(items(&answer).iter().cloned());
-            match answer.body["next_cursor"].as_str() {
-                Some(next) => query = format!("?cursor={next}"),
-                None => return Ok(rows),
-            }
+    async fn compare(&self, bank_id: &str) -> anyhow::Result<usize> {
+        compare(&self.world.api, self.account(bank_id)?, &self.world.bank, bank_id).await
+    }
+}
+
+/// All stored rows of an account, page by page.
+pub async fn rows(api: &Api, account: &str) -> anyhow::Result<Vec<Value>> {
+    let mut rows = Vec::new();
+    let mut query = String::new();
+    loop {
+        let answer = api.get(&format!("/v1/accounts/{account}/transactions{query}")).await?;
+        expect(&answer, 200)?;
+        rows.extend(items(&answer).iter().cloned());
+        match answer.body["next_cursor"].as_str() {
+            Some(next) => query = format!("?cursor={next}"),
+            None => return Ok(rows),
         }
     }
+}
 
-    /// Stored rows and booked balance of one account against the bank's statement; how many rows.
-    async fn compare(&self, bank_id: &str) -> anyhow::Result<usize> {
-        let account = self.account(bank_id)?;
-        let statement = self.world.bank.statement(bank_id)?;
-        let mut stored: Vec<Line> = self.rows(account).await?.iter().map(our_line).collect();
-        let mut theirs: Vec<Line> = statement.rows.iter().map(bank_line).collect();
-        stored.sort();
-        theirs.sort();
-        let missing: Vec<_> = theirs.iter().filter(|line| !stored.contains(line)).collect();
-        let surplus: Vec<_> = stored.iter().filter(|line| !theirs.contains(line)).collect();
-        ensure!(stored == theirs, "{account}: missing {missing:#?}, surplus {surplus:#?}");
-        let balances = self.world.api.get(&format!("/v1/accounts/{account}/balances")).await?;
-        let booked = items(&balances).iter().find(|balance| text(balance, "/kind") == "booked");
-        let booked = booked.map(|balance| text(balance, "/amount"));
-        ensure!(
-            booked == Some(statement.booked.as_str()),
-            "booked {booked:?}, the bank has {}",
-            statement.booked
-        );
-        Ok(stored.len())
-    }
+/// Stored rows and booked balance of one account against the bank's statement; how many rows.
+pub async fn compare(api: &Api, account: &str, bank: &Bank, bank_id: &str) -> anyhow::Result<usize> {
+    let statement = bank.statement(bank_id)?;
+    let mut stored: Vec<Line> = rows(api, account).await?.iter().map(our_line).collect();
+    let mut theirs: Vec<Line> = statement.rows.iter().map(bank_line).collect();
+    stored.sort();
+    theirs.sort();
+    let missing: Vec<_> = theirs.iter().filter(|line| !stored.contains(line)).collect();
+    let surplus: Vec<_> = stored.iter().filter(|line| !theirs.contains(line)).collect();
+    ensure!(stored == theirs, "{account}: missing {missing:#?}, surplus {surplus:#?}");
+    let balances = api.get(&format!("/v1/accounts/{account}/balances")).await?;
+    let booked = items(&balances).iter().find(|balance| text(balance, "/kind") == "booked");
+    let booked = booked.map(|balance| text(balance, "/amount"));
+    ensure!(
+        booked == Some(statement.booked.as_str()),
+        "booked {booked:?}, the bank has {}",
+        statement.booked
+    );
+    Ok(stored.len())
 }
 
 /// Bank id, status, booking date, amount, currency, narration.

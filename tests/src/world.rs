@@ -7,7 +7,7 @@
 use crate::bank::{Bank, BankConfig};
 use crate::http::Api;
 use crate::sink::Sink;
-use crate::story::{PATIENCE, expect, items, text};
+use crate::story::{LOOK_EVERY, PATIENCE, expect, items, text};
 use anyhow::{Context, bail, ensure};
 use host::app::App;
 use host::clock::Clock;
@@ -144,7 +144,7 @@ impl World {
         };
         let first = planned().await?.into_iter().max().context("the connection has no account")?;
         self.advance(first.since(self.clock.now()));
-        let mut again = tokio::time::interval(Duration::from_millis(50)); // below the rate limit of a key
+        let mut again = tokio::time::interval(LOOK_EVERY);
         let waiting = async {
             while !planned().await?.iter().all(|next| *next > first) {
                 again.tick().await;

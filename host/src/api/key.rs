@@ -4,16 +4,15 @@
 //! know: HTTP, the database.
 
 use crate::model::{ApiKeyId, Secret};
-use aws_lc_rs::{digest, rand};
+use crate::vault::{self, VaultError};
+use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use subtle::ConstantTimeEq;
 
 /// What a key starts with, so that secret scanners find leaked ones.
 const PREFIX: &str = "tg_";
-/// Random bytes of a secret.
-const SECRET_BYTES: usize = 32;
-/// Letters of a secret: base64url of 32 bytes.
+/// Letters of a secret: base64url of 32 random bytes.
 const SECRET_LETTERS: usize = 43;
 
 /// A fresh key. The text is shown once; the hash is stored.
@@ -27,14 +26,9 @@ pub struct Minted {
     pub hash: [u8; 32],
 }
 
-/// The operating system gave no random bytes.
-#[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("the operating system gave no random bytes; try again")]
-pub struct NoRandomness;
-
 /// Makes a key.
-pub fn mint() -> Result<Minted, NoRandomness> {
-    let secret = random_text()?;
+pub fn mint() -> Result<Minted, VaultError> {
+    let secret = Secret::new(URL_SAFE_NO_PAD.encode(vault::random_key()?.as_slice()));
     let id = ApiKeyId::new();
     let letters = id.to_string();
     let letters = letters.strip_prefix("key_").unwrap_or(&letters);
@@ -73,12 +67,6 @@ pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
 
 fn hash(secret: &str) -> [u8; 32] {
     sha256(&[secret.as_bytes()])
-}
-
-fn random_text() -> Result<Secret, NoRandomness> {
-    let mut bytes = zeroize::Zeroizing::new([0_u8; SECRET_BYTES]);
-    rand::fill(bytes.as_mut_slice()).map_err(|_| NoRandomness)?;
-    Ok(Secret::new(URL_SAFE_NO_PAD.encode(bytes.as_slice())))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! How bytes are written: the contract's alphabets. Pure.
 
 use super::EgressError;
-use crate::model::Encoding;
+use crate::model::{Encoding, hex};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use std::fmt::Write as _;
@@ -27,14 +27,6 @@ pub(super) fn encode(alphabet: Encoding, bytes: &[u8]) -> Result<Zeroizing<Vec<u
         Encoding::XmlText => xml(text()?).into_bytes(),
         Encoding::FintsText => fints(bytes),
     }))
-}
-
-/// Lower-case hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// RFC 3986: all but unreserved characters are escaped.

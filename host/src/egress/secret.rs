@@ -1,9 +1,9 @@
 //! The tripwire: looks for secrets, raw and encoded, in what a connector could read or hands out.
 //! It is no wall (that is what captures and routes are for); it tells when a wall has a hole.
 
-use super::encoding::{hex, json, percent, xml};
+use super::encoding::{json, percent, xml};
 use super::limits::SECRET_BYTES_MIN;
-use crate::model::{Manifest, Secret};
+use crate::model::{Manifest, Secret, hex};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use memchr::memmem::Finder;

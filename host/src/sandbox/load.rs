@@ -7,7 +7,7 @@
 use super::engine::Meter;
 use super::guest::BankPre;
 use super::limits::Limits;
-use crate::model::{BadManifest, CONTRACT_VERSION, MANIFEST_SECTION, Manifest};
+use crate::model::{BadManifest, CONTRACT_VERSION, MANIFEST_SECTION, Manifest, hex};
 use aws_lc_rs::{digest, hmac};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
@@ -55,6 +55,11 @@ pub enum LoadError {
         /// What it exports instead.
         found: String,
     },
+    /// Its `connector.toml` says that it was built for another version than it speaks.
+    #[error(
+        "connector.toml says contract = \"{0}\", but the component speaks {CONTRACT_VERSION}, as this host does; write contract = \"{CONTRACT_VERSION}\" and build it again"
+    )]
+    ManifestContract(String),
     /// wasmtime refuses it.
     #[error("the component could not be compiled: {0}")]
     Compile(String),
@@ -69,14 +74,6 @@ pub enum LoadError {
 /// SHA-256 of a component, in hex: its name in the cache, tables and logs.
 pub(super) fn digest_of(component: &[u8]) -> String {
     hex(digest::digest(&digest::SHA256, component).as_ref())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// Reads what stands outside the code: is it a component, and what does its manifest say?
@@ -119,10 +116,12 @@ pub(super) fn surface(engine: &Engine, component: &Component) -> (Vec<String>, V
     )
 }
 
-/// Checks the surface, links, and instantiates once to probe: types only meet at instantiation.
+/// Checks the surface and what the manifest says of it, links, and instantiates once to probe: types
+/// only meet at instantiation.
 pub(super) fn link(
     engine: &Engine,
     component: &Component,
+    manifest: &Manifest,
     limits: &Limits,
 ) -> Result<BankPre<Meter>, LoadError> {
     let (imports, exports) = surface(engine, component);
@@ -133,6 +132,9 @@ pub(super) fn link(
     if !exports.contains(&wanted) {
         let found = if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") };
         return Err(LoadError::Contract { found });
+    }
+    if manifest.contract != CONTRACT_VERSION {
+        return Err(LoadError::ManifestContract(manifest.contract.clone()));
     }
     let failed = |error: wasmtime::Error| LoadError::Instantiate(format!("{error:#}"));
     let pre = Linker::new(engine).instantiate_pre(component).map_err(failed)?;

@@ -99,7 +99,7 @@ impl Sandbox {
     pub async fn load(&self, component: &[u8]) -> Result<Connector, LoadError> {
         let manifest = load::read_manifest(component, &self.limits)?;
         let compiled = self.cache.component(&self.engine, component).await?;
-        let pre = load::link(&self.engine, &compiled, &self.limits)?;
+        let pre = load::link(&self.engine, &compiled, &manifest, &self.limits)?;
         Ok(Connector {
             manifest,
             digest: load::digest_of(component),
@@ -338,8 +338,8 @@ pub fn inspect(component: &[u8]) -> Inspection {
         engine::start_ticker(&engine); // a component may run code when it is instantiated
         let compiled = wasmtime::component::Component::new(&engine, component).map_err(compile)?;
         (inspection.imports, inspection.exports) = load::surface(&engine, &compiled);
-        inspection.manifest = Some(manifest?);
-        load::link(&engine, &compiled, &limits).map(drop)
+        let manifest = &*inspection.manifest.insert(manifest?);
+        load::link(&engine, &compiled, manifest, &limits).map(drop)
     };
     let looked = look();
     inspection.refusal = looked.err().map(|error| error.to_string());

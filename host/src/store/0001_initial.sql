@@ -45,11 +45,12 @@ CREATE UNIQUE INDEX registration_of_operator ON registration (institution) WHERE
 
 -- What is known of an institution beyond its profile. Every institution with connections has a row.
 CREATE TABLE institution (
-    id           TEXT NOT NULL,
-    fingerprint  TEXT,
-    approved_at  {int},
-    paused_until {int},
-    pause_reason TEXT,
+    id                    TEXT NOT NULL,
+    fingerprint           TEXT,
+    approved_at           {int},
+    paused_until          {int},
+    pause_reason          TEXT,
+    rejections_void_until {int},
     CONSTRAINT institution_key PRIMARY KEY (id)
 ) {table};
 

@@ -6,7 +6,7 @@ use super::db::Tx;
 use super::dialect::Kind::{Bytes, Int, Text};
 use super::history::{AFTER, BEFORE, BODY};
 use super::schedule::fence;
-use super::seal::{OwnerKey, hex, numbered};
+use super::seal::{OwnerKey, numbered};
 use super::{Result, Store, StoreError, endpoint};
 use crate::model::*;
 use serde_json::{Value, json as value};

@@ -206,12 +206,17 @@ impl Store {
             }
         }
         let key = self.keys.of_in(&mut tx, id.as_bytes()).await?;
+        // A pause after a refusal was for the old credentials; a limit of the bank's stays.
+        let sql = "UPDATE account_head SET due_at = $2, failures = 0,
+                     next_allowed_at = CASE WHEN EXISTS (
+                         SELECT 1 FROM connection WHERE id = $1 AND first_rejected_at IS NOT NULL)
+                       THEN NULL ELSE next_allowed_at END
+                   WHERE connection = $1";
+        tx.run(sql, args![id, now]).await?;
         let sql = "UPDATE connection SET state = 'active', reason = NULL, session_open = $2, session_valid_until = NULL,
                      session_state = NULL, accounts_listed = $2, first_rejected_at = NULL, last_rejected_at = NULL
                    WHERE id = $1";
         tx.run(sql, args![id, false]).await?;
-        let sql = "UPDATE account_head SET due_at = $2, failures = 0 WHERE connection = $1";
-        tx.run(sql, args![id, now]).await?;
         let sql = "SELECT COALESCE(max(version), 0) FROM credential WHERE connection = $1";
         let (version,): (i64,) = tx.one(sql, args![id]).await?;
         tx.run("DELETE FROM credential WHERE connection = $1", args![id]).await?;

@@ -4,7 +4,6 @@ use super::arg::args;
 use super::codec::{from_word, json, small};
 use super::db::row;
 use super::dialect::Kind;
-use super::seal::hex;
 use super::{Attempt, Delivery, PageOf, Result, Store, StoreError, one_more};
 use crate::model::*;
 use serde_json::{Value, json as value};

@@ -4,7 +4,7 @@ use super::arg::args;
 use super::codec::{from_word, json, parsed, word};
 use super::db::{Tx, row};
 use super::dialect::Kind;
-use super::seal::{OwnerKey, hex};
+use super::seal::OwnerKey;
 use super::{Result, Store, StoreError};
 use crate::model::*;
 use serde::{Deserialize, Serialize};

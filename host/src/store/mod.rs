@@ -213,7 +213,7 @@ pub struct Delivery {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rejection {
     /// When the bank refused first, this time excluded; none if this is the first refusal since
-    /// credentials were handed in or a session was opened.
+    /// credentials were handed in, a session was opened, or refusals were the bank's own fault.
     pub first_at: Option<Timestamp>,
     /// How many connections of this institution were refused in the last ten minutes, this one included.
     pub recent_at_institution: i64,

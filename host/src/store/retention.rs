@@ -6,7 +6,6 @@
 use super::arg::args;
 use super::codec::json;
 use super::dialect::Kind::{Bytes, Text};
-use super::seal::hex;
 use super::{Result, Store};
 use crate::model::*;
 use serde_json::json as value;

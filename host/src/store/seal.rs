@@ -172,14 +172,6 @@ pub(super) fn numbered(row: &[u8], number: i64) -> Vec<u8> {
     [row, &number.to_be_bytes()].concat()
 }
 
-/// Bytes as they travel in a bulk parameter.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: [char; 16] =
-        ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
-    let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or('0');
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
-}
-
 impl Store {
     /// Wraps every data key again under the current master key, in batches, while the service runs;
     /// how many were wrapped.

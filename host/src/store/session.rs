@@ -70,19 +70,30 @@ impl Store {
         Ok(true)
     }
 
-    /// Notes that the bank refused the credentials.
+    /// Notes that the bank refused the credentials. Without a refusal before that counts, this one is
+    /// the first.
     pub async fn note_rejection(&self, lease: &Lease, now: Timestamp) -> Result<Rejection> {
         let mut tx = self.db.begin().await?;
         fence(&mut tx, lease).await?;
-        let sql = "SELECT first_rejected_at FROM connection WHERE id = $1";
-        let (first_at,): (Option<Timestamp>,) = tx.one(sql, args![lease.connection]).await?;
-        let sql =
-            "UPDATE connection SET first_rejected_at = COALESCE(first_rejected_at, $2), last_rejected_at = $2
-                   WHERE id = $1";
-        tx.run(sql, args![lease.connection, now]).await?;
+        let sql = "SELECT first_rejected_at FROM connection
+                   WHERE id = $1 AND NOT EXISTS (
+                     SELECT 1 FROM institution i
+                     WHERE i.id = connection.institution AND i.rejections_void_until >= first_rejected_at)";
+        let counts: Option<(Option<Timestamp>,)> = tx.optional(sql, args![lease.connection]).await?;
+        let first_at = counts.and_then(|(first_at,)| first_at);
+        let sql = "UPDATE connection SET first_rejected_at = $2, last_rejected_at = $3 WHERE id = $1";
+        tx.run(sql, args![lease.connection, first_at.unwrap_or(now), now]).await?;
         let sql = "SELECT count(*) FROM connection WHERE institution = $1 AND last_rejected_at > $2";
         let (recent,): (i64,) = tx.one(sql, args![&lease.institution, now.minus(RECENT_REJECTIONS)]).await?;
         tx.commit().await?;
         Ok(Rejection { first_at, recent_at_institution: recent })
+    }
+
+    /// The bank refused so many at once that it is itself at fault: what it refused until now counts
+    /// against nobody.
+    pub async fn void_rejections(&self, institution: &str, now: Timestamp) -> Result<()> {
+        let sql = "UPDATE institution SET rejections_void_until = $2 WHERE id = $1";
+        self.db.run(sql, args![institution, now]).await?;
+        Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! One account of a run: listed, read, reconciled, committed.
 
+use super::outcome::Settled;
 use super::{Halt, Run, outcome, read, schedule};
 use crate::ledger::{self, Incomplete, Observed, Verdict};
 use crate::model::*;
@@ -51,8 +52,13 @@ pub(super) async fn due(run: &Run<'_>) -> Result<Vec<(Account, AccountHead)>, St
     Ok(accounts)
 }
 
-/// Brings one account up to date. From the first line on, a `/sync` call waits for the next run.
-pub(super) async fn sync(run: &mut Run<'_>, account: &Account, head: AccountHead) -> Result<(), Halt> {
+/// Brings one account up to date, or gives the failure that is the whole connection's. From the first
+/// line on, a `/sync` call waits for the next run.
+pub(super) async fn sync(
+    run: &mut Run<'_>,
+    account: &Account,
+    head: AccountHead,
+) -> Result<Option<Settled>, StoreError> {
     let (sync_id, trigger, present) = run.app.store.begin_asking(run.lease, account.id).await?;
     run.customer(present);
     (run.asked_at, run.answered_at) = (None, None);
@@ -62,7 +68,7 @@ pub(super) async fn sync(run: &mut Run<'_>, account: &Account, head: AccountHead
         Err(Halt::Failure(failure)) => {
             return outcome::record_failure(run, account, &head, (sync_id, trigger), failure).await;
         }
-        Err(halt) => return Err(halt),
+        Err(Halt::Store(error)) => return Err(error),
     };
     let now = run.app.clock.now();
     let next_at = schedule::next_slot(&run.bank.institution, run.lease.phase, now);
@@ -113,7 +119,8 @@ pub(super) async fn sync(run: &mut Run<'_>, account: &Account, head: AccountHead
         |sync: &Sync| sync.has_new_data.then(|| payload::account_updated(business, sync, balances_changed));
     let stored = run.app.store.commit_sync(run.lease, &commit, &event).await?;
     outcome::told(run, &stored);
-    acknowledge(run, reading.after_commit).await
+    acknowledge(run, reading.after_commit).await?;
+    Ok(None)
 }
 
 /// Reads and reconciles. Rows first, balance after; before a balance contradicts, it is read once
@@ -178,7 +185,7 @@ fn window(run: &Run<'_>, head: &AccountHead) -> Window {
 }
 
 /// Tells the bank that what it gave is stored. It is: a failure here is only logged.
-async fn acknowledge(run: &mut Run<'_>, requests: Vec<Request>) -> Result<(), Halt> {
+async fn acknowledge(run: &mut Run<'_>, requests: Vec<Request>) -> Result<(), StoreError> {
     if requests.is_empty() {
         return Ok(());
     }
@@ -188,6 +195,7 @@ async fn acknowledge(run: &mut Run<'_>, requests: Vec<Request>) -> Result<(), Ha
             tracing::warn!(connection = %run.connection.id, reason = failure.reason(), "an acknowledgement was not sent");
             Ok(())
         }
-        done => done.map(drop),
+        Err(Halt::Store(error)) => Err(error),
+        Ok(_) => Ok(()),
     }
 }

@@ -98,16 +98,12 @@ pub(crate) async fn run(app: &App, lease: &Lease) -> Result<(), StoreError> {
         Err(Halt::Store(error)) => return Err(error),
     }
     for (account, head) in account::due(&run).await? {
-        match account::sync(&mut run, &account, head).await {
-            Ok(()) => {}
-            // One account's failure is recorded there and does not block its sisters; this one is all of theirs.
-            Err(Halt::Failure(failure)) => {
-                return outcome::account_failed(&mut run, &account, failure).await;
-            }
-            Err(Halt::Store(error)) => return Err(error),
+        // One account's failure is recorded there and does not block its sisters; this one is all of theirs.
+        if let Some(settled) = account::sync(&mut run, &account, head).await? {
+            return outcome::sisters_failed(&mut run, &account, &settled).await;
         }
     }
-    outcome::complete(&run).await
+    outcome::complete(&run, None).await
 }
 
 /// Gathers what a run needs. Without a connector there is no run, but there is a connection to answer for.

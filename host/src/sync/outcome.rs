@@ -1,6 +1,6 @@
 //! What becomes of a failure: each kind has one action.
 
-use super::{Halt, Run, schedule};
+use super::{Run, schedule};
 use crate::app::App;
 use crate::model::*;
 use crate::store::StoreError;
@@ -57,35 +57,34 @@ pub(super) async fn all_accounts(run: &mut Run<'_>, failure: Failure) -> Result<
     finish(run, &settled).await
 }
 
-/// An account's reading failed after it began: recorded, and the run goes on unless the failure is
-/// the whole connection's.
+/// An account's reading failed after it began: recorded, and the run goes on unless what was decided
+/// is given back, because it is the whole connection's.
 pub(super) async fn record_failure(
     run: &mut Run<'_>,
     account: &Account,
     head: &AccountHead,
     sync: (SyncId, Trigger),
     failure: Failure,
-) -> Result<(), Halt> {
+) -> Result<Option<Settled>, StoreError> {
     let settled = settle(run, &failure).await?;
     write(run, account, head, sync, &settled).await?;
-    if settled.whole_connection { Err(failure.into()) } else { Ok(()) }
+    Ok(settled.whole_connection.then_some(settled))
 }
 
-/// What `record_failure` passed on: the connection's other accounts share it.
-pub(super) async fn account_failed(
+/// What `record_failure` gave back: the connection's other accounts share it.
+pub(super) async fn sisters_failed(
     run: &mut Run<'_>,
     account: &Account,
-    failure: Failure,
+    settled: &Settled,
 ) -> Result<(), StoreError> {
-    let settled = settled_again(run, &failure);
     let sisters = if settled.stopped { active(run).await? } else { super::account::due(run).await? };
     for (sister, head) in sisters.into_iter().filter(|(sister, _)| sister.id != account.id) {
         let (id, trigger, present) = run.app.store.begin_asking(run.lease, sister.id).await?;
         run.customer(present);
         (run.asked_at, run.answered_at) = (None, None);
-        write(run, &sister, &head, (id, trigger), &settled).await?;
+        write(run, &sister, &head, (id, trigger), settled).await?;
     }
-    finish(run, &settled).await
+    finish(run, settled).await
 }
 
 /// When polling stops, every account of the connection says so, whether it was due or not.
@@ -96,7 +95,7 @@ async fn active(run: &Run<'_>) -> Result<Vec<(Account, AccountHead)>, StoreError
 }
 
 /// A failure and what was decided about it.
-struct Settled {
+pub(super) struct Settled {
     failure: Failure,
     /// The whole connection waits, not only the account.
     whole_connection: bool,
@@ -112,26 +111,13 @@ impl Settled {
     }
 }
 
-/// The decision again, for the sister accounts, without acting twice.
-fn settled_again(run: &Run<'_>, failure: &Failure) -> Settled {
-    let mut settled = Settled::new(failure);
-    settled.whole_connection = true;
-    settled.stopped = run.connection.state == ConnectionState::ReauthorisationRequired;
-    settled.not_before = match failure {
-        Failure::RateLimited { retry_after_s, .. } => retry_at(run, *retry_after_s),
-        Failure::CredentialsRejected => Some(run.app.clock.now().plus(CONFIRM_REJECTION_AFTER)),
-        _ => None,
-    };
-    settled
-}
-
 fn retry_at(run: &Run<'_>, retry_after_s: Option<u32>) -> Option<Timestamp> {
     retry_after_s
         .map(|seconds| run.app.clock.now().plus(Duration::from_secs(u64::from(seconds)).min(RETRY_AFTER_MAX)))
 }
 
 /// Acts on a failure: each kind has its one action.
-async fn settle(run: &mut Run<'_>, failure: &Failure) -> Result<Settled, StoreError> {
+async fn settle(run: &Run<'_>, failure: &Failure) -> Result<Settled, StoreError> {
     let mut settled = Settled::new(failure);
     match failure {
         Failure::ConsentExpired | Failure::CustomerNeeded => stop(run, &mut settled).await?,
@@ -141,6 +127,7 @@ async fn settle(run: &mut Run<'_>, failure: &Failure) -> Result<Settled, StoreEr
             settled.whole_connection = true;
             settled.not_before = Some(now.plus(CONFIRM_REJECTION_AFTER));
             if rejection.recent_at_institution >= REJECTIONS_ARE_THE_BANKS {
+                run.app.store.void_rejections(&run.connection.institution, now).await?;
                 settled.failure = Failure::BankUnavailable { retry_after_s: None };
             } else if rejection.first_at.is_some() {
                 stop(run, &mut settled).await?;
@@ -173,7 +160,7 @@ async fn settle(run: &mut Run<'_>, failure: &Failure) -> Result<Settled, StoreEr
 }
 
 /// Ends polling until the customer acted, and tells once.
-async fn stop(run: &mut Run<'_>, settled: &mut Settled) -> Result<(), StoreError> {
+async fn stop(run: &Run<'_>, settled: &mut Settled) -> Result<(), StoreError> {
     let now = run.app.clock.now();
     let reason = settled.failure.reason();
     let connection = &run.connection;
@@ -186,9 +173,9 @@ async fn stop(run: &mut Run<'_>, settled: &mut Settled) -> Result<(), StoreError
     );
     run.app.store.require_reauthorisation(run.lease, reason, &event, now).await?;
     run.app.nudge.webhooks.notify_one();
-    run.connection.state = ConnectionState::ReauthorisationRequired;
     settled.stopped = true;
     settled.whole_connection = true;
+    settled.not_before = None; // once the customer acted, there is nothing to wait for
     Ok(())
 }
 
@@ -313,22 +300,22 @@ async fn finish(run: &Run<'_>, settled: &Settled) -> Result<(), StoreError> {
     if let (true, Some(until)) = (settled.whole_connection, settled.not_before) {
         run.app.store.defer_connection(run.lease, until).await?;
     }
-    complete(run).await
+    complete(run, settled.not_before).await
 }
 
-/// The run is over: the connection is due when its first account is.
-pub(super) async fn complete(run: &Run<'_>) -> Result<(), StoreError> {
+/// The run is over: the connection is due when its first account is. Without accounts it is due after a
+/// while, or when the bank may be asked again.
+pub(super) async fn complete(run: &Run<'_>, not_before: Option<Timestamp>) -> Result<(), StoreError> {
     let now = run.app.clock.now();
     let slot = schedule::next_slot(&run.bank.institution, run.lease.phase, now);
     let accounts = run.app.store.accounts_with_heads(run.connection.id).await?;
     let active = accounts.iter().filter(|(account, _)| account.state == AccountState::Active);
     let failures = active.clone().map(|(_, head)| head.failures).max();
-    // No account yet: the list itself failed or is empty, and is asked for again after a while.
     let due = |head: &AccountHead| {
         let wanted = if head.requested_at.is_some() { now } else { head.due_at };
         wanted.max(head.next_allowed_at.unwrap_or(wanted))
     };
-    let due_at = active.map(|(_, head)| due(head)).min();
+    let due_at = active.map(|(_, head)| due(head)).min().or(not_before);
     let retry =
         now.plus(schedule::back_off(&run.bank.institution, run.connection.id.as_bytes(), run.lease.failures));
     let failures = failures.unwrap_or(run.lease.failures.saturating_add(1));

@@ -229,7 +229,8 @@ impl std::fmt::Debug for DataKey {
     }
 }
 
-fn random_key() -> Result<Raw, VaultError> {
+/// Random bytes for a key or a secret: 256 bits, which nobody guesses.
+pub fn random_key() -> Result<Zeroizing<[u8; KEY_BYTES]>, VaultError> {
     let mut raw = Zeroizing::new([0u8; KEY_BYTES]);
     aws_lc_rs::rand::fill(raw.as_mut_slice()).map_err(|_| VaultError::System)?;
     Ok(raw)

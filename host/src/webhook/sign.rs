@@ -4,15 +4,14 @@
 //! Must not know: HTTP, the database, the clock.
 
 use crate::model::{EndpointSecret, Secret, Timestamp};
-use aws_lc_rs::{hmac, rand};
+use crate::vault::{self, VaultError};
+use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 /// What a symmetric secret starts with.
 pub const SECRET_PREFIX: &str = "whsec_";
-/// Bytes of a secret we make: the size of the hash, more adds nothing.
-const NEW_SECRET_BYTES: usize = 32;
 /// Bytes of a secret we take: the bounds of the standard.
 const SECRET_BYTES: std::ops::RangeInclusive<usize> = 24..=64;
 
@@ -28,16 +27,11 @@ pub enum SignError {
     /// All secrets of the endpoint ran out.
     #[error("the endpoint has no signing secret in force; rotate its secret")]
     NoSecret,
-    /// The operating system gave no random bytes.
-    #[error("the operating system gave no random bytes; try again")]
-    NoRandomness,
 }
 
-/// A new random secret, `whsec_` and base64 of 32 bytes.
-pub fn new_secret() -> Result<Secret, SignError> {
-    let mut bytes = Zeroizing::new([0_u8; NEW_SECRET_BYTES]);
-    rand::fill(bytes.as_mut_slice()).map_err(|_| SignError::NoRandomness)?;
-    Ok(Secret::new(format!("{SECRET_PREFIX}{}", STANDARD.encode(bytes.as_slice()))))
+/// A new random secret, `whsec_` and base64 of 32 bytes: the size of the hash, more adds nothing.
+pub fn new_secret() -> Result<Secret, VaultError> {
+    Ok(Secret::new(format!("{SECRET_PREFIX}{}", STANDARD.encode(vault::random_key()?.as_slice()))))
 }
 
 /// The bytes of a secret, checked.

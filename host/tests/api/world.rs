@@ -14,7 +14,6 @@ use host::webhook::payload;
 use reqwest::header::{HeaderMap, HeaderName};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,13 +26,7 @@ pub struct World {
     pub app: Arc<App>,
     pub base: String,
     client: reqwest::Client,
-    folder: PathBuf,
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
+    _folder: tempfile::TempDir,
 }
 
 /// A business and a key with all scopes.
@@ -93,16 +86,16 @@ impl World {
     }
 
     pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
-        let folder = std::env::temp_dir().join(format!("tidegate-api-{}", uuid::Uuid::now_v7()));
-        std::fs::create_dir_all(&folder).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().to_owned();
         let master_key = Vault::new_master_key_line().unwrap();
         let mut config = Config {
             listen: "127.0.0.1:0".parse().unwrap(),
-            database_url: format!("sqlite:{}", folder.join("db").display()),
+            database_url: format!("sqlite:{}", path.join("db").display()),
             master_key: Secret::new(master_key.clone()),
-            institutions_dir: folder.clone(),
-            connectors_dir: folder.clone(),
-            cache_dir: folder.clone(),
+            institutions_dir: path.clone(),
+            connectors_dir: path.clone(),
+            cache_dir: path,
             egress: EgressConfig {
                 allow: vec![],
                 bank_timeout: Duration::from_secs(5),
@@ -143,7 +136,7 @@ impl World {
         let base = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(api::serve(app.clone(), listener, std::future::pending()));
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { app, base, client, folder }
+        Self { app, base, client, _folder: folder }
     }
 
     pub async fn tenant(&self, name: &str) -> Tenant {

@@ -119,6 +119,17 @@ async fn a_component_of_another_contract_is_refused_with_the_version_it_needs() 
 }
 
 #[tokio::test]
+async fn a_manifest_that_says_another_contract_is_refused_with_the_line_to_write() {
+    let mut component = speaking(1, "");
+    let (said, other) = (b"contract = \"0.1.0\"", b"contract = \"0.2.0\"");
+    let at = component.windows(said.len()).position(|window| window == said).unwrap();
+    component[at..at + said.len()].copy_from_slice(other);
+    check(&component, LoadError::ManifestContract("0.2.0".into()), "write contract = \"0.1.0\"").await;
+    let shown = inspect(&component).manifest.unwrap();
+    assert_eq!(shown.contract, "0.2.0", "what is wrong is shown");
+}
+
+#[tokio::test]
 async fn a_component_with_an_import_is_refused_with_its_name() {
     let wants = r#"(import "wasi:cli/environment@0.2.0" (instance))
                    (import "wasi:clocks/wall-clock@0.2.0" (instance))"#;

@@ -3,12 +3,12 @@
 use host::model::*;
 use host::store::{NewConnection, Store, StoreError};
 use host::vault::Vault;
-use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Poll;
 use std::time::Duration;
+use tempfile::TempDir;
+use tests::postgres::Postgres;
 
 /// When every case begins.
 pub const START: Timestamp = Timestamp(1_800_000_000_000_000);
@@ -21,26 +21,7 @@ pub struct Bed {
     pub store: Store,
     pub url: String,
     pub business: BusinessId,
-    pub folder: Option<Folder>,
-}
-
-/// A temporary folder.
-pub struct Folder(pub PathBuf);
-
-impl Folder {
-    pub fn new() -> Self {
-        static FOLDERS: AtomicU32 = AtomicU32::new(0);
-        let number = FOLDERS.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("tidegate-store-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+    pub folder: Option<TempDir>,
 }
 
 pub fn vault() -> Arc<Vault> {
@@ -59,19 +40,24 @@ pub fn new_vault() -> Arc<Vault> {
     Arc::new(Vault::from_text("k2:AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=").unwrap())
 }
 
+/// The URL of a fresh database; none, said loudly, if the machine has no PostgreSQL.
+pub async fn postgres_database() -> Option<String> {
+    let postgres = Postgres::shared().unwrap()?;
+    Some(postgres.database().await.unwrap())
+}
+
 impl Bed {
     pub async fn sqlite() -> Self {
-        let folder = Folder::new();
-        let url = format!("sqlite:{}", folder.0.join("tidegate.db").display());
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("tidegate.db").display());
         Self::make(url, Some(folder)).await
     }
 
     pub async fn postgres() -> Option<Self> {
-        let url = crate::postgres::fresh_database()?;
-        Some(Self::make(url, None).await)
+        Some(Self::make(postgres_database().await?, None).await)
     }
 
-    async fn make(url: String, folder: Option<Folder>) -> Self {
+    async fn make(url: String, folder: Option<TempDir>) -> Self {
         let store = Store::open(&url, vault()).await.unwrap();
         store.migrate().await.unwrap();
         let business = store.create_business("Books & Co", START).await.unwrap().id;

@@ -113,6 +113,14 @@ both! {
         bed.store.save_session(&leases[0], None, None).await.unwrap();
         assert_eq!(note(&leases[2], START.plus(2 * MINUTE)).await, (None, 2));
         assert_eq!(note(&leases[0], START.plus(11 * MINUTE)).await, (None, 2), "the second refusal is over ten minutes old");
+
+        bed.store.void_rejections("other", START.plus(11 * MINUTE)).await.unwrap();
+        assert_eq!(note(&leases[1], START.plus(40 * MINUTE)).await, (Some(START.plus(MINUTE)), 1), "another bank's fault");
+        bed.store.void_rejections(INSTITUTION, START.plus(11 * MINUTE)).await.unwrap();
+        for lease in [&leases[0], &leases[1]] {
+            assert_eq!(note(lease, START.plus(60 * MINUTE)).await.0, None, "the bank's fault is nobody's first refusal");
+            assert_eq!(note(lease, START.plus(61 * MINUTE)).await.0, Some(START.plus(60 * MINUTE)));
+        }
     }
 
     async fn a_connection_that_needs_its_customer_is_told_once_and_no_longer_claimed(bed) {
@@ -180,6 +188,19 @@ both! {
         assert_eq!((head.seq, head.epoch, head.failures, head.due_at), (1, 0, 0, now));
         assert_eq!(bed.store.changes(account.id, 0, 9).await.unwrap().items.len(), 1);
         assert_eq!(bed.store.note_rejection(&lease, now).await.unwrap().first_at, None);
+    }
+
+    async fn a_pause_after_a_refusal_ends_with_new_credentials_and_a_limit_of_the_banks_does_not(bed) {
+        let (now, pause) = (START.plus(HOUR), START.plus(2 * HOUR));
+        for (refused, left) in [(true, None), (false, Some(pause))] {
+            let (lease, account) = bed.running().await;
+            if refused {
+                bed.store.note_rejection(&lease, START).await.unwrap();
+            }
+            bed.store.defer_connection(&lease, pause).await.unwrap();
+            bed.store.reauthorise(bed.business, lease.connection, &[], None, now).await.unwrap().unwrap();
+            assert_eq!(bed.store.head(account.id).await.unwrap().unwrap().next_allowed_at, left);
+        }
     }
 
     async fn a_consent_is_replaced_by_the_next_one(bed) {

@@ -126,7 +126,7 @@ both! {
 
 /// All bytes of the database's files.
 fn bytes(bed: &Bed) -> Vec<u8> {
-    let files = std::fs::read_dir(&bed.folder.as_ref().unwrap().0).unwrap();
+    let files = std::fs::read_dir(bed.folder.as_ref().unwrap()).unwrap();
     files.flat_map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect()
 }
 

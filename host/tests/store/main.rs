@@ -3,9 +3,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
-#[path = "../support/postgres.rs"]
-mod postgres;
-
 mod bed;
 mod closing;
 mod connections;

@@ -30,9 +30,9 @@ both! {
 
 #[tokio::test]
 async fn a_database_that_was_never_migrated_says_what_to_do() {
-    let folder = Folder::new();
-    let mut urls = vec![format!("sqlite:{}", folder.0.join("new.db").display())];
-    urls.extend(crate::postgres::fresh_database());
+    let folder = tempfile::tempdir().unwrap();
+    let mut urls = vec![format!("sqlite:{}", folder.path().join("new.db").display())];
+    urls.extend(postgres_database().await);
     for url in urls {
         let store = Store::open(&url, vault()).await.unwrap();
         let refused = store.ready().await.unwrap_err();

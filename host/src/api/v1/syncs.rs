@@ -25,6 +25,11 @@ pub struct Sync {
     /// Running or finished.
     #[schema(schema_with = schema::sync_status)]
     status: SyncStatus,
+    /// Name and version of the connector that was run; null if none could be.
+    #[schema(example = "open-banking-uk 0.1.0")]
+    connector: Option<String>,
+    /// The customer was at a screen, as the call said that asked for it.
+    customer_present: Option<bool>,
     /// What it came to.
     #[schema(schema_with = schema::sync_code)]
     code: Option<SyncCode>,
@@ -73,6 +78,8 @@ impl Sync {
             id: stored.id,
             account_id: stored.account,
             status: SyncStatus::Finished,
+            connector: Some(stored.connector).filter(|label| !label.is_empty()),
+            customer_present: Some(stored.customer_present),
             code: Some(stored.code),
             reason: stored.reason,
             message: stored.message,
@@ -99,6 +106,8 @@ impl Sync {
             id,
             account_id: account,
             status: SyncStatus::Running,
+            connector: None,
+            customer_present: None,
             code: None,
             reason: None,
             message: None,

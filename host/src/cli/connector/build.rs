@@ -244,13 +244,6 @@ mod tests {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
     }
 
-    /// A folder of this test's own; the name keeps tests apart.
-    fn folder(name: &str) -> PathBuf {
-        let folder = std::env::temp_dir().join(format!("tidegate-build-{name}-{}", uuid::Uuid::now_v7()));
-        std::fs::create_dir_all(&folder).unwrap();
-        folder
-    }
-
     /// Length and start of the body of each top-level section, with the section's id.
     fn sections(component: &[u8]) -> Vec<(u8, &[u8])> {
         let number = |from: &mut usize| {
@@ -280,13 +273,13 @@ mod tests {
 
     #[test]
     fn both_connectors_become_components_that_import_nothing_and_carry_their_manifest() {
-        let out = folder("out");
+        let out = tempfile::tempdir().unwrap();
         for (crate_dir, name) in
             [("connectors/open-banking-uk", "open-banking-uk"), ("tests/guests/hostile", "hostile")]
         {
             let crate_dir = root().join(crate_dir);
-            let path = build(&crate_dir, &out).unwrap();
-            assert_eq!(path, out.join(format!("{name}.wasm")));
+            let path = build(&crate_dir, out.path()).unwrap();
+            assert_eq!(path, out.path().join(format!("{name}.wasm")));
             let component = std::fs::read(&path).unwrap();
 
             let DecodedWasm::Component(resolve, world) = wit_component::decode(&component).unwrap() else {
@@ -305,29 +298,28 @@ mod tests {
         }
         let left: Vec<_> = std::fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left.len(), 2, "only the finished files: {left:?}");
-        std::fs::remove_dir_all(out).unwrap();
     }
 
     #[test]
     fn a_folder_that_is_no_connector_is_refused_with_what_is_missing() {
-        let folder = folder("none");
-        let error = build(&folder, &folder).unwrap_err();
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let error = build(folder, folder).unwrap_err();
         assert!(matches!(&error, BuildError::File(path, _) if path.ends_with("connector.toml")), "{error}");
         std::fs::write(
             folder.join("connector.toml"),
             "name = \"Not A Name\"\nversion = \"1\"\ncontract = \"0.1.0\"\n",
         )
         .unwrap();
-        let error = build(&folder, &folder).unwrap_err();
+        let error = build(folder, folder).unwrap_err();
         assert!(matches!(&error, BuildError::Manifest(..)), "{error}");
         std::fs::write(
             folder.join("connector.toml"),
             "name = \"none\"\nversion = \"1\"\ncontract = \"0.1.0\"\n",
         )
         .unwrap();
-        let error = build(&folder, &folder).unwrap_err();
+        let error = build(folder, folder).unwrap_err();
         assert!(error.to_string().contains("needs a Cargo.toml"), "{error}");
-        std::fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use super::*;
-use crate::egress::encoding::hex;
+use crate::model::hex;
 use aws_lc_rs::encoding::AsDer as _;
 use aws_lc_rs::signature::{self, KeyPair as _, UnparsedPublicKey};
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -3,8 +3,7 @@
 
 use super::*;
 use crate::clock::Clock;
-use crate::egress::encoding::hex;
-use crate::model::{Manifest, Method};
+use crate::model::{Manifest, Method, hex};
 use std::time::Duration;
 
 const MANIFEST: &str = r#"

@@ -65,7 +65,7 @@ pub enum Mode {
     /// Signs its request with `signing-key` (ES256) into the header `x-signature`; not harmful.
     Signs,
     /// In `session`: posts `pin` to the login route, captures `access_token` as `token`, and hands
-    /// back what it was shown of the reply as state; not harmful.
+    /// back what it was shown of the reply as state; a 401 is `credentials-rejected`; not harmful.
     Login,
 }
 

@@ -92,9 +92,9 @@ pub fn session(place: &Place, goal: Goal, memory: &str, replies: &[Reply]) -> Se
         if place.settings.mode == Mode::Login && goal != Goal::Close {
             let request = login(place).capture_json("token", "access_token", true);
             let mut flow = Flow::new(memory, replies)?;
-            state = Some(flow.ask(request, |reply| {
-                status::check(reply, 0)?;
-                Ok(text(reply))
+            state = Some(flow.ask(request, |reply| match reply.status {
+                401 => Err(Failure::CredentialsRejected),
+                _ => status::check(reply, 0).map(text),
             })?);
         }
         Ok(SessionInfo { valid_until_ms: None, state })

@@ -7,6 +7,7 @@ use crate::api::extract::{Ask, Id, MaybeBody, PathId};
 use crate::api::gate::Caller;
 use crate::api::problem::{Answer, Code, Problem};
 use crate::api::schema::Page;
+use crate::api::v1::Paging;
 use crate::api::v1::syncs::Sync;
 use crate::model::{self, AccountId, AccountState, CustomerPresent, SyncCode, SyncId};
 use crate::store::{FoundSync, Requested};
@@ -137,20 +138,9 @@ pub async fn list(
     Ask(ask): Ask<Paging>,
 ) -> Answer<Json<Page<Sync>>> {
     find(&api, caller, id).await?;
-    let before = ask.cursor.as_deref().map(SyncId::decode).transpose()?;
-    let page = api.app.store.syncs(id, before, crate::api::v1::limit(ask.limit)).await?;
+    let (before, limit) = ask.read()?;
+    let page = api.app.store.syncs(id, before, limit).await?;
     Ok(Json(Page::of(page, |last| last.id.encode(), Sync::finished)))
-}
-
-/// Which page.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct Paging {
-    /// `next_cursor` of the page before.
-    cursor: Option<String>,
-    /// Rows of the page: 1 to 500, 100 by default.
-    limit: Option<u32>,
 }
 
 fn at_screen(given: CustomerAtScreen) -> Answer<CustomerPresent> {

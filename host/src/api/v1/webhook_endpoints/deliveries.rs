@@ -7,13 +7,14 @@ use crate::api::extract::{Ask, Id, PathId};
 use crate::api::gate::Caller;
 use crate::api::problem::Answer;
 use crate::api::schema::{self, All, Page};
+use crate::api::v1::Paging;
 use crate::model::{AttemptId, DeliveryId, DeliveryState, EndpointId, EventId, EventType, Timestamp};
 use crate::store;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 /// An event on its way to an endpoint.
 #[derive(Debug, Serialize, ToSchema)]
@@ -59,17 +60,6 @@ pub struct Attempt {
     error: Option<String>,
 }
 
-/// Which page.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct Paging {
-    /// `next_cursor` of the page before.
-    cursor: Option<String>,
-    /// Rows of the page: 1 to 500, 100 by default.
-    limit: Option<u32>,
-}
-
 /// List deliveries
 ///
 /// Newest first.
@@ -84,8 +74,8 @@ pub async fn list(
     Ask(ask): Ask<Paging>,
 ) -> Answer<Json<Page<Delivery>>> {
     find(&api, caller, endpoint).await?;
-    let before = ask.cursor.as_deref().map(DeliveryId::decode).transpose()?;
-    let page = api.app.store.deliveries(endpoint, before, crate::api::v1::limit(ask.limit)).await?;
+    let (before, limit) = ask.read()?;
+    let page = api.app.store.deliveries(endpoint, before, limit).await?;
     Ok(Json(Page::of(page, |last| last.id.encode(), Delivery::of)))
 }
 
