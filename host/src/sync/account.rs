@@ -71,11 +71,15 @@ pub(super) async fn sync(
         Err(Halt::Store(error)) => return Err(error),
     };
     let now = run.app.clock.now();
-    let next_at = schedule::next_slot(&run.bank.institution, run.lease.phase, now);
+    let min_interval = std::time::Duration::from_secs(u64::from(run.bank.institution.limits.min_interval_s));
+    let next_allowed_at =
+        run.asked_at.filter(|_| !min_interval.is_zero()).map(|asked| asked.plus(min_interval));
+    // A slot that the bank does not allow yet waits until it does.
+    let slot = schedule::next_slot(&run.bank.institution, run.lease.phase, now);
+    let next_at = next_allowed_at.map_or(slot, |allowed| slot.max(allowed));
     let count = |wanted: fn(&NewChange) -> bool| {
         i32::try_from(verdict.changes.iter().filter(|change| wanted(change)).count()).unwrap_or(i32::MAX)
     };
-    let min_interval = std::time::Duration::from_secs(u64::from(run.bank.institution.limits.min_interval_s));
     let sync = Sync {
         id: sync_id,
         connection: run.connection.id,
@@ -96,10 +100,7 @@ pub(super) async fn sync(
         proof: verdict.proof,
         seq: head.seq,
         epoch: head.epoch,
-        next_allowed_at: run
-            .asked_at
-            .filter(|_| !min_interval.is_zero())
-            .map(|asked| asked.plus(min_interval)),
+        next_allowed_at,
         next_at: Some(next_at),
         connector: run.connector.label(),
     };
