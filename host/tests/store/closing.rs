@@ -148,7 +148,20 @@ both! {
         bed.assert_gone(&lease, &account).await;
         let mut now = START;
         for polls in 1.. {
-            let closing = bed.claim(now).await;
+            // PostgreSQL frees a dropped transaction's locks a moment later; until then nobody can claim.
+            let claimed = async {
+                loop {
+                    if let Some(closing) = bed.claim_all(now).await.pop() {
+                        return Some(closing);
+                    }
+                    if state().await == ConnectionState::Deleted {
+                        return None;
+                    }
+                    tokio::task::yield_now().await;
+                }
+            };
+            let claimed = tokio::time::timeout(MINUTE, claimed).await.expect("the row can be claimed again");
+            let Some(closing) = claimed else { break };
             let event = bed.event(lease.connection, EventType::ConnectionDeleted);
             drop_after(polls, bed.store.delete_closed(&closing, &event, now)).await;
             bed.store.approve_institution("other", "f", START).await.unwrap();
