@@ -135,7 +135,7 @@ fn fingerprint(manifest: &Manifest, routes: &[Route]) -> String {
     };
     add(manifest.name.clone());
     for route in routes {
-        add(format!("{} {} {:?}", route.name, route.line(), route.reply));
+        add(format!("{} {} {:?} {:?}", route.name, route.line(), route.reply, route.marks));
     }
     for value in &manifest.values {
         add(format!("{} {:?} {:?} {:?} {}", value.name, value.kind, value.usage, value.routes, value.public));
@@ -256,6 +256,9 @@ async fn housekeeping(app: Arc<App>, mut stopping: watch::Receiver<bool>) {
         }
         if let Err(error) = sync::end_overdue(&app).await {
             tracing::error!(%error, "connections that should have ended could not be erased; trying again");
+        }
+        if let Err(error) = sync::end_overdue_authorisations(&app).await {
+            tracing::error!(%error, "authorisations that nobody went on with could not be ended; trying again");
         }
         let now = app.clock.now();
         if now >= sweep_at {

@@ -206,6 +206,7 @@ impl House {
             phase: 0,
             slot_at: now,
             due_at: now,
+            linking: false,
         };
         self.app.store.create_connection(&connection, now).await.unwrap();
         let event = payload::connection_deleted(self.business, id, "demo-bank", false, now);

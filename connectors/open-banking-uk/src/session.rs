@@ -25,7 +25,7 @@ pub fn session(ask: &Context, goal: Goal, memory: &str, replies: &[Reply]) -> Re
         let lasts = token.expires_at_ms.is_some_and(|end| end > ask.now_ms + LEFT_MIN_MS);
         // One that does not say when it ends is used as long as it works, if it is all there is.
         if lasts || (token.expires_at_ms.is_none() && !can_renew) {
-            return Ok(SessionInfo { valid_until_ms: token.expires_at_ms, state: None });
+            return Ok(SessionInfo { valid_until_ms: token.expires_at_ms, state: None, consent: None });
         }
     }
     if ask.credential("refresh-token").is_none() {
@@ -40,13 +40,13 @@ pub fn session(ask: &Context, goal: Goal, memory: &str, replies: &[Reply]) -> Re
     .capture_json("refresh-token", "refresh_token", false);
     let lasts_s = flow.ask(request, |reply| token(ask, reply))?;
     let valid_until_ms = lasts_s.map(|seconds| ask.now_ms.saturating_add(seconds.saturating_mul(1_000)));
-    Ok(SessionInfo { valid_until_ms, state: None })
+    Ok(SessionInfo { valid_until_ms, state: None, consent: None })
 }
 
 /// Ends the consent at the bank, if we know its id: with a token of our own, since the customer's
 /// may be gone. Otherwise there is nothing to say to the bank.
 fn close(ask: &Context, flow: &mut Flow<'_>) -> Result<SessionInfo, Stop> {
-    let closed = SessionInfo { valid_until_ms: None, state: None };
+    let closed = SessionInfo { valid_until_ms: None, state: None, consent: None };
     if ask.credential("consent-id").is_none() {
         return Ok(closed);
     }
@@ -149,7 +149,7 @@ mod tests {
         step(&context(), Goal::Renew, &memory, &[reply(status, body)])
     }
     fn ready(valid_until_ms: Option<u64>) -> SessionStep {
-        SessionStep::Ready(SessionInfo { valid_until_ms, state: None })
+        SessionStep::Ready(SessionInfo { valid_until_ms, state: None, consent: None })
     }
 
     #[test]

@@ -9,7 +9,7 @@
 //! benches call the trait directly.
 //!
 //! Read in this order: [`Connector`], [`flow`] (several requests as straight-line code),
-//! [`request`], [`memory`], [`json`], [`paging`], [`status`], [`date`], [`decimal`], [`ids`].
+//! [`request`], [`jwt`], [`memory`], [`json`], [`paging`], [`status`], [`date`], [`decimal`], [`ids`].
 //!
 //! Must not know: any one bank. Never does I/O; has no clock but `context.now-ms`.
 
@@ -22,6 +22,7 @@ mod failure;
 pub mod flow;
 pub mod ids;
 pub mod json;
+pub mod jwt;
 pub mod memory;
 pub mod paging;
 pub mod request;
@@ -59,10 +60,11 @@ pub use wit_bindgen;
 extern crate self as tidegate_sdk;
 
 pub use bindings::exports::tidegate::connector::connector::{
-    Account, AccountsStep, Balance, BalanceKind, Capture, ConsentInfo, Context, Coverage, CoverageKind,
-    CredentialInfo, Derived, Encoded, Encoding, Failure, Goal, Header, IdStability, Mac, Method, More,
-    Operation, PaddedLength, Page, Part, Picked, Place, Prompt, RateLimited, ReadStep, Reply, ReplyHeader,
-    Request, Scope, Send, SessionInfo, SessionStep, Signature, Status, Transaction, Unreadable, Want, Window,
+    Account, AccountsStep, Balance, BalanceKind, Capture, ConsentGiven, ConsentInfo, Context, Coverage,
+    CoverageKind, CredentialInfo, Derived, Encoded, Encoding, Failure, Goal, Header, IdStability, Mac,
+    Method, More, Operation, PaddedLength, Page, Part, Picked, Place, Prompt, PromptKind, RateLimited,
+    ReadStep, Redirect, Reply, ReplyHeader, Request, Returned, Scope, Send, SessionInfo, SessionStep,
+    Signature, Status, Transaction, Unreadable, Want, Window,
 };
 pub use context::Profile;
 pub use flow::{Flow, Stop};

@@ -12,6 +12,8 @@ mod health;
 mod idempotency;
 pub mod key;
 mod layers;
+mod link;
+mod linking;
 mod problem;
 mod schema;
 mod v1;
@@ -32,7 +34,7 @@ use utoipa_axum::routes;
 use v1::accounts::{changes, sync, transactions};
 use v1::connections::export;
 use v1::webhook_endpoints::deliveries;
-use v1::{accounts, connections, institutions, syncs, webhook_endpoints};
+use v1::{accounts, authorisations, connections, institutions, links, syncs, webhook_endpoints};
 
 /// What handlers share.
 #[derive(Clone)]
@@ -56,6 +58,7 @@ fn guarded() -> [(Scope, Routes); 4] {
         .routes(routes!(connections::list))
         .routes(routes!(connections::show))
         .routes(routes!(export::export))
+        .routes(routes!(authorisations::show))
         .routes(routes!(accounts::list))
         .routes(routes!(accounts::show))
         .routes(routes!(accounts::balances))
@@ -70,7 +73,9 @@ fn guarded() -> [(Scope, Routes); 4] {
         .routes(routes!(deliveries::attempts));
     let sync = new().routes(routes!(sync::request));
     let connections = new()
+        .routes(routes!(links::create))
         .routes(routes!(connections::create))
+        .routes(routes!(connections::go_on))
         .routes(routes!(connections::delete))
         .routes(routes!(connections::reauthorise));
     let webhooks = new()
@@ -98,6 +103,7 @@ pub fn router(app: Arc<App>) -> Router {
     }
     let (routes, _) = all.split_for_parts();
     routes
+        .merge(link::routes())
         .merge(docs::routes(&document()))
         .fallback(unknown_path)
         .method_not_allowed_fallback(method_not_allowed)

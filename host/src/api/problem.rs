@@ -42,6 +42,10 @@ pub enum Code {
     InstitutionUnavailable,
     /// The customer must act first.
     ReauthorisationRequired,
+    /// The bank refused the customer's credentials as often as is safe.
+    CredentialsRefused,
+    /// Nothing is asked of the customer now.
+    NotAsked,
     /// The bank no longer lists the account.
     AccountClosed,
     /// As many endpoints as a business may have.
@@ -74,7 +78,7 @@ pub enum Code {
 
 impl Code {
     /// All of them, in the order of their status.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::InvalidBody,
         Self::InvalidQuery,
         Self::BadCursor,
@@ -86,6 +90,8 @@ impl Code {
         Self::SlowRequest,
         Self::InstitutionUnavailable,
         Self::ReauthorisationRequired,
+        Self::CredentialsRefused,
+        Self::NotAsked,
         Self::AccountClosed,
         Self::TooManyEndpoints,
         Self::RequestInFlight,
@@ -124,6 +130,12 @@ impl Code {
                 "reauthorisation-required",
                 "The customer must act before anything is asked of the bank",
             ),
+            Self::CredentialsRefused => (
+                S::CONFLICT,
+                "credentials-refused",
+                "The bank refused the customer's credentials as often as is safe",
+            ),
+            Self::NotAsked => (S::CONFLICT, "not-asked", "Nothing is asked of the customer now"),
             Self::AccountClosed => (S::CONFLICT, "account-closed", "The bank no longer lists the account"),
             Self::TooManyEndpoints => {
                 (S::CONFLICT, "too-many-endpoints", "There are too many webhook endpoints")
@@ -240,7 +252,6 @@ impl Problem {
         self
     }
     /// What went wrong.
-    #[cfg(test)]
     pub fn code(&self) -> Code {
         self.0.code
     }

@@ -23,9 +23,13 @@ pub(super) fn check(call: &Call<'_>, captures: &[Capture]) -> Result<(), EgressE
     }
     for (index, capture) in captures.iter().enumerate() {
         let name = if is_name(&capture.name) { capture.name.as_str() } else { "…" };
-        if call.manifest.value(&capture.name).is_none_or(|declared| declared.kind != ValueKind::Credential) {
+        if call
+            .manifest
+            .value(&capture.name)
+            .is_none_or(|declared| !matches!(declared.kind, ValueKind::Credential | ValueKind::Prompt))
+        {
             return Err(EgressError::Refused(format!(
-                "the capture \"{name}\" must be declared in connector.toml as a [[value]] of kind \"credential\""
+                "the capture \"{name}\" must be declared in connector.toml as a [[value]] of kind \"credential\" (or \"prompt\", if it ends with the authorisation)"
             )));
         }
         if captures.iter().take(index).any(|other| other.name == capture.name) {

@@ -6,7 +6,10 @@ use super::json;
 use super::secret::Tripwire;
 use super::value::Values;
 use super::{Call, EgressError, Exchange};
-use crate::model::{Purpose, Reply, Request, Route, Secret};
+use crate::model::{Purpose, Reply, ReplyEncoding, Request, Route, Secret};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use memchr::memmem::Finder;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, SET_COOKIE};
 use zeroize::Zeroizing;
 
@@ -55,9 +58,10 @@ pub(super) fn finish(
     let status = raw.status;
     let mut open = opened(raw);
     decode(&mut open, &route.name)?;
+    unwrap(&mut open, route)?;
     let captured = capture::take(&mut open, &request.captures, (200..300).contains(&status))?;
     if route.purpose == Purpose::Login {
-        reduce(&mut open, &route.reply);
+        reduce(&mut open, route);
     }
     tripwire(call, route, values, &captured, &open, secret_bytes)?;
     let names = captured.iter().map(|(name, _)| name.clone()).collect();
@@ -113,18 +117,34 @@ fn decode(open: &mut Open, route: &str) -> Result<(), EgressError> {
     Ok(())
 }
 
-/// Leaves of a login reply only the listed top-level fields that are strings, numbers or booleans,
-/// digit by digit as the bank wrote them.
-fn reduce(open: &mut Open, fields: &[String]) {
+/// Takes off the encoding that the route declares.
+fn unwrap(open: &mut Open, route: &Route) -> Result<(), EgressError> {
+    if route.reply_encoding == ReplyEncoding::Base64 {
+        open.body.retain(|byte| !byte.is_ascii_whitespace());
+        let decoded = Zeroizing::new(std::mem::take(&mut open.body));
+        open.body = STANDARD.decode(decoded.as_slice()).map_err(|_| {
+            EgressError::BadReply(format!("the reply on route \"{}\" is not base64", route.name))
+        })?;
+    }
+    Ok(())
+}
+
+/// Leaves of a login reply only what the route lists: fields that are strings, numbers or booleans, digit
+/// by digit as the bank wrote them, and which of the marks stand there.
+fn reduce(open: &mut Open, route: &Route) {
     open.headers.retain(|(name, _)| LOGIN_HEADERS.contains(&name.as_str()));
-    let body = std::mem::take(&mut open.body);
+    let body = Zeroizing::new(std::mem::take(&mut open.body));
     let text = std::str::from_utf8(&body).ok().filter(|text| json::is_json(text)).unwrap_or_default();
-    let kept = fields.iter().filter_map(|field| {
-        let token = json::find(text, &[field]).pop().and_then(|range| text.get(range))?;
+    let fields = route.reply.iter().filter_map(|field| {
+        let path: Vec<&str> = field.split('.').collect();
+        let token = json::find(text, &path).pop().and_then(|range| text.get(range))?;
         json::scalar(token)?;
         Some(format!("{}:{token}", serde_json::Value::from(field.as_str())))
     });
-    open.body = format!("{{{}}}", kept.collect::<Vec<_>>().join(",")).into_bytes();
+    let stands = |text: &&String| Finder::new(text.as_bytes()).find(&body).is_some();
+    let marks = route.marks.iter().filter(|(_, text)| stands(text));
+    let marks = marks.map(|(name, _)| format!("{}:true", serde_json::Value::from(name.as_str())));
+    open.body = format!("{{{}}}", fields.chain(marks).collect::<Vec<_>>().join(",")).into_bytes();
 }
 
 /// Withholds a reply in which a secret can be read.

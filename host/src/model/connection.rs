@@ -1,6 +1,6 @@
 //! Connections, consents, businesses, keys and registrations.
 
-use super::{ApiKeyId, BusinessId, ConnectionId, ConsentId, RegistrationId, Timestamp};
+use super::{ApiKeyId, AuthorisationId, BusinessId, ConnectionId, ConsentId, RegistrationId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -69,6 +69,8 @@ pub struct ApiKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ConnectionState {
+    /// New: the customer has still to let us in.
+    Linking,
     /// Synced on schedule and on request.
     Active,
     /// The customer must act; nothing is asked of the bank until then.
@@ -117,6 +119,10 @@ pub struct Connection {
     pub session_state: Option<String>,
     /// The accounts were listed since the last credential was handed in.
     pub accounts_listed: bool,
+    /// How often in a row the bank refused the customer's credentials.
+    pub rejections: i64,
+    /// The authorisation that is the connector's turn now, and when.
+    pub attempt: Option<(AuthorisationId, Timestamp)>,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it was deleted.

@@ -14,6 +14,12 @@ pub enum EventType {
     /// The customer must act before the connection is synced again.
     #[serde(rename = "connection.reauthorisation_required")]
     ReauthorisationRequired,
+    /// The customer let us in.
+    #[serde(rename = "connection.authorised")]
+    ConnectionAuthorised,
+    /// The customer was on the way to letting us in, and it came to nothing.
+    #[serde(rename = "connection.authorisation_failed")]
+    AuthorisationFailed,
     /// The bank lists an account that it did not list before.
     #[serde(rename = "account.added")]
     AccountAdded,
@@ -30,9 +36,11 @@ pub enum EventType {
 
 impl EventType {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::AccountUpdated,
         Self::ReauthorisationRequired,
+        Self::ConnectionAuthorised,
+        Self::AuthorisationFailed,
         Self::AccountAdded,
         Self::AccountClosed,
         Self::ConnectionDeleted,
@@ -44,6 +52,8 @@ impl EventType {
         match self {
             Self::AccountUpdated => "account.updated",
             Self::ReauthorisationRequired => "connection.reauthorisation_required",
+            Self::ConnectionAuthorised => "connection.authorised",
+            Self::AuthorisationFailed => "connection.authorisation_failed",
             Self::AccountAdded => "account.added",
             Self::AccountClosed => "account.closed",
             Self::ConnectionDeleted => "connection.deleted",

@@ -4,6 +4,7 @@
 //! Must not know: wasmtime, sqlx, axum, HTTP clients, the clock. No I/O; time comes as an argument.
 
 mod account;
+mod authorisation;
 mod connection;
 mod event;
 mod exchange;
@@ -18,6 +19,7 @@ mod time;
 mod transaction;
 
 pub use account::*;
+pub use authorisation::*;
 pub use connection::*;
 pub use event::*;
 pub use exchange::*;

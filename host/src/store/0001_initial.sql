@@ -61,6 +61,8 @@ CREATE TABLE connector_quarantine (
     CONSTRAINT connector_quarantine_key PRIMARY KEY (digest)
 ) {table};
 
+-- attempt: the authorisation that is the connector's turn now, due at attempt_due_at. rejections: credentials
+-- that the bank refused in a row.
 CREATE TABLE connection (
     id                  {bytes} NOT NULL,
     business            {bytes} NOT NULL,
@@ -76,16 +78,20 @@ CREATE TABLE connection (
     accounts_listed     {bool}  NOT NULL,
     first_rejected_at   {int},
     last_rejected_at    {int},
+    rejections          {int}   NOT NULL,
+    attempt             {bytes},
+    attempt_due_at      {int},
     created_at          {int}   NOT NULL,
     deleted_at          {int},
     erased_at           {int},
     CONSTRAINT connection_key PRIMARY KEY (id),
     CONSTRAINT connection_business FOREIGN KEY (business) REFERENCES business (id),
-    CONSTRAINT connection_state CHECK (state IN ('active', 'reauthorisation_required', 'closing', 'deleted'))
+    CONSTRAINT connection_state CHECK (state IN ('linking', 'active', 'reauthorisation_required', 'closing', 'deleted'))
 ) {table};
 CREATE INDEX connection_of_business ON connection (business, id);
 CREATE INDEX connection_of_customer ON connection (business, customer_ref_index, id) WHERE customer_ref_index IS NOT NULL;
 CREATE INDEX connection_rejected ON connection (institution, last_rejected_at) WHERE last_rejected_at IS NOT NULL;
+CREATE INDEX connection_linking ON connection (created_at) WHERE state = 'linking';
 CREATE INDEX connection_to_erase ON connection (id) WHERE deleted_at IS NOT NULL AND erased_at IS NULL;
 
 -- The row is the job: due_at is schedule, retry time and visibility timeout; token fences. closing_at:
@@ -120,6 +126,35 @@ CREATE TABLE consent (
     CONSTRAINT consent_connection FOREIGN KEY (connection) REFERENCES connection (id)
 ) {in_key_order};
 CREATE INDEX consent_ended ON consent (ended_at) WHERE ended_at IS NOT NULL;
+
+-- A customer on the way to letting us in. The hashes are of secrets that only the customer's browser holds.
+-- Sealed under the connection's key, or, while there is none, the business's.
+CREATE TABLE authorisation (
+    id            {bytes} NOT NULL,
+    business      {bytes} NOT NULL,
+    connection    {bytes},
+    institution   TEXT,
+    state         TEXT    NOT NULL,
+    reason        TEXT,
+    wishes        {bytes} NOT NULL,
+    prompt        {bytes},
+    progress      {bytes},
+    link_hash     {bytes} NOT NULL,
+    browser_hash  {bytes},
+    redirect_hash {bytes},
+    expires_at    {int}   NOT NULL,
+    created_at    {int}   NOT NULL,
+    ended_at      {int},
+    CONSTRAINT authorisation_key PRIMARY KEY (id),
+    CONSTRAINT authorisation_business FOREIGN KEY (business) REFERENCES business (id),
+    CONSTRAINT authorisation_connection FOREIGN KEY (connection) REFERENCES connection (id),
+    CONSTRAINT authorisation_state CHECK (state IN ('choosing', 'asking', 'prompted', 'ready', 'failed'))
+) {table};
+CREATE UNIQUE INDEX authorisation_link ON authorisation (link_hash);
+CREATE UNIQUE INDEX authorisation_redirect ON authorisation (redirect_hash) WHERE redirect_hash IS NOT NULL;
+CREATE INDEX authorisation_of_connection ON authorisation (connection, id) WHERE connection IS NOT NULL;
+CREATE INDEX authorisation_overdue ON authorisation (expires_at) WHERE ended_at IS NULL;
+CREATE INDEX authorisation_ended ON authorisation (ended_at) WHERE ended_at IS NOT NULL;
 
 CREATE TABLE credential (
     connection {bytes} NOT NULL,

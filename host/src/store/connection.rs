@@ -11,7 +11,8 @@ row! {
     ConnectionRow {
         id: ConnectionId, business: BusinessId, institution: String, customer_ref: Option<Vec<u8>>, state: String,
         reason: Option<String>, session_valid_until: Option<Timestamp>, session_open: bool,
-        session_state: Option<Vec<u8>>, accounts_listed: bool, created_at: Timestamp, deleted_at: Option<Timestamp>,
+        session_state: Option<Vec<u8>>, accounts_listed: bool, rejections: i64, attempt: Option<AuthorisationId>,
+        attempt_due_at: Option<Timestamp>, created_at: Timestamp, deleted_at: Option<Timestamp>,
     }
 }
 
@@ -24,11 +25,11 @@ row! {
 }
 
 const CONNECTION: &str = "SELECT id, business, institution, customer_ref, state, reason, session_valid_until,
-        session_open, session_state, accounts_listed, created_at, deleted_at
+        session_open, session_state, accounts_listed, rejections, attempt, attempt_due_at, created_at, deleted_at
     FROM connection WHERE id = $1";
 const CONNECTIONS: &str =
     "SELECT id, business, institution, customer_ref, state, reason, session_valid_until,
-        session_open, session_state, accounts_listed, created_at, deleted_at
+        session_open, session_state, accounts_listed, rejections, attempt, attempt_due_at, created_at, deleted_at
     FROM connection
     WHERE business = $1 AND ($2 IS NULL OR customer_ref_index = $2) AND ($3 IS NULL OR institution = $3)
       AND ($4 IS NULL OR id > $4)
@@ -54,13 +55,25 @@ pub(super) struct Place {
 impl Store {
     /// A new connection with its credentials (sealed under a new data key), consent and schedule row.
     pub async fn create_connection(&self, new: &NewConnection, now: Timestamp) -> Result<Connection> {
-        let (id, business) = (new.id, new.business);
         let mut tx = self.db.begin().await?;
-        let key = self.keys.create(&mut tx, id.as_bytes(), Some(business)).await?;
+        self.insert_connection(&mut tx, new, now).await?;
+        tx.commit().await?;
+        self.known_connection(new.id).await
+    }
+
+    /// The same within a transaction; the connection's data key.
+    pub(super) async fn insert_connection(
+        &self,
+        tx: &mut Tx,
+        new: &NewConnection,
+        now: Timestamp,
+    ) -> Result<OwnerKey> {
+        let (id, business) = (new.id, new.business);
+        let key = self.keys.create(tx, id.as_bytes(), Some(business)).await?;
         let (customer_ref, index) = match new.customer_ref.as_deref() {
             Some(name) => {
                 // An unknown business has no key; the foreign key below gives the better error.
-                let of_business = match self.keys.of_in(&mut tx, business.as_bytes()).await {
+                let of_business = match self.keys.of_in(tx, business.as_bytes()).await {
                     Err(StoreError::Erased) => {
                         return Err(StoreError::Constraint("connection_business".to_owned()));
                     }
@@ -72,9 +85,10 @@ impl Store {
             None => (None, None),
         };
         let sql = "INSERT INTO connection (id, business, institution, phase, customer_ref, customer_ref_index, state,
-                     session_open, accounts_listed, created_at)
-                   VALUES ($1, $2, $3, $4, $5, $6, 'active', $7, $7, $8)";
-        tx.run(sql, args![id, business, &new.institution, new.phase, customer_ref, index, false, now])
+                     session_open, accounts_listed, rejections, created_at)
+                   VALUES ($1, $2, $3, $4, $5, $6, $9, $7, $7, 0, $8)";
+        let state = if new.linking { "linking" } else { "active" };
+        tx.run(sql, args![id, business, &new.institution, new.phase, customer_ref, index, false, now, state])
             .await
             .map_err(|error| error.on_foreign_key("connection_business"))?;
         tx.run(
@@ -86,12 +100,11 @@ impl Store {
             "INSERT INTO schedule (institution, phase, connection, due_at, token, slot_at, failures, active)
                    VALUES ($1, $2, $3, $4, 0, $5, 0, $6)";
         tx.run(sql, args![&new.institution, new.phase, id, new.due_at, new.slot_at, true]).await?;
-        super::credential::insert(&mut tx, &key, id, 1, &new.credentials).await?;
+        super::credential::insert(tx, &key, id, 1, &new.credentials).await?;
         if let Some(consent) = &new.consent {
-            insert_consent(&mut tx, &key, id, consent).await?;
+            insert_consent(tx, &key, id, consent).await?;
         }
-        tx.commit().await?;
-        self.known_connection(id).await
+        Ok(key)
     }
 
     /// One of the business's connections.
@@ -106,7 +119,7 @@ impl Store {
     /// A connection, for a run that holds its lease.
     pub async fn leased_connection(&self, lease: &Lease) -> Result<Connection> {
         let sql = "SELECT id, business, institution, customer_ref, state, reason, session_valid_until,
-                     session_open, session_state, accounts_listed, created_at, deleted_at
+                     session_open, session_state, accounts_listed, rejections, attempt, attempt_due_at, created_at, deleted_at
                    FROM connection WHERE id = $1 AND EXISTS (
                      SELECT 1 FROM schedule
                      WHERE schedule.institution = $2 AND phase = $3 AND connection = $1 AND token = $4
@@ -145,9 +158,16 @@ impl Store {
             session_open: row.session_open,
             session_state,
             accounts_listed: row.accounts_listed,
+            rejections: row.rejections,
+            attempt: row.attempt.zip(row.attempt_due_at),
             created_at: row.created_at,
             deleted_at: row.deleted_at,
         })
+    }
+
+    /// What a business's customer is found by.
+    pub(super) async fn customer_index(&self, business: BusinessId, name: &str) -> Result<Vec<u8>> {
+        Ok(self.keys.of(&self.db, business.as_bytes()).await?.index(&[CUSTOMER_REF, name]))
     }
 
     /// A business's connections, oldest first, `after` excluded.
@@ -160,11 +180,11 @@ impl Store {
         limit: u32,
     ) -> Result<PageOf<Connection>> {
         let index = match customer_ref {
-            Some(name) => match self.keys.of(&self.db, business.as_bytes()).await {
+            Some(name) => match self.customer_index(business, name).await {
                 Err(StoreError::Erased) => {
                     return Ok(PageOf { items: Vec::new(), has_more: false });
                 }
-                key => Some(key?.index(&[CUSTOMER_REF, name])),
+                index => Some(index?),
             },
             None => None,
         };
@@ -214,13 +234,12 @@ impl Store {
                    WHERE connection = $1";
         tx.run(sql, args![id, now]).await?;
         let sql = "UPDATE connection SET state = 'active', reason = NULL, session_open = $2, session_valid_until = NULL,
-                     session_state = NULL, accounts_listed = $2, first_rejected_at = NULL, last_rejected_at = NULL
+                     session_state = NULL, accounts_listed = $2, first_rejected_at = NULL, last_rejected_at = NULL,
+                     attempt = NULL, attempt_due_at = NULL
                    WHERE id = $1";
         tx.run(sql, args![id, false]).await?;
-        let sql = "SELECT COALESCE(max(version), 0) FROM credential WHERE connection = $1";
-        let (version,): (i64,) = tx.one(sql, args![id]).await?;
-        tx.run("DELETE FROM credential WHERE connection = $1", args![id]).await?;
-        super::credential::insert(&mut tx, &key, id, version + 1, credentials).await?;
+        super::authorisation::supersede(&mut tx, id, now).await?;
+        super::credential::replace(&mut tx, &key, id, credentials).await?;
         if let Some(consent) = consent {
             end_consent(&mut tx, id, "replaced", now).await?;
             insert_consent(&mut tx, &key, id, consent).await?;
@@ -298,7 +317,7 @@ pub(super) async fn end_consent(tx: &mut Tx, id: ConnectionId, reason: &str, now
     Ok(())
 }
 
-async fn insert_consent(
+pub(super) async fn insert_consent(
     tx: &mut Tx,
     key: &OwnerKey,
     connection: ConnectionId,

@@ -7,7 +7,7 @@
 //!
 //! Rooms: `schema` (open, migrate), `db` (drivers), `arg` (parameters), `dialect` (what differs), `seal` (data keys),
 //! `codec` (stored words); then one per subject: `business`, `institution`, `connection`,
-//! `credential`, `session`, `closing`, `erase`, `account`, `history`, `schedule`, `request`, `commit`,
+//! `authorisation`, `credential`, `session`, `closing`, `erase`, `account`, `history`, `schedule`, `request`, `commit`,
 //! `sync`, `endpoint`, `delivery`, `idempotency`, `retention`.
 //!
 //! Whoever writes anything of a connection holds its `schedule` row in the same transaction, and
@@ -15,6 +15,7 @@
 
 mod account;
 mod arg;
+mod authorisation;
 mod business;
 mod closing;
 mod codec;
@@ -40,6 +41,7 @@ mod sync;
 use crate::model::*;
 use crate::vault::VaultError;
 
+pub use authorisation::NewAuthorisation;
 pub use closing::{ClosingConnection, ClosingTry};
 pub use retention::Swept;
 
@@ -103,6 +105,8 @@ pub struct NewConnection {
     pub slot_at: Timestamp,
     /// When it is due first.
     pub due_at: Timestamp,
+    /// Its customer has still to let us in.
+    pub linking: bool,
 }
 
 /// A page of something, oldest (or smallest id) first.
@@ -215,6 +219,8 @@ pub struct Rejection {
     /// When the bank refused first, this time excluded; none if this is the first refusal since
     /// credentials were handed in, a session was opened, or refusals were the bank's own fault.
     pub first_at: Option<Timestamp>,
+    /// How many times in a row, this one included; what was the bank's own fault does not count.
+    pub in_a_row: i64,
     /// How many connections of this institution were refused in the last ten minutes, this one included.
     pub recent_at_institution: i64,
 }

@@ -121,11 +121,15 @@ impl Store {
         fence(&mut tx, lease).await?;
         // A statement of its own, so that it sees every request that came before the fence. What the
         // bank does not allow yet is not due yet.
-        let sql = "SELECT min(COALESCE(next_allowed_at, $2)) FROM account_head
-                   WHERE connection = $1 AND next_sync IS NOT NULL";
-        let (wanted,): (Option<Timestamp>,) = tx.one(sql, args![lease.connection, now]).await?;
-        let due_at = wanted.map_or(due_at, |wanted| due_at.min(wanted.max(now)));
-        let sql = "UPDATE schedule SET due_at = $4, slot_at = $5, failures = $6, claimed_at = NULL
+        let sql = "SELECT min(COALESCE(next_allowed_at, $2)),
+                     (SELECT attempt_due_at FROM connection WHERE id = $1)
+                   FROM account_head WHERE connection = $1 AND next_sync IS NOT NULL";
+        let (wanted, attempt): (Option<Timestamp>, Option<Timestamp>) =
+            tx.one(sql, args![lease.connection, now]).await?;
+        let due_at = wanted.into_iter().chain(attempt).fold(due_at, |due, at| due.min(at.max(now)));
+        // A connection that is not polled is due for its customer's way in only.
+        let sql = "UPDATE schedule SET due_at = $4, slot_at = $5, failures = $6, claimed_at = NULL,
+                     active = (SELECT state = 'active' OR attempt IS NOT NULL FROM connection WHERE id = $3)
                    WHERE institution = $1 AND phase = $2 AND connection = $3";
         tx.run(sql, args![&lease.institution, lease.phase, lease.connection, due_at, slot_at, failures])
             .await?;

@@ -4,6 +4,7 @@
 //! of the API. No database transaction is open while a bank is asked.
 
 mod account;
+mod authorise;
 mod close;
 mod exchange;
 mod health;
@@ -13,6 +14,8 @@ pub mod schedule;
 mod session;
 mod worker;
 
+pub(crate) use authorise::hash;
+pub use authorise::{REJECTIONS_MAX, end_overdue_authorisations};
 pub use close::end_overdue;
 pub use health::Health;
 pub use worker::work;
@@ -61,7 +64,11 @@ pub(crate) struct Run<'a> {
     credentials: BTreeMap<String, Credential>,
     /// What requests may name: credentials, registration values, the customer's address.
     values: BTreeMap<String, Secret>,
+    /// The authorisation that captures belong to, and its values; none while the connection is synced.
+    own: Option<(AuthorisationId, BTreeMap<String, Secret>)>,
     jar: CookieJar,
+    /// How many requests of this session were numbered.
+    counter: u64,
     present: Option<CustomerPresent>,
     steps: u32,
     waited_ms: u32,
@@ -71,7 +78,8 @@ pub(crate) struct Run<'a> {
 }
 
 /// Brings one connection's due accounts up to date, and leaves behind what the business must be told.
-/// A connection whose customer leaves is closed at the bank instead.
+/// A connection whose customer leaves is closed at the bank instead; one whose customer is on the way in
+/// is authorised first.
 ///
 /// An error means that nothing more could be written: the lease runs out and the connection is
 /// claimed again.
@@ -79,6 +87,7 @@ pub(crate) async fn run(app: &App, lease: &Lease) -> Result<(), StoreError> {
     let opened = open(app, lease).await;
     let mut run = match opened {
         Ok(run) if run.connection.state == ConnectionState::Closing => return close::run(run).await,
+        Ok(mut run) if run.attempt().is_some() => return authorise::run(&mut run).await,
         Ok(run) => run,
         Err((Some(leaving), Halt::Failure(failure))) if leaving.state == ConnectionState::Closing => {
             return close::without_connector(app, lease, &leaving, &failure).await;
@@ -106,6 +115,14 @@ pub(crate) async fn run(app: &App, lease: &Lease) -> Result<(), StoreError> {
     outcome::complete(&run, None).await
 }
 
+impl Run<'_> {
+    /// The authorisation that is the connector's turn now.
+    fn attempt(&self) -> Option<AuthorisationId> {
+        let due = |(_, at): &(AuthorisationId, Timestamp)| *at <= self.app.clock.now();
+        self.connection.attempt.filter(due).map(|(id, _)| id)
+    }
+}
+
 /// Gathers what a run needs. Without a connector there is no run, but there is a connection to answer for.
 async fn open<'a>(app: &'a App, lease: &'a Lease) -> Result<Run<'a>, (Option<Connection>, Halt)> {
     let deadline = app.clock.deadline(app.config.lease);
@@ -130,7 +147,9 @@ async fn open<'a>(app: &'a App, lease: &'a Lease) -> Result<Run<'a>, (Option<Con
         consent,
         credentials: BTreeMap::new(),
         values: BTreeMap::new(),
+        own: None,
         jar: CookieJar::default(),
+        counter: 0,
         present: None,
         steps: 0,
         waited_ms: 0,

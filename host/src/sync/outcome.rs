@@ -11,7 +11,7 @@ use std::time::Duration;
 /// refusals may lock a customer out.
 const CONFIRM_REJECTION_AFTER: Duration = Duration::from_secs(3600);
 /// So many connections of one institution refused within ten minutes are the bank's fault.
-const REJECTIONS_ARE_THE_BANKS: i64 = 3;
+pub(super) const REJECTIONS_ARE_THE_BANKS: i64 = 3;
 /// The longest pause that a bank's Retry-After may ask for: a day, else a typing error at the bank
 /// would end the service.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);

@@ -6,10 +6,11 @@
 //!
 //! Must not know: SQL, HTTP, connectors. It seals and opens bytes.
 
+use crate::model::Secret;
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, Nonce, RandomizedNonceKey};
 use aws_lc_rs::hmac;
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
+use base64::engine::general_purpose::{STANDARD as BASE64, URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
 
 /// First byte of everything sealed; another format gets another number.
@@ -227,6 +228,11 @@ impl std::fmt::Debug for DataKey {
     fn fmt(&self, into: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         into.write_str("DataKey(…)")
     }
+}
+
+/// 32 random bytes as base64url text: a token, a state, a verifier.
+pub fn random_token() -> Result<Secret, VaultError> {
+    Ok(Secret::new(URL_SAFE_NO_PAD.encode(random_key()?.as_slice())))
 }
 
 /// Random bytes for a key or a secret: 256 bits, which nobody guesses.

@@ -4,7 +4,9 @@
 //! Every payload has well under a kilobyte (Standard Webhooks asks for less than 20 kB). Pure: time
 //! comes as an argument.
 
-use crate::model::{AccountId, BusinessId, ConnectionId, EventId, EventType, NewEvent, Sync, Timestamp};
+use crate::model::{
+    AccountId, AuthorisationId, BusinessId, ConnectionId, EventId, EventType, NewEvent, Sync, Timestamp,
+};
 use serde_json::{Value, json};
 
 /// An account's transactions or balances changed. `sync` is the finished run, as stored.
@@ -33,6 +35,40 @@ pub fn reauthorisation_required(
 ) -> NewEvent {
     let data = json!({ "connection_id": connection, "institution_id": institution, "reason": reason });
     event(business, EventType::ReauthorisationRequired, connection, None, &data, at)
+}
+
+/// The customer let us in: the connection is synced from now on.
+pub fn connection_authorised(
+    business: BusinessId,
+    connection: ConnectionId,
+    institution: &str,
+    authorisation: AuthorisationId,
+    at: Timestamp,
+) -> NewEvent {
+    let data = json!({
+        "connection_id": connection,
+        "institution_id": institution,
+        "authorisation_id": authorisation,
+    });
+    event(business, EventType::ConnectionAuthorised, connection, None, &data, at)
+}
+
+/// The customer was on the way to letting us in, and it came to nothing. `reason` is a code such as `expired`.
+pub fn authorisation_failed(
+    business: BusinessId,
+    connection: ConnectionId,
+    institution: &str,
+    authorisation: AuthorisationId,
+    reason: &str,
+    at: Timestamp,
+) -> NewEvent {
+    let data = json!({
+        "connection_id": connection,
+        "institution_id": institution,
+        "authorisation_id": authorisation,
+        "reason": reason,
+    });
+    event(business, EventType::AuthorisationFailed, connection, None, &data, at)
 }
 
 /// An account appeared on the bank's list, or came back to it; it is synced from now on.

@@ -203,6 +203,7 @@ impl World {
             phase: 0,
             slot_at: START,
             due_at: START,
+            linking: false,
         };
         self.app.store.create_connection(&new, START).await.unwrap();
         id

@@ -80,6 +80,7 @@ impl Bed {
             phase: 77,
             slot_at: START,
             due_at,
+            linking: false,
         };
         self.store.create_connection(&new, START).await.unwrap()
     }

@@ -97,7 +97,7 @@ pub fn session(place: &Place, goal: Goal, memory: &str, replies: &[Reply]) -> Se
                 _ => status::check(reply, 0).map(text),
             })?);
         }
-        Ok(SessionInfo { valid_until_ms: None, state })
+        Ok(SessionInfo { valid_until_ms: None, state, consent: None })
     };
     run().into()
 }
