@@ -5,7 +5,7 @@
 //! be able to run native code here.
 
 use super::engine::Meter;
-use super::guest::BankPre;
+use super::guest::Linked;
 use super::limits::Limits;
 use crate::model::{BadManifest, CONTRACT_VERSION, MANIFEST_SECTION, Manifest, hex};
 use aws_lc_rs::{digest, hmac};
@@ -123,7 +123,7 @@ pub(super) fn link(
     component: &Component,
     manifest: &Manifest,
     limits: &Limits,
-) -> Result<BankPre<Meter>, LoadError> {
+) -> Result<Linked, LoadError> {
     let (imports, exports) = surface(engine, component);
     if !imports.is_empty() {
         return Err(LoadError::Imports(imports.join(", ")));
@@ -137,10 +137,8 @@ pub(super) fn link(
         return Err(LoadError::ManifestContract(manifest.contract.clone()));
     }
     let failed = |error: wasmtime::Error| LoadError::Instantiate(format!("{error:#}"));
-    let pre = Linker::new(engine).instantiate_pre(component).map_err(failed)?;
-    let pre = BankPre::new(pre).map_err(failed)?;
-    pre.instantiate(super::fresh_store(engine, limits)).map_err(failed)?;
-    Ok(pre)
+    let pre = Linker::<Meter>::new(engine).instantiate_pre(component).map_err(failed)?;
+    Linked::new(pre, component, &wanted, super::fresh_store(engine, limits)).map_err(failed)
 }
 
 /// Where compiled connectors are kept, and how they are made.

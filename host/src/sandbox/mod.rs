@@ -15,7 +15,7 @@ pub use load::LoadError;
 
 use crate::model::{AccountsStep, Context, Goal, Manifest, ReadStep, Reply, SessionStep, Want};
 use engine::Meter;
-use guest::{Bank, BankPre};
+use guest::{Fresh, Linked};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -54,7 +54,7 @@ pub struct Sandbox {
 pub struct Connector {
     manifest: Manifest,
     digest: String,
-    pre: BankPre<Meter>,
+    linked: Linked,
     engine: Engine,
     pool: Arc<pool::Pool>,
     limits: Arc<Limits>,
@@ -99,11 +99,11 @@ impl Sandbox {
     pub async fn load(&self, component: &[u8]) -> Result<Connector, LoadError> {
         let manifest = load::read_manifest(component, &self.limits)?;
         let compiled = self.cache.component(&self.engine, component).await?;
-        let pre = load::link(&self.engine, &compiled, &manifest, &self.limits)?;
+        let linked = load::link(&self.engine, &compiled, &manifest, &self.limits)?;
         Ok(Connector {
             manifest,
             digest: load::digest_of(component),
-            pre,
+            linked,
             engine: self.engine.clone(),
             pool: self.pool.clone(),
             limits: self.limits.clone(),
@@ -140,13 +140,8 @@ impl Connector {
         replies: Vec<Reply>,
     ) -> Result<SessionStep, Fault> {
         let (ask, goal, replies) = (guest::context(ask), guest::goal(goal), guest::replies(replies));
-        self.step(
-            move |store, bank| {
-                bank.tidegate_connector_connector().call_session(store, &ask, goal, &memory, &replies)
-            },
-            check::session,
-        )
-        .await
+        self.step(move |store, fresh| fresh.session(store, &ask, goal, &memory, &replies), check::session)
+            .await
     }
 
     /// One step of listing accounts.
@@ -157,13 +152,7 @@ impl Connector {
         replies: Vec<Reply>,
     ) -> Result<AccountsStep, Fault> {
         let (ask, replies) = (guest::context(ask), guest::replies(replies));
-        self.step(
-            move |store, bank| {
-                bank.tidegate_connector_connector().call_accounts(store, &ask, &memory, &replies)
-            },
-            check::accounts,
-        )
-        .await
+        self.step(move |store, fresh| fresh.accounts(store, &ask, &memory, &replies), check::accounts).await
     }
 
     /// One step of reading.
@@ -177,9 +166,7 @@ impl Connector {
         let (ask, replies, wanted) = (guest::context(ask), guest::replies(replies), wants.to_vec());
         let asked = guest::wants(wants);
         self.step(
-            move |store, bank| {
-                bank.tidegate_connector_connector().call_read(store, &ask, &asked, &memory, &replies)
-            },
+            move |store, fresh| fresh.read(store, &ask, &asked, &memory, &replies),
             move |step, limits| check::read(step, &wanted, limits),
         )
         .await
@@ -188,7 +175,7 @@ impl Connector {
     /// Runs one call in a fresh instance on a sandbox thread, and checks the answer there.
     async fn step<Given, Checked: Send + 'static>(
         self: &Arc<Self>,
-        call: impl FnOnce(&mut Store<Meter>, &Bank) -> wasmtime::Result<Given> + Send + 'static,
+        call: impl FnOnce(&mut Store<Meter>, &Fresh<'_>) -> wasmtime::Result<Given> + Send + 'static,
         check: impl FnOnce(Given, &Limits) -> Result<Checked, String> + Send + 'static,
     ) -> Result<Checked, Fault> {
         let _share = self.share.acquire().await.map_err(|_| self.fault("the sandbox is closing".into()))?;
@@ -203,11 +190,13 @@ impl Connector {
     /// One call in a fresh instance on this thread.
     fn step_here<Given>(
         &self,
-        call: impl FnOnce(&mut Store<Meter>, &Bank) -> wasmtime::Result<Given>,
+        call: impl FnOnce(&mut Store<Meter>, &Fresh<'_>) -> wasmtime::Result<Given>,
     ) -> Result<Given, Fault> {
         let mut store = fresh_store(&self.engine, &self.limits);
-        let bank = self.pre.instantiate(&mut store);
-        bank.and_then(|bank| call(&mut store, &bank)).map_err(|error| self.trapped(&error, store.data().hit))
+        let fresh = self.linked.instantiate(&mut store);
+        fresh
+            .and_then(|fresh| call(&mut store, &fresh))
+            .map_err(|error| self.trapped(&error, store.data().hit))
     }
 
     /// For benchmarks: a fresh instance on this thread, and nothing else.
@@ -226,9 +215,7 @@ impl Connector {
         checked: bool,
     ) -> Result<(usize, String), Fault> {
         let (ask, replies, asked) = (guest::context(ask), guest::replies(replies), guest::wants(wants));
-        let step = self.step_here(|store, bank| {
-            bank.tidegate_connector_connector().call_read(store, &ask, &asked, memory, &replies)
-        })?;
+        let step = self.step_here(|store, fresh| fresh.read(store, &ask, &asked, memory, &replies))?;
         if checked {
             return match check::read(step, wants, &self.limits).map_err(|rule| self.fault(rule))? {
                 ReadStep::Pages { pages, .. } => Ok((
