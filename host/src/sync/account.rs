@@ -11,9 +11,10 @@ use chrono::{Days, NaiveDate};
 /// Rows this many days before the window are compared too: a correction may move a row into it.
 const KNOWN_BEFORE_WINDOW_DAYS: u64 = 7;
 
-/// Asks which accounts there are, once per credential that was handed in.
+/// Asks which accounts there are, once per credential that was handed in, or before every statement.
 pub(super) async fn list_if_needed(run: &mut Run<'_>) -> Result<(), Halt> {
-    if run.connection.accounts_listed {
+    // A statement for all accounts may hold one that we have not heard of.
+    if run.connection.accounts_listed && run.connector.manifest().read == ReadMode::Single {
         return Ok(());
     }
     let (mut memory, mut replies) = (String::new(), Vec::new());
@@ -63,13 +64,28 @@ pub(super) async fn sync(
     run.customer(present);
     (run.asked_at, run.answered_at) = (None, None);
     let read = observe(run, account, &head).await;
-    let (verdict, reading) = match read {
+    let (verdict, mut reading) = match read {
         Ok(read) => read,
         Err(Halt::Failure(failure)) => {
             return outcome::record_failure(run, account, &head, (sync_id, trigger), failure).await;
         }
         Err(Halt::Store(error)) => return Err(error),
     };
+    let after_commit = std::mem::take(&mut reading.after_commit);
+    store(run, account, head, (sync_id, trigger), verdict, reading).await?;
+    acknowledge(run, after_commit).await?;
+    Ok(None)
+}
+
+/// Stores what one reading of an account came to, and what the business must be told.
+pub(super) async fn store(
+    run: &Run<'_>,
+    account: &Account,
+    head: AccountHead,
+    (sync_id, trigger): (SyncId, Trigger),
+    verdict: Verdict,
+    reading: read::Reading,
+) -> Result<(), StoreError> {
     let now = run.app.clock.now();
     let min_interval = std::time::Duration::from_secs(u64::from(run.bank.institution.limits.min_interval_s));
     let next_allowed_at =
@@ -120,8 +136,7 @@ pub(super) async fn sync(
         |sync: &Sync| sync.has_new_data.then(|| payload::account_updated(business, sync, balances_changed));
     let stored = run.app.store.commit_sync(run.lease, &commit, &event).await?;
     outcome::told(run, &stored);
-    acknowledge(run, reading.after_commit).await?;
-    Ok(None)
+    Ok(())
 }
 
 /// Reads and reconciles. Rows first, balance after; before a balance contradicts, it is read once
@@ -157,7 +172,7 @@ async fn observe(
     }
 }
 
-async fn compare(
+pub(super) async fn compare(
     run: &Run<'_>,
     account: &Account,
     head: &AccountHead,
@@ -173,7 +188,7 @@ async fn compare(
 }
 
 /// The days to read: all the history the bank gives at first, then what may have changed since.
-fn window(run: &Run<'_>, head: &AccountHead) -> Window {
+pub(super) fn window(run: &Run<'_>, head: &AccountHead) -> Window {
     let limits = &run.bank.institution.limits;
     let until = run.bank.today(run.app.clock.now());
     let back = |from: NaiveDate, days: u32| from.checked_sub_days(Days::new(u64::from(days))).unwrap_or(from);
@@ -186,7 +201,7 @@ fn window(run: &Run<'_>, head: &AccountHead) -> Window {
 }
 
 /// Tells the bank that what it gave is stored. It is: a failure here is only logged.
-async fn acknowledge(run: &mut Run<'_>, requests: Vec<Request>) -> Result<(), StoreError> {
+pub(super) async fn acknowledge(run: &mut Run<'_>, requests: Vec<Request>) -> Result<(), StoreError> {
     if requests.is_empty() {
         return Ok(());
     }

@@ -12,6 +12,7 @@ mod outcome;
 mod read;
 pub mod schedule;
 mod session;
+mod together;
 mod worker;
 
 pub(crate) use authorise::hash;
@@ -105,6 +106,9 @@ pub(crate) async fn run(app: &App, lease: &Lease) -> Result<(), StoreError> {
         Ok(()) => {}
         Err(Halt::Failure(failure)) => return outcome::all_accounts(&mut run, failure).await,
         Err(Halt::Store(error)) => return Err(error),
+    }
+    if run.connector.manifest().read == ReadMode::Together {
+        return together::sync(&mut run).await;
     }
     for (account, head) in account::due(&run).await? {
         // One account's failure is recorded there and does not block its sisters; this one is all of theirs.

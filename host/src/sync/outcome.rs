@@ -88,7 +88,7 @@ pub(super) async fn sisters_failed(
 }
 
 /// When polling stops, every account of the connection says so, whether it was due or not.
-async fn active(run: &Run<'_>) -> Result<Vec<(Account, AccountHead)>, StoreError> {
+pub(super) async fn active(run: &Run<'_>) -> Result<Vec<(Account, AccountHead)>, StoreError> {
     let mut accounts = run.app.store.accounts_with_heads(run.connection.id).await?;
     accounts.retain(|(account, _)| account.state == AccountState::Active);
     Ok(accounts)
@@ -117,7 +117,7 @@ fn retry_at(run: &Run<'_>, retry_after_s: Option<u32>) -> Option<Timestamp> {
 }
 
 /// Acts on a failure: each kind has its one action.
-async fn settle(run: &Run<'_>, failure: &Failure) -> Result<Settled, StoreError> {
+pub(super) async fn settle(run: &Run<'_>, failure: &Failure) -> Result<Settled, StoreError> {
     let mut settled = Settled::new(failure);
     match failure {
         Failure::ConsentExpired | Failure::CustomerNeeded => stop(run, &mut settled).await?,
@@ -180,7 +180,7 @@ async fn stop(run: &Run<'_>, settled: &mut Settled) -> Result<(), StoreError> {
 }
 
 /// Writes one account's failed sync.
-async fn write(
+pub(super) async fn write(
     run: &Run<'_>,
     account: &Account,
     head: &AccountHead,
@@ -292,7 +292,7 @@ fn log(sync: &Sync) {
 }
 
 /// After a failure of the whole connection.
-async fn finish(run: &Run<'_>, settled: &Settled) -> Result<(), StoreError> {
+pub(super) async fn finish(run: &Run<'_>, settled: &Settled) -> Result<(), StoreError> {
     if settled.stopped {
         return Ok(()); // polling ended; the token moved on with it
     }
