@@ -111,3 +111,19 @@ impl Api {
         Ok(Answer { status, headers, body: body.unwrap_or_else(as_text) })
     }
 }
+
+/// Fails with the whole answer if the status is another one.
+pub fn expect(answer: &Answer, status: u16) -> anyhow::Result<()> {
+    anyhow::ensure!(answer.status == status, "expected {status}, got {}: {}", answer.status, answer.body);
+    Ok(())
+}
+
+/// `items` of an answer.
+pub fn items(answer: &Answer) -> &[Value] {
+    answer.body.get("items").and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// A text inside JSON; empty if there is none.
+pub fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or("")
+}
