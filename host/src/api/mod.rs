@@ -12,6 +12,7 @@ mod health;
 mod idempotency;
 pub mod key;
 mod layers;
+mod ndjson;
 mod problem;
 mod schema;
 mod v1;
@@ -30,9 +31,9 @@ use utoipa::openapi::{Info, OpenApi, Paths};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use v1::accounts::{changes, sync, transactions};
-use v1::connections::export;
+use v1::connections::{export, pause, settings};
 use v1::webhook_endpoints::deliveries;
-use v1::{accounts, connections, institutions, syncs, webhook_endpoints};
+use v1::{accounts, connections, consents, institutions, syncs, webhook_endpoints};
 
 /// What handlers share.
 #[derive(Clone)]
@@ -56,6 +57,9 @@ fn guarded() -> [(Scope, Routes); 4] {
         .routes(routes!(connections::list))
         .routes(routes!(connections::show))
         .routes(routes!(export::export))
+        .routes(routes!(consents::list))
+        .routes(routes!(consents::export))
+        .routes(routes!(consents::show))
         .routes(routes!(accounts::list))
         .routes(routes!(accounts::show))
         .routes(routes!(accounts::balances))
@@ -71,8 +75,10 @@ fn guarded() -> [(Scope, Routes); 4] {
     let sync = new().routes(routes!(sync::request));
     let connections = new()
         .routes(routes!(connections::create))
-        .routes(routes!(connections::delete))
-        .routes(routes!(connections::reauthorise));
+        .routes(routes!(settings::change, connections::delete))
+        .routes(routes!(connections::reauthorise))
+        .routes(routes!(pause::pause))
+        .routes(routes!(pause::resume));
     let webhooks = new()
         .routes(routes!(webhook_endpoints::create))
         .routes(routes!(webhook_endpoints::change, webhook_endpoints::delete))

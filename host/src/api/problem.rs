@@ -42,8 +42,12 @@ pub enum Code {
     InstitutionUnavailable,
     /// The customer must act first.
     ReauthorisationRequired,
+    /// Its business stopped syncs of the connection.
+    ConnectionPaused,
     /// The bank no longer lists the account.
     AccountClosed,
+    /// Its business switched the account off.
+    AccountExcluded,
     /// As many endpoints as a business may have.
     TooManyEndpoints,
     /// The same request is being answered.
@@ -74,7 +78,7 @@ pub enum Code {
 
 impl Code {
     /// All of them, in the order of their status.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::InvalidBody,
         Self::InvalidQuery,
         Self::BadCursor,
@@ -86,7 +90,9 @@ impl Code {
         Self::SlowRequest,
         Self::InstitutionUnavailable,
         Self::ReauthorisationRequired,
+        Self::ConnectionPaused,
         Self::AccountClosed,
+        Self::AccountExcluded,
         Self::TooManyEndpoints,
         Self::RequestInFlight,
         Self::CursorExpired,
@@ -124,7 +130,9 @@ impl Code {
                 "reauthorisation-required",
                 "The customer must act before anything is asked of the bank",
             ),
+            Self::ConnectionPaused => (S::CONFLICT, "connection-paused", "The connection is paused"),
             Self::AccountClosed => (S::CONFLICT, "account-closed", "The bank no longer lists the account"),
+            Self::AccountExcluded => (S::CONFLICT, "account-excluded", "The account is switched off"),
             Self::TooManyEndpoints => {
                 (S::CONFLICT, "too-many-endpoints", "There are too many webhook endpoints")
             }

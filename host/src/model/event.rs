@@ -20,6 +20,15 @@ pub enum EventType {
     /// The bank no longer lists an account; its history stays.
     #[serde(rename = "account.closed")]
     AccountClosed,
+    /// A consent ends by itself soon (told 14 days, 7 days and 1 day ahead).
+    #[serde(rename = "consent.expiring")]
+    ConsentExpiring,
+    /// The business stopped syncs of a connection.
+    #[serde(rename = "connection.paused")]
+    ConnectionPaused,
+    /// A paused connection is synced again.
+    #[serde(rename = "connection.resumed")]
+    ConnectionResumed,
     /// The connection ended and its data is erased.
     #[serde(rename = "connection.deleted")]
     ConnectionDeleted,
@@ -30,11 +39,14 @@ pub enum EventType {
 
 impl EventType {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 9] = [
         Self::AccountUpdated,
         Self::ReauthorisationRequired,
         Self::AccountAdded,
         Self::AccountClosed,
+        Self::ConsentExpiring,
+        Self::ConnectionPaused,
+        Self::ConnectionResumed,
         Self::ConnectionDeleted,
         Self::SyncFailed,
     ];
@@ -46,6 +58,9 @@ impl EventType {
             Self::ReauthorisationRequired => "connection.reauthorisation_required",
             Self::AccountAdded => "account.added",
             Self::AccountClosed => "account.closed",
+            Self::ConsentExpiring => "consent.expiring",
+            Self::ConnectionPaused => "connection.paused",
+            Self::ConnectionResumed => "connection.resumed",
             Self::ConnectionDeleted => "connection.deleted",
             Self::SyncFailed => "sync.failed",
         }

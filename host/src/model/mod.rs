@@ -5,6 +5,7 @@
 
 mod account;
 mod connection;
+mod consent;
 mod event;
 mod exchange;
 mod hex;
@@ -19,6 +20,7 @@ mod transaction;
 
 pub use account::*;
 pub use connection::*;
+pub use consent::*;
 pub use event::*;
 pub use exchange::*;
 pub use hex::*;

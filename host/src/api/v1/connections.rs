@@ -2,6 +2,8 @@
 
 pub mod export;
 mod handed_in;
+pub mod pause;
+pub mod settings;
 
 use crate::api::Api;
 use crate::api::cursor::Cursor;
@@ -10,7 +12,7 @@ use crate::api::gate::Caller;
 use crate::api::problem::{Answer, Code, Problem};
 use crate::api::schema::{self, Page};
 use crate::app::{App, Bank};
-use crate::model::{self, ConnectionId, ConnectionState, Timestamp};
+use crate::model::{self, ConnectionId, ConnectionState, ConsentId, Timestamp};
 use crate::store;
 use crate::webhook::payload;
 use axum::Json;
@@ -20,6 +22,7 @@ use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
 use handed_in::{ConsentGiven, check_consent, check_credentials, check_text};
 use serde::{Deserialize, Serialize};
+use settings::Kept;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -41,13 +44,18 @@ pub struct Connection {
     institution_id: String,
     /// Your own name for the customer.
     customer_ref: Option<String>,
-    /// Kept up to date, or waiting for the customer.
+    /// Kept up to date, paused by you, or waiting for the customer.
     #[schema(schema_with = schema::connection_state)]
     state: ConnectionState,
     /// Why it is not active, as a code.
     reason: Option<String>,
     /// The bank's list of accounts was read since credentials were handed in.
     accounts_listed: bool,
+    /// Minutes between two syncs; null for the institution's own.
+    interval_minutes: Option<u32>,
+    /// Which accounts are read: `all`, or these ids.
+    #[schema(schema_with = schema::accounts_kept)]
+    accounts: Kept,
     /// When it was created.
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
@@ -68,6 +76,9 @@ pub struct ConnectionWithConsent {
 /// What a customer agreed to.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ConsentShown {
+    /// Ours.
+    #[schema(value_type = String, example = "cns_06f5k8d9t3e4h7z2m1p0q8r6vw")]
+    id: ConsentId,
     /// When it was given.
     #[schema(value_type = String, format = DateTime)]
     granted_at: Timestamp,
@@ -277,6 +288,7 @@ async fn erased_within(app: &App, id: ConnectionId, wait: Duration) -> Answer<bo
 /// Hand in fresh credentials
 ///
 /// After the customer gave a new consent, or when a credential was replaced. Accounts, history and cursors stay.
+/// A paused link is resumed.
 #[utoipa::path(post, path = "/v1/connections/{connection_id}/reauthorise", operation_id = "reauthorise_connection",
     tag = "connections",
     params(
@@ -303,13 +315,15 @@ pub async fn reauthorise(
             "consent: the old one is not in force any more; say what the customer agreed to now.",
         ));
     }
+    let resumed = payload::connection_resumed(caller.business, id, &connection.institution, now);
     let connection = api
         .app
         .store
-        .reauthorise(caller.business, id, &credentials, consent.as_ref(), now)
+        .reauthorise(caller.business, id, &credentials, consent.as_ref(), &resumed, now)
         .await?
         .ok_or_else(ConnectionId::unknown)?;
     api.app.nudge.schedule.notify_one();
+    api.app.nudge.webhooks.notify_one();
     with_consent(&api, connection).await
 }
 
@@ -325,9 +339,7 @@ async fn find(api: &Api, caller: Caller, id: ConnectionId) -> Answer<model::Conn
 
 async fn consent_in_force(api: &Api, id: ConnectionId, now: Timestamp) -> Answer<bool> {
     let consent = api.app.store.consent(id).await?;
-    Ok(consent.is_some_and(|consent| {
-        consent.ended_at.is_none() && consent.expires_at.is_none_or(|expires_at| expires_at > now)
-    }))
+    Ok(consent.is_some_and(|consent| !consent.is_over(now)))
 }
 
 async fn with_consent(api: &Api, connection: model::Connection) -> Answer<Json<ConnectionWithConsent>> {
@@ -348,6 +360,7 @@ fn available<'a>(api: &'a Api, institution: &str) -> Answer<&'a Bank> {
 impl ConsentShown {
     fn of(stored: model::Consent) -> Self {
         Self {
+            id: stored.id,
             granted_at: stored.granted_at,
             expires_at: stored.expires_at,
             scopes: stored.scopes,
@@ -369,6 +382,9 @@ impl Connection {
                 ConnectionState::Active => {
                     "Nothing: GET /v1/accounts?connection_id=… lists its accounts once the bank was asked."
                 }
+                ConnectionState::Paused => {
+                    "POST /v1/connections/{connection_id}/resume when its accounts are to be kept up to date again."
+                }
                 ConnectionState::ReauthorisationRequired => {
                     "Have the customer give consent again, then send the fresh credentials to \
                      POST /v1/connections/{connection_id}/reauthorise."
@@ -384,6 +400,8 @@ impl Connection {
             state: stored.state,
             reason: stored.reason,
             accounts_listed: stored.accounts_listed,
+            interval_minutes: stored.interval_minutes,
+            accounts: Kept(stored.accounts),
             created_at: stored.created_at,
         }
     }

@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod connections;
+pub mod consents;
 pub mod institutions;
 pub mod syncs;
 pub mod webhook_endpoints;
