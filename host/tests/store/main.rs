@@ -6,12 +6,15 @@
 mod bed;
 mod closing;
 mod connections;
+mod consents;
 mod erasing;
 mod history;
 mod listing;
 mod opening;
+mod pausing;
 mod retention;
 mod schedule;
+mod settings;
 mod standing;
 mod syncs;
 mod webhooks;
