@@ -8,6 +8,7 @@
 )]
 
 mod bank_misbehaves;
+mod consents;
 mod credentials;
 mod hostile;
 mod isolation;

@@ -138,7 +138,9 @@ impl World {
             let mut planned = Vec::new();
             for account in items(&listed) {
                 let shown = api.get(&format!("/v1/accounts/{}", text(account, "/id"))).await?;
-                planned.push(serde_json::from_value::<Timestamp>(shown.body["next_at"].clone())?);
+                // One that is not read has no plan.
+                let next: Option<Timestamp> = serde_json::from_value(shown.body["next_at"].clone())?;
+                planned.extend(next);
             }
             anyhow::Ok(planned)
         };

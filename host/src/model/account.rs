@@ -24,6 +24,8 @@ pub enum AccountState {
     Active,
     /// The bank no longer lists it; history stays.
     Closed,
+    /// Switched off by its business: not read until it is switched on again; history stays.
+    Excluded,
 }
 
 /// An account that we hold.

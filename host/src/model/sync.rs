@@ -223,6 +223,8 @@ pub struct Lease {
     pub institution: String,
     /// Where the connection's slot lies in the interval: 0 is its start, 2³² its end.
     pub phase: i64,
+    /// Minutes between its syncs, if not the institution's; what this run plans by.
+    pub interval_minutes: Option<u32>,
     /// Rises with every claim.
     pub token: i64,
     /// The nominal slot being served; the next one is counted from it.

@@ -7,7 +7,8 @@
 
 use super::arg::args;
 use super::codec::{from_word, json, word};
-use super::connection::{end_consent, hold, insert_consent};
+use super::connection::hold;
+use super::consent::{end_consent, insert_consent};
 use super::db::{Tx, row};
 use super::schedule::fence;
 use super::seal::OwnerKey;
@@ -414,7 +415,7 @@ impl Store {
         }
         credential::replace(&mut tx, &key, connection, &new.credentials).await?;
         end_consent(&mut tx, connection, "replaced", now).await?;
-        insert_consent(&mut tx, &key, connection, &new.consent).await?;
+        insert_consent(&mut tx, &key, connection, &new.consent, now).await?;
         let state = new.session_state.as_deref();
         let state = key.seal_text(super::connection::SESSION_STATE, connection.as_bytes(), state)?;
         let sql = "UPDATE connection SET state = 'active', reason = NULL, session_open = $2, session_valid_until = $3,

@@ -32,11 +32,13 @@ pub(super) async fn list_if_needed(run: &mut Run<'_>) -> Result<(), Halt> {
         }
     };
     let (business, connection, now) = (run.connection.business, run.connection.id, run.app.clock.now());
-    let event = |kind: EventType, account| match kind {
+    let event = |kind: EventType, account, state| match kind {
         EventType::AccountClosed => payload::account_closed(business, connection, account, now),
-        _ => payload::account_added(business, connection, account, now),
+        _ => payload::account_added(business, connection, account, state, now),
     };
-    run.app.store.record_accounts(run.lease, &listed, &event, now).await?;
+    let wishes = run.app.store.authorisation_of(connection).await?.map(|known| known.wishes);
+    let wanted = wishes.and_then(|wishes| wishes.accounts);
+    run.app.store.record_accounts(run.lease, &listed, wanted.as_deref(), &event, now).await?;
     run.app.nudge.webhooks.notify_one();
     Ok(())
 }
@@ -54,7 +56,7 @@ pub(super) async fn due(run: &Run<'_>) -> Result<Vec<(Account, AccountHead)>, St
 }
 
 /// Brings one account up to date, or gives the failure that is the whole connection's. From the first
-/// line on, a `/sync` call waits for the next run.
+/// line on, a `/sync` call waits for the next run. [`StoreError::Unwanted`] if nothing is to be asked any more.
 pub(super) async fn sync(
     run: &mut Run<'_>,
     account: &Account,
@@ -91,7 +93,7 @@ pub(super) async fn store(
     let next_allowed_at =
         run.asked_at.filter(|_| !min_interval.is_zero()).map(|asked| asked.plus(min_interval));
     // A slot that the bank does not allow yet waits until it does.
-    let slot = schedule::next_slot(&run.bank.institution, run.lease.phase, now);
+    let slot = schedule::next_slot(&run.bank.institution, run.lease.interval_minutes, run.lease.phase, now);
     let next_at = next_allowed_at.map_or(slot, |allowed| slot.max(allowed));
     let count = |wanted: fn(&NewChange) -> bool| {
         i32::try_from(verdict.changes.iter().filter(|change| wanted(change)).count()).unwrap_or(i32::MAX)

@@ -40,6 +40,7 @@ pub struct Tenant {
 /// Everything of one business that has an id.
 pub struct Estate {
     pub connection: ConnectionId,
+    pub consent: ConsentId,
     pub account: Account,
     pub transaction: TransactionId,
     pub sync: SyncId,
@@ -233,7 +234,7 @@ impl World {
             currency: Currency::from_code("GBP").unwrap(),
             number: Some("12345678".into()),
         };
-        let event = |_, _| panic!("the first accounts are told by account.updated");
+        let event = |_, _, _| panic!("the first accounts are told by account.updated");
         self.app.store.record_accounts(lease, &[listed], &event, START).await.unwrap().remove(0)
     }
 
@@ -318,6 +319,7 @@ impl World {
             self.get(tenant, &format!("/v1/webhook-endpoints/{endpoint}/deliveries")).await.is(200);
         Estate {
             connection,
+            consent: self.app.store.consent(connection).await.unwrap().unwrap().id,
             transaction: TransactionId { account: account.id, number: 1 },
             sync: sync.id,
             account,

@@ -9,7 +9,9 @@ use std::collections::BTreeSet;
 both! {
     async fn twenty_requests_at_the_same_moment_get_one_sync(bed) {
         let (lease, account) = bed.running().await;
+        bed.commit(&lease, &account, vec![]).await;
         bed.store.complete(&lease, START.plus(HOUR), START.plus(HOUR), 0, START).await.unwrap();
+        assert_eq!(bed.claim_all(START).await, []);
         let mut tasks = tokio::task::JoinSet::new();
         for _ in 0..20 {
             let (store, account) = (bed.store.clone(), account.clone());
@@ -97,7 +99,7 @@ both! {
         let event = bed.event(lease.connection, EventType::ReauthorisationRequired);
         bed.store.require_reauthorisation(&lease, "consent-expired", &event, pause).await.unwrap();
         assert_eq!(ask(pause).await, Requested::Stopped(last));
-        bed.store.reauthorise(bed.business, lease.connection, &[], None, pause).await.unwrap().unwrap();
+        bed.reauthorise(lease.connection, &[], None, pause).await.unwrap();
         assert!(matches!(ask(pause).await, Requested::Sync(_)));
     }
 

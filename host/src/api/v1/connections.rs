@@ -2,6 +2,8 @@
 
 pub mod export;
 pub mod handed_in;
+pub mod pause;
+pub mod settings;
 
 use super::authorisations::Authorisation;
 use crate::api::Api;
@@ -12,7 +14,7 @@ use crate::api::linking;
 use crate::api::problem::{Answer, Problem};
 use crate::api::schema::{self, Page};
 use crate::app::App;
-use crate::model::{self, AuthorisationState, ConnectionId, ConnectionState, Timestamp};
+use crate::model::{self, AuthorisationState, ConnectionId, ConnectionState, ConsentId, Timestamp};
 use crate::store;
 use crate::webhook::payload;
 use axum::Json;
@@ -22,6 +24,7 @@ use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
 use handed_in::{ConsentGiven, Wished, check_consent, check_credentials, check_wishes};
 use serde::{Deserialize, Serialize};
+use settings::Kept;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -43,13 +46,18 @@ pub struct Connection {
     institution_id: String,
     /// Your own name for the customer.
     customer_ref: Option<String>,
-    /// Kept up to date, or waiting for the customer.
+    /// Kept up to date, paused by you, or waiting for the customer.
     #[schema(schema_with = schema::connection_state)]
     state: ConnectionState,
     /// Why it is not active, as a code.
     reason: Option<String>,
     /// The bank's list of accounts was read since credentials were handed in.
     accounts_listed: bool,
+    /// Minutes between two syncs; null for the institution's own.
+    interval_minutes: Option<u32>,
+    /// Which accounts are read: `all`, or these ids.
+    #[schema(schema_with = schema::accounts_kept)]
+    accounts: Kept,
     /// When it was created.
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
@@ -72,6 +80,9 @@ pub struct ConnectionWithConsent {
 /// What a customer agreed to.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ConsentShown {
+    /// Ours.
+    #[schema(value_type = String, example = "cns_06f5k8d9t3e4h7z2m1p0q8r6vw")]
+    id: ConsentId,
     /// When it was given.
     #[schema(value_type = String, format = DateTime)]
     granted_at: Timestamp,
@@ -347,7 +358,7 @@ async fn erased_within(app: &App, id: ConnectionId, wait: Duration) -> Answer<bo
 /// Hand in fresh credentials, or have the customer asked
 ///
 /// After the customer gave a new consent, or when a credential was replaced. Without `credentials` the customer is asked
-/// as when the link was made. Accounts, history and cursors stay.
+/// as when the link was made. Accounts, history and cursors stay. A paused link is resumed.
 #[utoipa::path(post, path = "/v1/connections/{connection_id}/reauthorise", operation_id = "reauthorise_connection",
     tag = "connections",
     params(
@@ -381,10 +392,13 @@ pub async fn reauthorise(
                 ));
             }
             linking::check_rejections(app, Some(&connection), customer, asked.checked_at_bank).await?;
+            let resumed = payload::connection_resumed(caller.business, id, &connection.institution, now);
+            let consent = consent.as_ref();
             let renewed =
-                app.store.reauthorise(caller.business, id, &credentials, consent.as_ref(), now).await?;
+                app.store.reauthorise(caller.business, id, &credentials, consent, &resumed, now).await?;
             renewed.ok_or_else(ConnectionId::unknown)?;
             app.nudge.schedule.notify_one();
+            app.nudge.webhooks.notify_one();
         }
         None if asked.consent.is_some() || !asked.credential_expiry.is_empty() => {
             return Err(Problem::invalid(
@@ -418,9 +432,7 @@ async fn find(api: &Api, caller: Caller, id: ConnectionId) -> Answer<model::Conn
 
 async fn consent_in_force(api: &Api, id: ConnectionId, now: Timestamp) -> Answer<bool> {
     let consent = api.app.store.consent(id).await?;
-    Ok(consent.is_some_and(|consent| {
-        consent.ended_at.is_none() && consent.expires_at.is_none_or(|expires_at| expires_at > now)
-    }))
+    Ok(consent.is_some_and(|consent| !consent.is_over(now)))
 }
 
 /// With its consent and, while the customer is on the way in, how far they are.
@@ -436,6 +448,7 @@ async fn whole(api: &Api, connection: model::Connection) -> Answer<Json<Connecti
 impl ConsentShown {
     fn of(stored: model::Consent) -> Self {
         Self {
+            id: stored.id,
             granted_at: stored.granted_at,
             expires_at: stored.expires_at,
             scopes: stored.scopes,
@@ -461,6 +474,9 @@ impl Connection {
                 ConnectionState::Active => {
                     "Nothing: GET /v1/accounts?connection_id=… lists its accounts once the bank was asked."
                 }
+                ConnectionState::Paused => {
+                    "POST /v1/connections/{connection_id}/resume when its accounts are to be kept up to date again."
+                }
                 ConnectionState::ReauthorisationRequired => {
                     "Have the customer authorise again: POST /v1/connections/{connection_id}/reauthorise, with fresh \
                      credentials or without any, says what they must do."
@@ -476,6 +492,8 @@ impl Connection {
             state: stored.state,
             reason: stored.reason,
             accounts_listed: stored.accounts_listed,
+            interval_minutes: stored.interval_minutes,
+            accounts: Kept(stored.accounts),
             created_at: stored.created_at,
         }
     }
