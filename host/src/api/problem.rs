@@ -82,7 +82,7 @@ pub enum Code {
 
 impl Code {
     /// All of them, in the order of their status.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::InvalidBody,
         Self::InvalidQuery,
         Self::BadCursor,

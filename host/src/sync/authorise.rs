@@ -315,6 +315,6 @@ async fn rest(run: &Run<'_>) -> Result<(), StoreError> {
         return outcome::complete(run, None).await;
     }
     let now = run.app.clock.now();
-    let slot = schedule::next_slot(&run.bank.institution, run.lease.phase, now);
+    let slot = schedule::next_slot(&run.bank.institution, run.lease.interval_minutes, run.lease.phase, now);
     run.app.store.complete(run.lease, slot, slot, 0, now).await
 }

@@ -1,6 +1,6 @@
 //! `/v1/connections/{connection_id}/pause` and `/resume`: a rest that the business wants.
 
-use super::{ConnectionWithConsent, find, with_consent};
+use super::{ConnectionWithConsent, find, whole};
 use crate::api::Api;
 use crate::api::extract::{Id, PathId};
 use crate::api::gate::Caller;
@@ -40,7 +40,7 @@ pub async fn pause(
         ));
     }
     api.app.nudge.webhooks.notify_one();
-    with_consent(&api, connection).await
+    whole(&api, connection).await
 }
 
 /// Resume a paused connection
@@ -75,5 +75,5 @@ pub async fn resume(
     }
     api.app.nudge.schedule.notify_one();
     api.app.nudge.webhooks.notify_one();
-    with_consent(&api, connection).await
+    whole(&api, connection).await
 }

@@ -1,6 +1,6 @@
 //! `PATCH /v1/connections/{connection_id}`: how often it is synced, and which of its accounts.
 
-use super::{ConnectionWithConsent, find, with_consent};
+use super::{ConnectionWithConsent, find, whole};
 use crate::api::Api;
 use crate::api::extract::{Body, Id, PathId};
 use crate::api::gate::Caller;
@@ -85,7 +85,7 @@ pub async fn change(
     match api.app.store.change_settings(caller.business, id, &settings, now).await? {
         Changed::To(connection) => {
             api.app.nudge.schedule.notify_one();
-            with_consent(&api, *connection).await
+            whole(&api, *connection).await
         }
         Changed::NoSuchAccount => Err(no_such_account()),
         Changed::NoSuchConnection => Err(ConnectionId::unknown()),
