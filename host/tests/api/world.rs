@@ -92,6 +92,7 @@ impl World {
         let master_key = Vault::new_master_key_line().unwrap();
         let mut config = Config {
             listen: "127.0.0.1:0".parse().unwrap(),
+            public_url: "http://127.0.0.1:1".to_owned(),
             database_url: format!("sqlite:{}", path.join("db").display()),
             master_key: Secret::new(master_key.clone()),
             institutions_dir: path.clone(),
@@ -235,7 +236,7 @@ impl World {
             number: Some("12345678".into()),
         };
         let event = |_, _, _| panic!("the first accounts are told by account.updated");
-        self.app.store.record_accounts(lease, &[listed], &event, START).await.unwrap().remove(0)
+        self.app.store.record_accounts(lease, &[listed], None, &event, START).await.unwrap().remove(0)
     }
 
     /// What a run over an account leaves behind, told to those who wait.

@@ -222,7 +222,7 @@ both! {
         let given_up = bed.known(begun.id).await;
         assert_eq!((given_up.state, given_up.reason.as_deref()), (AuthorisationState::Failed, Some("superseded")));
         // So does handing in credentials.
-        bed.store.reauthorise(bed.business, connection.id, &[], Some(&consent()), START).await.unwrap().unwrap();
+        bed.reauthorise(connection.id, &[], Some(&consent()), START).await.unwrap();
         assert_eq!(bed.known(second.id).await.reason.as_deref(), Some("superseded"));
     }
 
@@ -285,6 +285,24 @@ both! {
         assert_eq!(bed.known(again.id).await.reason.as_deref(), Some("customer-refused"));
     }
 
+    async fn only_the_accounts_that_were_wished_for_are_kept(bed) {
+        let (lease, begun) = bed.asking().await;
+        let event = bed.event(lease.connection, EventType::ConnectionAuthorised);
+        bed.store.authorised(&lease, begun.id, &authorised(), &event, START).await.unwrap();
+        let lease = bed.claim(START).await;
+        let listed = [bank_account("a1", Some("gb 29")), bank_account("a2", Some("GB30")), bank_account("a3", None)];
+        let event = |kind, _, _| bed.event(lease.connection, kind);
+        let wanted = begun.wishes.accounts.as_deref();
+        let states = async |wanted| {
+            let accounts = bed.store.record_accounts(&lease, &listed, wanted, &event, START).await.unwrap();
+            accounts.iter().map(|account| account.state).collect::<Vec<_>>()
+        };
+        use AccountState::*;
+        assert_eq!(states(wanted).await, [Active, Excluded, Excluded]);
+        // Asked for once: what was switched on and off since then stays.
+        assert_eq!(states(Some(&["GB30".to_owned()])).await, [Active, Excluded, Excluded]);
+    }
+
     async fn what_nobody_goes_on_with_is_overdue_and_then_abandoned(bed) {
         let (lease, begun) = bed.asking().await;
         bed.settle(&lease, begun.id, prompted(form(), None), &[]).await;
@@ -314,7 +332,7 @@ both! {
         }
         assert_eq!(bed.store.rejections(bed.business, "customer Orlando", INSTITUTION).await.unwrap(), 0);
         // Fresh credentials do not set the bank's own counter back; the customer does.
-        bed.store.reauthorise(bed.business, connection.id, &[], Some(&consent()), START).await.unwrap().unwrap();
+        bed.reauthorise(connection.id, &[], Some(&consent()), START).await.unwrap();
         assert_eq!(count().await, 2);
         bed.store.forgive_rejections(connection.id).await.unwrap();
         assert_eq!(count().await, 0);

@@ -204,7 +204,7 @@ both! {
             let new = NewConnection {
                 id: ConnectionId::new(), business: bed.business, institution: INSTITUTION.to_owned(), customer_ref: None,
                 credentials: vec![], consent: Some(NewConsent { expires_at, ..consent() }), phase: 0, slot_at: START,
-                due_at: START,
+                due_at: START, linking: false,
             };
             bed.store.create_connection(&new, START).await.unwrap();
             assert_eq!(bed.store.next_consent_due().await.unwrap(), due_at);

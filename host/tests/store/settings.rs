@@ -137,7 +137,7 @@ both! {
                 told.lock().unwrap().push((kind, state));
                 NewEvent { account: Some(account), ..bed.event(id, kind) }
             };
-            let accounts = store.record_accounts(&lease, &listed, &event, START).await.unwrap();
+            let accounts = store.record_accounts(&lease, &listed, None, &event, START).await.unwrap();
             (accounts.into_iter().map(|one| one.state).collect::<Vec<_>>(), std::mem::take(&mut *told.lock().unwrap()))
         };
         use {AccountState::*, EventType::*};
