@@ -11,8 +11,9 @@ use crate::api::extract::{Ask, Body, Id, PathId, SecretText};
 use crate::api::gate::Caller;
 use crate::api::problem::{Answer, Code, Problem};
 use crate::api::schema::{self, Page};
+use crate::api::v1::consents::ConsentShown;
 use crate::app::{App, Bank};
-use crate::model::{self, ConnectionId, ConnectionState, ConsentId, Timestamp};
+use crate::model::{self, ConnectionId, ConnectionState, Timestamp};
 use crate::store;
 use crate::webhook::payload;
 use axum::Json;
@@ -71,31 +72,6 @@ pub struct ConnectionWithConsent {
     connection: Connection,
     /// The consent in force, or the last one.
     consent: Option<ConsentShown>,
-}
-
-/// What a customer agreed to.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct ConsentShown {
-    /// Ours.
-    #[schema(value_type = String, example = "cns_06f5k8d9t3e4h7z2m1p0q8r6vw")]
-    id: ConsentId,
-    /// When it was given.
-    #[schema(value_type = String, format = DateTime)]
-    granted_at: Timestamp,
-    /// When it ends by itself.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    expires_at: Option<Timestamp>,
-    /// The permissions, in the bank's words.
-    scopes: Vec<String>,
-    /// How it was given.
-    how: String,
-    /// Your or the bank's reference.
-    reference: Option<String>,
-    /// When it ended.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    ended_at: Option<Timestamp>,
-    /// Why it ended.
-    end_reason: Option<String>,
 }
 
 /// A link to create.
@@ -354,21 +330,6 @@ fn available<'a>(api: &'a Api, institution: &str) -> Answer<&'a Bank> {
     match bank.unavailable() {
         None => Ok(bank),
         Some(reason) => Err(Problem::new(Code::InstitutionUnavailable, reason)),
-    }
-}
-
-impl ConsentShown {
-    fn of(stored: model::Consent) -> Self {
-        Self {
-            id: stored.id,
-            granted_at: stored.granted_at,
-            expires_at: stored.expires_at,
-            scopes: stored.scopes,
-            how: stored.how,
-            reference: stored.reference,
-            ended_at: stored.ended_at,
-            end_reason: stored.end_reason,
-        }
     }
 }
 
