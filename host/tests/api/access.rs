@@ -3,7 +3,7 @@
 use super::world::{Estate, World, send};
 use host::api::routes;
 use host::model::{
-    AccountId, ApiKeyId, ConnectionId, ConsentId, DeliveryId, EndpointId, Scope, SyncId, TransactionId,
+    AccountId, AuthorisationId, ApiKeyId, ConnectionId, ConsentId, DeliveryId, EndpointId, Scope, SyncId, TransactionId,
 };
 use serde_json::{Value, json};
 
@@ -16,6 +16,7 @@ fn ids(estate: &Estate) -> Vec<(&'static str, String)> {
     vec![
         ("connection_id", estate.connection.to_string()),
         ("consent_id", estate.consent.to_string()),
+        ("authorisation_id", estate.authorisation.to_string()),
         ("account_id", estate.account.id.to_string()),
         ("transaction_id", estate.transaction.to_string()),
         ("sync_id", estate.sync.to_string()),
@@ -29,6 +30,7 @@ fn unknown_ids() -> Vec<(&'static str, String)> {
     vec![
         ("connection_id", ConnectionId::new().to_string()),
         ("consent_id", ConsentId::new().to_string()),
+        ("authorisation_id", AuthorisationId::new().to_string()),
         ("account_id", account.to_string()),
         ("transaction_id", TransactionId { account, number: 1 }.to_string()),
         ("sync_id", SyncId::new().to_string()),
@@ -43,6 +45,7 @@ fn body(method: &str, path: &str) -> Option<Value> {
         ("POST", "/v1/connections/{connection_id}/reauthorise") => {
             Some(json!({"credentials": {"token": "x"}}))
         }
+        ("POST", path) if path.ends_with("/continue") => Some(json!({"values": {"pin": "1234"}})),
         ("POST", path) if path.ends_with("/sync") => Some(json!({})),
         ("POST", path) if path.ends_with("/rotate-secret") || path.ends_with("/replay") => None,
         ("PATCH", "/v1/connections/{connection_id}") => Some(json!({"interval_minutes": 120})),
@@ -153,7 +156,7 @@ async fn a_key_does_only_what_its_scopes_say() {
             let needs = match (method.as_str(), path.as_str()) {
                 ("GET", _) => Scope::Read,
                 (_, path) if path.ends_with("/sync") => Scope::Sync,
-                (_, path) if path.starts_with("/v1/connections") => Scope::Connections,
+                (_, path) if path.starts_with("/v1/connections") || path == "/v1/links" => Scope::Connections,
                 _ => Scope::Webhooks,
             };
             if needs == scope {

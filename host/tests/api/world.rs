@@ -41,6 +41,7 @@ pub struct Tenant {
 pub struct Estate {
     pub connection: ConnectionId,
     pub consent: ConsentId,
+    pub authorisation: AuthorisationId,
     pub account: Account,
     pub transaction: TransactionId,
     pub sync: SyncId,
@@ -318,7 +319,9 @@ impl World {
         self.complete(&lease).await;
         let deliveries =
             self.get(tenant, &format!("/v1/webhook-endpoints/{endpoint}/deliveries")).await.is(200);
+        let link = self.post(tenant, "/v1/links", &serde_json::json!({})).await.is(201);
         Estate {
+            authorisation: link["id"].as_str().unwrap().parse().unwrap(),
             connection,
             consent: self.app.store.consent(connection).await.unwrap().unwrap().id,
             transaction: TransactionId { account: account.id, number: 1 },

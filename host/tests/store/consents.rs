@@ -76,8 +76,10 @@ both! {
         assert_eq!(bed.trail(ConsentFilter { in_force: Some(false), ..of(one.id) }, 9).await, [first]);
         // Run out, though nobody has noted it yet.
         let ended = ConsentFilter { in_force: Some(false), ..all };
-        let page = bed.store.recorded_consents(bed.business, &ended, None, 9, end()).await.unwrap();
-        assert_eq!(page.items.len(), 2);
+        for (now, count) in [(end().minus(MINUTE), 1), (end(), 3)] {
+            let page = bed.store.recorded_consents(bed.business, &ended, None, 9, now).await.unwrap();
+            assert_eq!(page.items.len(), count);
+        }
 
         let shown = bed.store.recorded_consent(bed.business, second).await.unwrap().unwrap();
         assert_eq!((shown.institution.as_str(), shown.customer_ref.as_deref()), ("other", Some("customer Rosalind")));
@@ -160,9 +162,9 @@ both! {
 
     async fn the_end_of_a_consent_stops_polling_answers_everybody_and_is_told_once(bed) {
         let (lease, account) = bed.running().await;
-        let endpoint = bed.endpoint(&[]).await;
         let listed = [bank_account("a1", Some("GB29")), bank_account("a2", None)];
         let [_, quiet] = bed.list(&lease, &listed, START).await.unwrap().try_into().unwrap();
+        let endpoint = bed.endpoint(&[]).await;
         // One call waits for the run that is at the bank, another for the next one.
         let Requested::Sync(reading) = bed.store.request_sync(&account, None, START).await.unwrap() else { panic!() };
         bed.store.begin_asking(&lease, account.id).await.unwrap();

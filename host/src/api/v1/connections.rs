@@ -13,8 +13,9 @@ use crate::api::gate::Caller;
 use crate::api::linking;
 use crate::api::problem::{Answer, Problem};
 use crate::api::schema::{self, Page};
+use crate::api::v1::consents::ConsentShown;
 use crate::app::App;
-use crate::model::{self, AuthorisationState, ConnectionId, ConnectionState, ConsentId, Timestamp};
+use crate::model::{self, AuthorisationState, ConnectionId, ConnectionState, Timestamp};
 use crate::store;
 use crate::webhook::payload;
 use axum::Json;
@@ -75,31 +76,6 @@ pub struct ConnectionWithConsent {
     consent: Option<ConsentShown>,
     /// The customer's way in, while they are on it.
     authorisation: Option<Authorisation>,
-}
-
-/// What a customer agreed to.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct ConsentShown {
-    /// Ours.
-    #[schema(value_type = String, example = "cns_06f5k8d9t3e4h7z2m1p0q8r6vw")]
-    id: ConsentId,
-    /// When it was given.
-    #[schema(value_type = String, format = DateTime)]
-    granted_at: Timestamp,
-    /// When it ends by itself.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    expires_at: Option<Timestamp>,
-    /// The permissions, in the bank's words.
-    scopes: Vec<String>,
-    /// How it was given.
-    how: String,
-    /// Your or the bank's reference.
-    reference: Option<String>,
-    /// When it ended.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    ended_at: Option<Timestamp>,
-    /// Why it ended.
-    end_reason: Option<String>,
 }
 
 /// A link to create.
@@ -443,21 +419,6 @@ async fn whole(api: &Api, connection: model::Connection) -> Answer<Json<Connecti
     let authorisation = api.app.store.authorisation_of(connection.id).await?.filter(on_the_way);
     let authorisation = authorisation.map(|known| Authorisation::of(&api.app, known));
     Ok(Json(ConnectionWithConsent { connection: Connection::of(connection), consent, authorisation }))
-}
-
-impl ConsentShown {
-    fn of(stored: model::Consent) -> Self {
-        Self {
-            id: stored.id,
-            granted_at: stored.granted_at,
-            expires_at: stored.expires_at,
-            scopes: stored.scopes,
-            how: stored.how,
-            reference: stored.reference,
-            ended_at: stored.ended_at,
-            end_reason: stored.end_reason,
-        }
-    }
 }
 
 impl Connection {

@@ -21,19 +21,12 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::{IntoParams, ToSchema};
 
-/// One period of a customer's consent.
+/// What a customer agreed to.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Consent {
+pub struct ConsentShown {
     /// Ours.
     #[schema(value_type = String, example = "cns_06f5k8d9t3e4h7z2m1p0q8r6vw")]
     id: ConsentId,
-    /// For which link.
-    #[schema(value_type = String)]
-    connection_id: ConnectionId,
-    /// At which bank.
-    institution_id: String,
-    /// Your own name for the customer; null once the customer has left.
-    customer_ref: Option<String>,
     /// When it was given.
     #[schema(value_type = String, format = DateTime)]
     granted_at: Timestamp,
@@ -51,6 +44,21 @@ pub struct Consent {
     ended_at: Option<Timestamp>,
     /// Why it ended: `replaced`, `expired`, `ended_by_bank` or `deleted`.
     end_reason: Option<String>,
+}
+
+/// What a customer agreed to, with the link it is for.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Consent {
+    /// For which link.
+    #[schema(value_type = String)]
+    connection_id: ConnectionId,
+    /// At which bank.
+    institution_id: String,
+    /// Your own name for the customer; null once the customer has left.
+    customer_ref: Option<String>,
+    /// The consent.
+    #[serde(flatten)]
+    consent: ConsentShown,
 }
 
 /// Is a consent in force?
@@ -194,32 +202,29 @@ impl Export {
     }
 }
 
+impl ConsentShown {
+    /// As JSON.
+    pub fn of(stored: model::Consent) -> Self {
+        Self {
+            id: stored.id,
+            granted_at: stored.granted_at,
+            expires_at: stored.expires_at,
+            scopes: stored.scopes,
+            how: stored.how,
+            reference: stored.reference,
+            ended_at: stored.ended_at,
+            end_reason: stored.end_reason,
+        }
+    }
+}
+
 impl Consent {
     fn of(stored: RecordedConsent) -> Self {
-        let RecordedConsent { consent, institution, customer_ref } = stored;
-        let model::Consent {
-            id,
-            connection,
-            granted_at,
-            expires_at,
-            scopes,
-            how,
-            reference,
-            ended_at,
-            end_reason,
-        } = consent;
         Self {
-            id,
-            connection_id: connection,
-            institution_id: institution,
-            customer_ref,
-            granted_at,
-            expires_at,
-            scopes,
-            how,
-            reference,
-            ended_at,
-            end_reason,
+            connection_id: stored.consent.connection,
+            institution_id: stored.institution,
+            customer_ref: stored.customer_ref,
+            consent: ConsentShown::of(stored.consent),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! A piece is read from the database when the caller has taken the one before, so memory is bounded
 //! and nothing is left running when the caller hangs up. Credentials are not read at all.
 
-use super::{Connection, ConsentShown, find};
+use super::{Connection, find};
 use crate::api::Api;
 use crate::api::extract::Id;
 use crate::api::gate::Caller;
@@ -12,6 +12,7 @@ use crate::api::problem::Answer;
 use crate::api::v1::accounts::changes::Change;
 use crate::api::v1::accounts::transactions::Transaction;
 use crate::api::v1::accounts::{AccountStatus, Balance};
+use crate::api::v1::consents::ConsentShown;
 use crate::api::v1::syncs::Sync;
 use crate::app::App;
 use crate::model::{self, AccountId, BusinessId, ConnectionId, SyncId};
