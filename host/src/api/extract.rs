@@ -4,7 +4,8 @@
 
 use super::problem::{Answer, Code, Problem};
 use crate::model::{
-    AccountId, AuthorisationId, ConnectionId, ConsentId, DeliveryId, EndpointId, Secret, SyncId, TransactionId,
+    AccountId, AuthorisationId, ConnectionId, ConsentId, DeliveryId, EndpointId, Secret, SyncId,
+    TransactionId,
 };
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;

@@ -35,9 +35,7 @@ use utoipa_axum::routes;
 use v1::accounts::{changes, sync, transactions};
 use v1::connections::{export, pause, settings};
 use v1::webhook_endpoints::deliveries;
-use v1::{
-    accounts, authorisations, connections, consents, institutions, links, syncs, webhook_endpoints,
-};
+use v1::{accounts, authorisations, connections, consents, institutions, links, syncs, webhook_endpoints};
 
 /// What handlers share.
 #[derive(Clone)]

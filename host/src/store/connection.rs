@@ -99,8 +99,8 @@ impl Store {
             sql,
             args![id, business, &new.institution, new.phase, customer_ref, index, no, yes, now, state],
         )
-            .await
-            .map_err(|error| error.on_foreign_key("connection_business"))?;
+        .await
+        .map_err(|error| error.on_foreign_key("connection_business"))?;
         tx.run(
             "INSERT INTO institution (id) VALUES ($1) ON CONFLICT (id) DO NOTHING",
             args![&new.institution],

@@ -30,7 +30,8 @@ impl Store {
         if tx.run(sql, args![id]).await? == 1 {
             let run_goes_on = place.claimed_at.is_some();
             if !run_goes_on {
-                let sql = "UPDATE schedule SET active = (SELECT attempt IS NOT NULL FROM connection WHERE id = $3)
+                let sql =
+                    "UPDATE schedule SET active = (SELECT attempt IS NOT NULL FROM connection WHERE id = $3)
                            WHERE institution = $1 AND phase = $2 AND connection = $3";
                 tx.run(sql, args![&place.institution, place.phase, id]).await?;
             }

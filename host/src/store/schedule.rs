@@ -162,7 +162,15 @@ impl Store {
         let sql =
             "UPDATE schedule SET due_at = $4, slot_at = $5, failures = $6, claimed_at = NULL, active = $7
                    WHERE institution = $1 AND phase = $2 AND connection = $3";
-        let args = args![&lease.institution, lease.phase, id, due_at, slot_at, failures, polled || attempt.is_some()];
+        let args = args![
+            &lease.institution,
+            lease.phase,
+            id,
+            due_at,
+            slot_at,
+            failures,
+            polled || attempt.is_some()
+        ];
         tx.run(sql, args).await?;
         tx.commit().await
     }

@@ -5,8 +5,8 @@
 //! comes as an argument.
 
 use crate::model::{
-    AccountId, AccountState, AuthorisationId, BusinessId, ConnectionId, DueConsent, EventId, EventType, NewEvent,
-    Sync, Timestamp,
+    AccountId, AccountState, AuthorisationId, BusinessId, ConnectionId, DueConsent, EventId, EventType,
+    NewEvent, Sync, Timestamp,
 };
 use serde_json::{Value, json};
 

@@ -3,7 +3,8 @@
 use super::world::{Estate, World, send};
 use host::api::routes;
 use host::model::{
-    AccountId, AuthorisationId, ApiKeyId, ConnectionId, ConsentId, DeliveryId, EndpointId, Scope, SyncId, TransactionId,
+    AccountId, ApiKeyId, AuthorisationId, ConnectionId, ConsentId, DeliveryId, EndpointId, Scope, SyncId,
+    TransactionId,
 };
 use serde_json::{Value, json};
 
