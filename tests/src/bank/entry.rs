@@ -18,6 +18,9 @@ pub enum BankError {
     /// Only pending entries settle and expire.
     #[error("entry \"{0}\" is not pending")]
     NotPending(String),
+    /// User names are one customer's alone.
+    #[error("the user name \"{0}\" is taken: choose another")]
+    UserTaken(String),
     /// The ledger refused.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
