@@ -44,6 +44,30 @@ pub enum PathKind {
     DialogueMessage,
     /// `POST /dialogue/end`.
     DialogueEnd,
+    /// `GET /camt/accounts`.
+    CamtAccounts,
+    /// `GET /camt/statements`.
+    CamtStatements,
+    /// `POST /camt/statements/{id}/acknowledge`.
+    CamtAcknowledge,
+    /// `POST /signed/v1/consents`.
+    SignedConsentRequest,
+    /// `GET /signed/v1/consents/{id}`.
+    SignedConsent,
+    /// `GET /signed/v1/consents/{id}/status`.
+    SignedConsentStatus,
+    /// `DELETE /signed/v1/consents/{id}`.
+    SignedConsentEnd,
+    /// `GET /signed/sca/{id}`.
+    SignedPage,
+    /// `POST /signed/sca/{id}`.
+    SignedDecision,
+    /// `GET /signed/v1/accounts`.
+    SignedAccounts,
+    /// `GET /signed/v1/accounts/{id}/balances`.
+    SignedBalances,
+    /// `GET /signed/v1/accounts/{id}/transactions`, any page.
+    SignedTransactions,
 }
 
 /// Which requests.

@@ -107,7 +107,8 @@ fn arrival(
     parts: &axum::http::request::Parts,
 ) -> LoggedRequest {
     let fapi = parts.headers.iter().filter_map(|(name, value)| {
-        let named = name.as_str().starts_with("x-fapi-") || name.as_str().starts_with("x-customer-");
+        let named = ["x-fapi-", "x-customer-", "x-request-id", "psu-"];
+        let named = named.iter().any(|start| name.as_str().starts_with(start));
         named.then(|| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
     });
     LoggedRequest {

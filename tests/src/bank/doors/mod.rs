@@ -18,6 +18,7 @@
 //!
 //! Must not know: UK Open Banking, its tokens and consents.
 
+mod camt;
 mod control;
 pub(super) mod dialogue;
 #[cfg(test)]
@@ -31,6 +32,16 @@ mod portal_pages;
 mod portal_tests;
 mod rows;
 mod segments;
+mod signature;
+pub(super) mod signed;
+mod signed_consents;
+mod signed_page;
+mod signed_rows;
+#[cfg(test)]
+mod signed_tests;
+pub(super) mod statements;
+#[cfg(test)]
+mod statements_tests;
 
 pub use login::Login;
 
@@ -60,6 +71,8 @@ pub(super) struct Doors {
     pub(super) logins: login::Logins,
     portal: portal::Portal,
     dialogues: dialogue::Dialogues,
+    statements: statements::Statements,
+    signed: signed::Signed,
 }
 
 impl Doors {
@@ -68,6 +81,8 @@ impl Doors {
             logins: login::Logins::new(seed),
             portal: portal::Portal::new(seed),
             dialogues: dialogue::Dialogues::new(seed),
+            statements: statements::Statements::default(),
+            signed: signed::Signed::new(seed),
         }
     }
 }
@@ -89,12 +104,27 @@ pub(super) fn routes(shared: &Arc<Shared>) -> Router {
         .route("/dialogue/confirm", post(door(PathKind::DialogueConfirm)))
         .route("/dialogue/message", post(door(PathKind::DialogueMessage)))
         .route("/dialogue/end", post(door(PathKind::DialogueEnd)))
+        .route("/camt/accounts", get(door(PathKind::CamtAccounts)))
+        .route("/camt/statements", get(door(PathKind::CamtStatements)))
+        .route("/camt/statements/{id}/acknowledge", post(door(PathKind::CamtAcknowledge)))
+        .route("/signed/v1/consents", post(door(PathKind::SignedConsentRequest)))
+        .route(
+            "/signed/v1/consents/{id}",
+            get(door(PathKind::SignedConsent)).delete(door(PathKind::SignedConsentEnd)),
+        )
+        .route("/signed/v1/consents/{id}/status", get(door(PathKind::SignedConsentStatus)))
+        .route("/signed/sca/{id}", get(door(PathKind::SignedPage)).post(door(PathKind::SignedDecision)))
+        .route("/signed/v1/accounts", get(door(PathKind::SignedAccounts)))
+        .route("/signed/v1/accounts/{id}/balances", get(door(PathKind::SignedBalances)))
+        .route("/signed/v1/accounts/{id}/transactions", get(door(PathKind::SignedTransactions)))
 }
 
 #[derive(Clone, Copy)]
 enum Which {
     Portal,
     Dialogue,
+    Statements,
+    Signed,
 }
 
 fn which(kind: PathKind) -> Option<Which> {
@@ -102,13 +132,26 @@ fn which(kind: PathKind) -> Option<Which> {
     match kind {
         PortalForm | PortalLogin | PortalAccounts | PortalAccount | PortalLogout => Some(Which::Portal),
         DialogueOpen | DialogueConfirm | DialogueMessage | DialogueEnd => Some(Which::Dialogue),
-        Accounts | Account | Balances | Transactions | Token | Consent => None,
+        CamtAccounts | CamtStatements | CamtAcknowledge => Some(Which::Statements),
+        SignedConsentRequest | SignedConsent | SignedConsentStatus | SignedConsentEnd => Some(Which::Signed),
+        SignedPage | SignedDecision => Some(Which::Signed),
+        SignedAccounts | SignedBalances | SignedTransactions => Some(Which::Signed),
+        _ => None,
     }
 }
 
 /// Is the wild segment of this path the id of an account?
-pub(super) fn names_account(_: PathKind) -> bool {
-    true
+pub(super) fn names_account(kind: PathKind) -> bool {
+    use PathKind::*;
+    !matches!(
+        kind,
+        CamtAcknowledge
+            | SignedConsent
+            | SignedConsentStatus
+            | SignedConsentEnd
+            | SignedPage
+            | SignedDecision
+    )
 }
 
 /// Is this asked at one of these doors?
@@ -152,6 +195,8 @@ pub(super) async fn answer(
     match which(kind) {
         Some(Which::Portal) => portal::answer(shared, &visit),
         Some(Which::Dialogue) => dialogue::answer(shared, &visit),
+        Some(Which::Statements) => statements::answer(shared, &visit),
+        Some(Which::Signed) => signed::answer(shared, &visit),
         None => text(StatusCode::NOT_FOUND, "There is no such door."),
     }
 }
@@ -187,5 +232,32 @@ impl Bank {
     /// The code that was last sent to the customer's telephone.
     pub fn last_otp(&self, customer: &str) -> Option<String> {
         self.shared.state().doors.dialogues.last_otp(customer)
+    }
+    /// From now on, requests signed with this key are somebody's: RSA, 2048 to 8192 bits, the public part
+    /// in PEM.
+    pub fn register_signer(&self, key_id: &str, public_key_pem: &str) -> Result<(), BankError> {
+        self.shared.state().doors.signed.signers.register(key_id, public_key_pem)
+    }
+    /// What the customer does on the page of a consent for signed requests; as if they had been there.
+    pub fn decide_signed(&self, consent: &str, customer: &str, allow: bool) -> Result<(), BankError> {
+        let (state, now) = (&mut *self.shared.state(), self.now());
+        let accounts = state.access.customer(customer)?.accounts.clone();
+        let waiting = state.doors.signed.consents.get_mut(consent);
+        let decided = waiting.is_some_and(|waiting| waiting.decide(allow.then_some(accounts), now));
+        if decided { Ok(()) } else { Err(BankError::Unknown("waiting consent", consent.to_owned())) }
+    }
+    /// The customer takes a consent for signed requests back.
+    pub fn revoke_signed(&self, consent: &str) -> Result<(), BankError> {
+        self.end_signed(consent, signed_consents::Status::Revoked)
+    }
+    /// The bank ends a consent for signed requests, as if its time were over.
+    pub fn expire_signed(&self, consent: &str) -> Result<(), BankError> {
+        self.end_signed(consent, signed_consents::Status::Expired)
+    }
+    fn end_signed(&self, consent: &str, how: signed_consents::Status) -> Result<(), BankError> {
+        let (now, unknown) = (self.now(), || BankError::Unknown("consent", consent.to_owned()));
+        let state = &mut *self.shared.state();
+        state.doors.signed.consents.get_mut(consent).ok_or_else(unknown)?.end(how, now);
+        Ok(())
     }
 }
