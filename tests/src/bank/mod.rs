@@ -1,6 +1,6 @@
 //! The demo bank: an HTTP server with its own clock and a double-entry ledger, from which every
-//! answer is computed. It speaks UK Open Banking 3.1.11 (account information, the end of a consent) and
-//! OAuth 2.0 (renewal, client credentials), and misbehaves on request.
+//! answer is computed. It speaks UK Open Banking 3.1.11 (consents, account information) and OAuth 2.0
+//! (the customer's say on a page, tokens), if wanted over mutual TLS, and misbehaves on request.
 //!
 //! Must not know: the service, its code, its database. It is the oracle that the service is
 //! compared with.
@@ -8,20 +8,28 @@
 //! In a test, hold a [`Bank`]. From outside, everything that [`Bank`] does can be asked for under
 //! `/control` (see `control.rs`). The same seed and the same calls give the same bank.
 //!
-//! Read in this order: `ledger` (money), `books` (entries), `statement` (the oracle), `access`
-//! (consents and tokens), `service`, `pages`, `token` (HTTP), `rows` and
-//! `transaction_rows` (JSON), `fault`, `log`, `control`.
+//! Read in this order: `ledger` (money), `books` (entries), `statement` (the oracle), `consent` and
+//! `access` (consents and tokens), `clients`, `jws`, `client_auth`, `tls` (who asks), `service`,
+//! `pages`, `consents`, `authorise`, `token` (HTTP; their headers are the manual of the wire), `rows`
+//! and `transaction_rows` (JSON), `fault`, `log`, `control`.
 
 mod access;
+mod authorise;
+mod authorise_page;
 mod books;
+mod client_auth;
+mod clients;
 mod clock;
 mod config;
+mod consent;
+mod consents;
 mod control;
 mod entry;
 mod fault;
 #[cfg(test)]
 mod fault_tests;
 mod history;
+mod jws;
 mod ledger;
 mod log;
 mod money;
@@ -33,12 +41,20 @@ mod spoil;
 mod statement;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod token;
 mod transaction_rows;
+#[cfg(test)]
+mod uk_business;
+#[cfg(test)]
+mod uk_tests;
 
-pub use access::{Customer, Granted, PERMISSIONS};
+pub use access::{Customer, FIRST_PASSCODE, Granted};
+pub use authorise::Decision;
+pub use clients::{Client, ClientAuthentication, NewClient};
 pub use clock::ClockStart;
 pub use config::{BankConfig, NewAccount, NewCustomer};
+pub use consent::{ConsentStatus, PERMISSIONS};
 pub use entry::{BankError, Correction, EntryKind, NewEntry};
 pub use fault::{Fault, Hold, PathKind, RetryAfter, Target};
 pub use ledger::{Ledger, LedgerError};
@@ -48,8 +64,13 @@ pub use statement::{BankChange, BankChangeKind, Row, RowStatus, Statement};
 use crate::waiting::{TimedOut, wait};
 use crate::wire::Door;
 use access::Access;
+use authorise::Authorisations;
+use axum::extract::{ConnectInfo, Request};
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
 use books::Books;
 use chrono::{DateTime, Days, Utc};
+use clients::{Clients, Registered};
 use clock::BankClock;
 use fault::Faults;
 use log::Log;
@@ -67,11 +88,16 @@ struct State {
     faults: Faults,
     log: Log,
     random: Random,
+    clients: Clients,
+    authorisations: Authorisations,
 }
 
 struct Shared {
     config: BankConfig,
     origin: String,
+    /// Of the second listener.
+    tls_origin: Option<String>,
+    authorities: Option<tls::Authorities>,
     clock: BankClock,
     state: Mutex<State>,
     /// Sends after every request, answer, and arrival at a gate.
@@ -81,6 +107,11 @@ struct Shared {
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where the bank can be reached.
+    fn origins(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.origin).chain(&self.tls_origin)
     }
 }
 
@@ -92,11 +123,11 @@ pub struct Bank {
     _server: Option<Arc<Server>>,
 }
 
-struct Server(tokio::task::AbortHandle);
+struct Server(Vec<tokio::task::AbortHandle>);
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.0.abort();
+        self.0.iter().for_each(tokio::task::AbortHandle::abort);
     }
 }
 
@@ -105,15 +136,34 @@ impl Bank {
     /// Starts serving on the current tokio runtime.
     pub async fn start(config: BankConfig) -> std::io::Result<Self> {
         let door = Door::bind(config.listen).await?;
+        let authorities = if config.mutual_tls { Some(tls::Authorities::new()) } else { None };
+        let authorities = authorities.transpose().map_err(std::io::Error::other)?;
+        let tls_door = match &authorities {
+            Some(known) => Some(tls::TlsDoor::new(Door::bind((config.listen.ip(), 0).into()).await?, known)?),
+            None => None,
+        };
+        let mut clients = Clients::default();
+        let first = Registered {
+            secret: Some(config.client_secret.clone()),
+            key: None,
+            certificate: None,
+            redirect_uris: Vec::new(),
+        };
+        // It is the first, so its id is free.
+        let _ = clients.add(&config.client_id, first);
         let state = State {
             books: Books::new(config.seed),
             access: Access::new(config.seed),
             faults: Faults::default(),
             log: Log::default(),
             random: Random::new(config.seed),
+            clients,
+            authorisations: Authorisations::default(),
         };
         let shared = Arc::new(Shared {
             origin: format!("http://{}", door.address()?),
+            tls_origin: tls_door.as_ref().map(|door| format!("https://{}", door.address())),
+            authorities,
             clock: BankClock::new(config.clock),
             config,
             state: Mutex::new(state),
@@ -123,7 +173,14 @@ impl Bank {
         let routes = service::routes(&shared).merge(control::routes(remote));
         let service = routes.into_make_service_with_connect_info::<crate::wire::Cutter>();
         let serving = tokio::spawn(async move { axum::serve(door, service).await });
-        Ok(Self { shared, _server: Some(Arc::new(Server(serving.abort_handle()))) })
+        let mut server = Server(vec![serving.abort_handle()]);
+        if let Some(door) = tls_door {
+            let routes = service::routes(&shared).layer(from_fn(introduce));
+            let service = routes.into_make_service_with_connect_info::<tls::Shaken>();
+            let serving = tokio::spawn(async move { axum::serve(door, service).await });
+            server.0.push(serving.abort_handle());
+        }
+        Ok(Self { shared, _server: Some(Arc::new(server)) })
     }
 
     /// `http://127.0.0.1:PORT`; the token endpoint is `/token` below it.
@@ -145,6 +202,56 @@ impl Bank {
     /// Moves the bank's clock forward.
     pub fn advance(&self, span: Duration) {
         self.shared.clock.advance(span);
+    }
+}
+
+/// What came out of the handshake, in the form that the handlers know.
+async fn introduce(
+    ConnectInfo(shaken): ConnectInfo<tls::Shaken>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    request.extensions_mut().insert(ConnectInfo(shaken.cutter));
+    request.extensions_mut().insert(shaken.caller);
+    next.run(request).await
+}
+
+// ---- clients and the customer's say
+impl Bank {
+    /// `https://127.0.0.1:PORT`, where the certificate of a registered client is demanded; only with
+    /// [`BankConfig::mutual_tls`]. Below it lies what lies below [`Bank::auth_origin`], without the
+    /// remote control. Browsers go to the plain origin.
+    pub fn tls_origin(&self) -> Option<&str> {
+        self.shared.tls_origin.as_deref()
+    }
+    /// [`Bank::tls_origin`] and [`API_PATH`].
+    pub fn tls_api_origin(&self) -> Option<String> {
+        self.shared.tls_origin.as_ref().map(|origin| format!("{origin}{API_PATH}"))
+    }
+    /// The authority that a client must trust to reach [`Bank::tls_origin`], PEM.
+    pub fn roots(&self) -> Option<&str> {
+        self.shared.authorities.as_ref().map(tls::Authorities::roots)
+    }
+    /// Registers a business and makes its keys, which are other ones in every run.
+    pub fn register_client(&self, new: &NewClient) -> Result<Client, BankError> {
+        let secret = self.shared.state().random.token("cs_");
+        let (client, registered) = clients::equip(new, secret, self.shared.authorities.as_ref())?;
+        self.shared.state().clients.add(&new.client_id, registered)?;
+        Ok(client)
+    }
+    /// The customer logs in with this from now on, instead of [`FIRST_PASSCODE`].
+    pub fn set_passcode(&self, customer: &str, passcode: &str) -> Result<(), BankError> {
+        self.shared.state().access.set_passcode(customer, passcode)
+    }
+    /// The customer decides, without a browser: `url` is where a browser would be sent to, the answer
+    /// is where it would be sent next (`…?code=…&state=…`).
+    pub fn decide(&self, url: &str, decision: &Decision) -> Result<String, BankError> {
+        authorise::play(&self.shared, url, decision)
+    }
+    /// How a consent stands, also one that the business has deleted.
+    pub fn consent_status(&self, consent: &str) -> Result<ConsentStatus, BankError> {
+        let unknown = || BankError::Unknown("consent", consent.to_owned());
+        self.shared.state().access.consent(consent).map(|consent| consent.status).ok_or_else(unknown)
     }
 }
 
@@ -197,8 +304,17 @@ impl Bank {
     /// What the business gets when the customer agreed on the bank's page: a consent for all their
     /// accounts and a refresh token.
     pub fn grant(&self, customer: &str, lasts: Option<Duration>) -> Result<Granted, BankError> {
+        self.grant_to(&self.shared.config.client_id, customer, lasts)
+    }
+    /// The same for another client than the one of [`BankConfig`].
+    pub fn grant_to(
+        &self,
+        client: &str,
+        customer: &str,
+        lasts: Option<Duration>,
+    ) -> Result<Granted, BankError> {
         let now = self.now();
-        self.shared.state().access.grant(customer, now, lasts.map(|lasts| now + lasts))
+        self.shared.state().access.grant(client, customer, now, lasts.map(|lasts| now + lasts))
     }
     /// The customer takes the consent back.
     pub fn revoke_consent(&self, consent: &str) -> Result<(), BankError> {
