@@ -283,7 +283,7 @@ impl World {
                 includes_pending: false,
             };
             let commit =
-                SyncCommit { sync, changes, missed: vec![], balances: vec![balance], state: None, due_at };
+                SyncCommit { sync, changes, missed: vec![], balances: vec![balance], state: None, history_since: None, due_at };
             let event = |sync: &Sync| Some(payload::account_updated(business, sync, true));
             self.app.store.commit_sync(lease, &commit, &event).await.unwrap()
         } else {
