@@ -99,6 +99,7 @@ fn aimed(
         routes: &routes,
         purposes,
         values: &values,
+        counter: 0,
         deadline: &deadline,
     };
     let mut request = request(method, url);
