@@ -9,6 +9,8 @@
 
 mod bank_misbehaves;
 mod credentials;
+mod door_uk;
+mod door_uk_running;
 mod hostile;
 mod isolation;
 mod leaving;
