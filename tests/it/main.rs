@@ -10,6 +10,8 @@
 mod bank_misbehaves;
 mod consents;
 mod credentials;
+mod door_uk;
+mod door_uk_running;
 mod hostile;
 mod isolation;
 mod leaving;

@@ -4,7 +4,7 @@
 //! The service runs in this process, so that its clock can be moved; the bank's own clock is moved
 //! beside it. Must not know: what is being tested.
 
-use crate::bank::{Bank, BankConfig};
+use crate::bank::{Bank, BankConfig, Client, NewClient};
 use crate::http::Api;
 use crate::sink::Sink;
 use crate::story::{LOOK_EVERY, PATIENCE, expect, items, text};
@@ -14,6 +14,7 @@ use host::clock::Clock;
 use host::config::Config;
 use host::model::Timestamp;
 use serde_json::Value;
+use std::net::TcpListener as Door;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
@@ -24,6 +25,8 @@ use tokio::task::JoinHandle;
 
 /// The id of the demo bank's profile.
 pub const DEMO_BANK: &str = "demo-bank";
+/// What the demo bank calls a business that may send its customers there.
+pub const CLIENT: &str = "corner-shop";
 /// The connectors that every world has.
 const CONNECTORS: [&str; 2] = ["connectors/open-banking-uk", "tests/guests/hostile"];
 
@@ -34,6 +37,9 @@ pub struct WorldConfig {
     pub database: Option<String>,
     /// The bank.
     pub bank: BankConfig,
+    /// The operator is registered with the bank as [`CLIENT`], with a signing key and, if the bank has
+    /// mutual TLS, a certificate; otherwise as the bank's first client, with HTTP Basic.
+    pub registered: bool,
     /// More profiles: id and text.
     pub profiles: Vec<(String, String)>,
     /// More addresses that may be reached.
@@ -64,7 +70,26 @@ pub struct World {
     pub config: PathBuf,
     folder: tempfile::TempDir,
     adjust: Option<fn(&mut Config)>,
-    server: Option<(oneshot::Sender<()>, JoinHandle<anyhow::Result<()>>)>,
+    server: Option<Server>,
+    /// Where the service listens, kept from one start to the next: a bank sends browsers back there.
+    door: Door,
+}
+
+/// One more process of the service: on the same database, with an API of its own.
+pub struct Process {
+    /// The service.
+    pub app: Arc<App>,
+    /// Its API, with the business's key.
+    pub api: Api,
+    server: Server,
+}
+
+impl Process {
+    /// Stops it as a signal would, and waits until it has drained.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        let _ = self.server.0.send(());
+        self.server.1.await?
+    }
 }
 
 impl World {
@@ -85,22 +110,38 @@ impl World {
         for (id, text) in &setup.profiles {
             std::fs::write(institutions.join(format!("{id}.toml")), text)?;
         }
-        let bank_address = bank.auth_origin().replace("http://", "");
-        let mut allow = vec![bank_address, sink.address().to_string()];
+        let door = Door::bind("127.0.0.1:0")?;
+        door.set_nonblocking(true)?;
+        let origin = format!("http://{}", door.local_addr()?);
+        let origins = [Some(bank.auth_origin()), bank.tls_origin().map(str::to_owned)];
+        let addresses = origins.iter().flatten().filter_map(|origin| origin.split("://").nth(1));
+        let mut allow: Vec<String> = addresses.map(str::to_owned).collect();
+        allow.push(sink.address().to_string());
         allow.extend(setup.allow);
         let database = setup
             .database
             .unwrap_or_else(|| format!("sqlite:{}", folder.path().join("tidegate.db").display()));
-        std::fs::write(&config, configuration(folder.path(), &components, &database, &allow))?;
+        std::fs::write(&config, configuration(folder.path(), &origin, &components, &database, &allow))?;
 
         let path = folder.path().join("tidegate.key").display().to_string();
         tidegate(&config, &["vault", "new-key", "--file", &path])?;
         tidegate(&config, &["migrate"])?;
-        let secret = folder.path().join("client-secret");
-        std::fs::write(&secret, &bank.config().client_secret)?;
-        let id = format!("client-id={}", bank.config().client_id);
-        let file = format!("client-secret={}", secret.display());
-        tidegate(&config, &["registration", "set", DEMO_BANK, "--value", &id, "--value-file", &file])?;
+        match setup.registered {
+            true => {
+                let client =
+                    bank.register_client(&NewClient::new(CLIENT, &format!("{origin}/v1/callback")))?;
+                register(&config, folder.path(), &client, bank.roots())?;
+            }
+            false => {
+                let id = format!("client-id={}", bank.config().client_id);
+                let file = written(folder.path(), "client-secret", &bank.config().client_secret)?;
+                let file = format!("client-secret={file}");
+                tidegate(
+                    &config,
+                    &["registration", "set", DEMO_BANK, "--value", &id, "--value-file", &file],
+                )?;
+            }
+        }
         tidegate(&config, &["institution", "approve", DEMO_BANK, "--yes"])?;
         for (id, _) in &setup.profiles {
             tidegate(&config, &["institution", "approve", id, "--yes"])?;
@@ -109,10 +150,10 @@ impl World {
         let key = made(&config, &["api-key", "create", &business, "--json"], "/key")?;
 
         let app = build(&config, setup.adjust, &clock).await?;
-        let (origin, server) = serve(app.clone()).await?;
+        let server = Some(serve(app.clone(), &door)?);
         let api = Api::new(origin.clone(), Some(&key))?;
-        let (adjust, server) = (setup.adjust, Some(server));
-        Ok(Self { bank, sink, app, clock, api, origin, business, config, folder, adjust, server })
+        let adjust = setup.adjust;
+        Ok(Self { bank, sink, app, clock, api, origin, business, config, folder, adjust, server, door })
     }
 
     /// The world's own folder.
@@ -171,15 +212,25 @@ impl World {
         Ok(())
     }
 
-    /// Stops the service and starts it again on the same database; the configuration and the folders
-    /// are read anew. It listens on another port.
+    /// Stops the service and starts it again on the same database and port; the configuration and the
+    /// folders are read anew.
     pub async fn restart(&mut self) -> anyhow::Result<()> {
         self.stop().await?;
         self.app = build(&self.config, self.adjust, &self.clock).await?;
-        let (origin, server) = serve(self.app.clone()).await?;
-        self.api = Api::new(origin.clone(), self.api.key())?;
-        (self.origin, self.server) = (origin, Some(server));
+        self.server = Some(serve(self.app.clone(), &self.door)?);
+        self.origin = format!("http://{}", self.door.local_addr()?);
+        self.api = Api::new(self.origin.clone(), self.api.key())?;
         Ok(())
+    }
+
+    /// Starts one more process of the service on the same database, which must be PostgreSQL.
+    pub async fn another_process(&self) -> anyhow::Result<Process> {
+        let app = build(&self.config, self.adjust, &self.clock).await?;
+        let door = Door::bind("127.0.0.1:0")?;
+        door.set_nonblocking(true)?;
+        let api = Api::new(format!("http://{}", door.local_addr()?), self.api.key())?;
+        let server = serve(app.clone(), &door)?;
+        Ok(Process { app, api, server })
     }
 
     /// Another business with a key of its own: its API.
@@ -202,14 +253,40 @@ async fn build(config: &Path, adjust: Option<fn(&mut Config)>, clock: &Clock) ->
 
 type Server = (oneshot::Sender<()>, JoinHandle<anyhow::Result<()>>);
 
-async fn serve(app: Arc<App>) -> anyhow::Result<(String, Server)> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let origin = format!("http://{}", listener.local_addr()?);
+fn serve(app: Arc<App>, door: &Door) -> anyhow::Result<Server> {
+    let listener = TcpListener::from_std(door.try_clone()?)?;
     let (stop, stopped) = oneshot::channel();
     let shutdown = async move {
         let _ = stopped.await;
     };
-    Ok((origin, (stop, tokio::spawn(app.run(listener, shutdown)))))
+    Ok((stop, tokio::spawn(app.run(listener, shutdown))))
+}
+
+/// The operator's standing at the bank, as the bank handed it out.
+fn register(config: &Path, folder: &Path, client: &Client, roots: Option<&str>) -> anyhow::Result<()> {
+    let values = [("client-id", &client.client_id), ("signing-key-id", &client.signing_key_id)];
+    let key = written(folder, "signing-key", &client.signing_key)?;
+    let mut arguments = vec!["registration".to_owned(), "set".into(), DEMO_BANK.into()];
+    for (name, value) in values {
+        arguments.extend(["--value".to_owned(), format!("{name}={value}")]);
+    }
+    arguments.extend(["--value-file".to_owned(), format!("signing-key={key}")]);
+    if let Some((chain, key)) = client.certificate.as_ref().zip(client.certificate_key.as_ref()) {
+        arguments.push("--client-identity".to_owned());
+        arguments.push(written(folder, "transport.pem", &format!("{chain}{key}"))?);
+    }
+    if let Some(roots) = roots {
+        arguments.extend(["--roots".to_owned(), written(folder, "roots.pem", roots)?]);
+    }
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    tidegate(config, &arguments).map(drop)
+}
+
+/// A file in the world's folder; its path.
+fn written(folder: &Path, name: &str, text: &str) -> anyhow::Result<String> {
+    let path = folder.join(name);
+    std::fs::write(&path, text)?;
+    Ok(path.display().to_string())
 }
 
 /// The profile that stands in `institutions/`, with the addresses the bank really listens on.
@@ -218,8 +295,15 @@ fn demo_profile(bank: &Bank, more: &str) -> anyhow::Result<String> {
     let mut lines: Vec<String> = Vec::new();
     for line in text.lines() {
         let replaced = match line.split('=').next().map(str::trim) {
-            Some("auth") => format!("auth = \"{}\"", bank.auth_origin()),
-            Some("api") => format!("api = \"{}\"", bank.api_origin()),
+            // Browsers have no certificate.
+            Some("authorise") => format!("authorise = \"{}\"", bank.auth_origin()),
+            Some("auth") => {
+                let secure = bank.tls_origin().map(str::to_owned);
+                format!("auth = \"{}\"", secure.unwrap_or_else(|| bank.auth_origin()))
+            }
+            Some("api") => {
+                format!("api = \"{}\"", bank.tls_api_origin().unwrap_or_else(|| bank.api_origin()))
+            }
             _ => line.to_owned(),
         };
         // What the caller says of a key replaces what the profile says.
@@ -234,10 +318,10 @@ fn demo_profile(bank: &Bank, more: &str) -> anyhow::Result<String> {
     Ok(format!("{text}\n{more}\n"))
 }
 
-fn configuration(folder: &Path, components: &Path, database: &str, allow: &[String]) -> String {
+fn configuration(folder: &Path, origin: &str, components: &Path, database: &str, allow: &[String]) -> String {
     let folder = folder.display();
     format!(
-        "[server]\nlisten = \"127.0.0.1:0\"\n\
+        "[server]\nlisten = \"127.0.0.1:0\"\npublic-url = \"{origin}\"\n\
          [database]\nurl = \"{database}\"\n\
          [vault]\nmaster-key-file = \"{folder}/tidegate.key\"\n\
          [connectors]\ndir = \"{}\"\ncache-dir = \"{}\"\n\

@@ -8,9 +8,17 @@ use tidegate_sdk::{Context, Failure, Part, Profile, Reply, Request, date, json::
 /// day may have begun before ours.
 const HISTORY_DAYS: i64 = 89;
 
-/// This connector has no settings; unknown ones are passed over.
-#[derive(Debug, Clone, Copy, Deserialize)]
-pub struct Settings {}
+/// `[settings]` of the profile; unknown ones are passed over.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct Settings {
+    /// What the bank calls itself, if that is not its `authorise` origin.
+    pub issuer: Option<String>,
+    /// How long a consent is asked for; 0 for one without an end.
+    pub consent_days: Option<u64>,
+    /// What a consent is asked for.
+    pub permissions: Option<Vec<String>>,
+}
 
 /// The base URL of the account information API, e.g. `https://bank.example/open-banking/v3.1/aisp`.
 pub fn api(ask: &Context) -> Result<String, Failure> {

@@ -284,6 +284,8 @@ pub struct SyncCommit {
     pub balances: Vec<super::Balance>,
     /// The connector's own state.
     pub state: Option<String>,
+    /// What is held reaches back to this day without a gap.
+    pub history_since: Option<chrono::NaiveDate>,
     /// When the account is due again.
     pub due_at: Timestamp,
 }

@@ -210,6 +210,7 @@ CREATE TABLE account_head (
     failures        {int}   NOT NULL,
     last_sync       {bytes},
     fresh_at        {int},
+    history_since   TEXT,
     CONSTRAINT account_head_key PRIMARY KEY (account),
     CONSTRAINT account_head_account FOREIGN KEY (account) REFERENCES account (id)
 ) {table};

@@ -1,7 +1,7 @@
 //! Accounts and their heads.
 
 use super::arg::args;
-use super::codec::{balances, currency, from_word, json, small};
+use super::codec::{balances, currency, date, from_word, json, small};
 use super::db::{Tx, row};
 use super::schedule::fence;
 use super::seal::OwnerKey;
@@ -22,7 +22,7 @@ row! {
     HeadRow {
         account: AccountId, seq: i64, epoch: i64, balances: String, state: Option<Vec<u8>>, due_at: Timestamp,
         requested_at: Option<Timestamp>, next_allowed_at: Option<Timestamp>, failures: i64,
-        last_sync: Option<SyncId>, fresh_at: Option<Timestamp>,
+        last_sync: Option<SyncId>, fresh_at: Option<Timestamp>, history_since: Option<String>,
     }
 }
 
@@ -153,7 +153,7 @@ impl Store {
     pub async fn accounts_with_heads(&self, connection: ConnectionId) -> Result<Vec<(Account, AccountHead)>> {
         let rows: Vec<AccountRow> = self.db.all(OF_CONNECTION, args![connection]).await?;
         let sql = "SELECT account, seq, epoch, balances, state, due_at, requested_at, next_allowed_at, failures, last_sync,
-                     fresh_at
+                     fresh_at, history_since
                    FROM account_head WHERE connection = $1 ORDER BY account";
         let mut heads: Vec<HeadRow> = self.db.all(sql, args![connection]).await?;
         if rows.is_empty() {
@@ -174,7 +174,7 @@ impl Store {
     /// Where an account stands.
     pub async fn head(&self, account: AccountId) -> Result<Option<AccountHead>> {
         let sql = "SELECT account, seq, epoch, balances, state, due_at, requested_at, next_allowed_at, failures, last_sync,
-                     fresh_at
+                     fresh_at, history_since
                    FROM account_head WHERE account = $1";
         let found: Option<HeadRow> = self.db.optional(sql, args![account]).await?;
         match (found, self.key_of_account(account).await?) {
@@ -346,5 +346,6 @@ fn open_head(key: &OwnerKey, row: HeadRow) -> Result<AccountHead> {
         failures: small(row.failures, "failures")?,
         last_sync: row.last_sync,
         fresh_at: row.fresh_at,
+        history_since: date(row.history_since.as_deref())?,
     })
 }

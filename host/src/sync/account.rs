@@ -1,12 +1,13 @@
 //! One account of a run: listed, read, reconciled, committed.
 
 use super::outcome::Settled;
+use super::window::{self, Held};
 use super::{Halt, Run, outcome, read, schedule};
 use crate::ledger::{self, Incomplete, Observed, Verdict};
 use crate::model::*;
 use crate::store::StoreError;
 use crate::webhook::payload;
-use chrono::{Days, NaiveDate};
+use chrono::Days;
 
 /// Rows this many days before the window are compared too: a correction may move a row into it.
 const KNOWN_BEFORE_WINDOW_DAYS: u64 = 7;
@@ -125,12 +126,14 @@ pub(super) async fn store(
     let balances =
         if reading.observed.balances.is_empty() { head.balances.clone() } else { reading.observed.balances };
     let balances_changed = balances != head.balances;
+    let history_since = window::held_since(held(run, &head), reading.observed.coverage.as_ref());
     let commit = SyncCommit {
         sync,
         changes: verdict.changes,
         missed: verdict.missed,
         balances,
         state: reading.state.or(head.state),
+        history_since,
         due_at: next_at,
     };
     let business = run.connection.business;
@@ -189,17 +192,17 @@ pub(super) async fn compare(
     Ok(ledger::reconcile(&known, &head.balances, observed))
 }
 
-/// The days to read: all the history the bank gives at first, then what may have changed since.
+/// The days to read of an account.
 pub(super) fn window(run: &Run<'_>, head: &AccountHead) -> Window {
-    let limits = &run.bank.institution.limits;
-    let until = run.bank.today(run.app.clock.now());
-    let back = |from: NaiveDate, days: u32| from.checked_sub_days(Days::new(u64::from(days))).unwrap_or(from);
-    let history = back(until, limits.history_days);
-    let since = match head.fresh_at {
-        Some(fresh_at) => back(run.bank.today(fresh_at), limits.overlap_days).max(history),
-        None => history,
-    };
-    Window { since, until }
+    // Since the account was read, the customer has agreed anew.
+    let agreed = run.consent.as_ref().filter(|consent| consent.ended_at.is_none());
+    let anew = agreed.zip(head.fresh_at).is_some_and(|(consent, fresh_at)| consent.granted_at > fresh_at);
+    let today = run.bank.today(run.app.clock.now());
+    window::to_read(&run.bank.institution.limits, today, held(run, head), anew)
+}
+
+fn held(run: &Run<'_>, head: &AccountHead) -> Held {
+    Held { until: head.fresh_at.map(|at| run.bank.today(at)), since: head.history_since }
 }
 
 /// Tells the bank that what it gave is stored. It is: a failure here is only logged.

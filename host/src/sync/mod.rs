@@ -14,6 +14,7 @@ mod read;
 pub mod schedule;
 mod session;
 mod together;
+mod window;
 mod worker;
 
 pub(crate) use authorise::hash;

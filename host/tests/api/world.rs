@@ -285,8 +285,15 @@ impl World {
                 as_of: None,
                 includes_pending: false,
             };
-            let commit =
-                SyncCommit { sync, changes, missed: vec![], balances: vec![balance], state: None, due_at };
+            let commit = SyncCommit {
+                sync,
+                changes,
+                missed: vec![],
+                balances: vec![balance],
+                state: None,
+                history_since: None,
+                due_at,
+            };
             let event = |sync: &Sync| Some(payload::account_updated(business, sync, true));
             self.app.store.commit_sync(lease, &commit, &event).await.unwrap()
         } else {

@@ -226,6 +226,27 @@ both! {
         assert_eq!(bed.known(second.id).await.reason.as_deref(), Some("superseded"));
     }
 
+    async fn the_pause_after_a_refusal_ends_when_the_customer_has_let_us_in(bed) {
+        let (lease, account) = bed.running().await;
+        let until = START.plus(HOUR);
+        let mut lease = lease;
+        for (refused, link, left) in [(false, LINK, Some(until)), (true, STATE, None)] {
+            if refused {
+                bed.store.note_rejection(&lease, START).await.unwrap();
+            }
+            bed.store.defer_connection(&lease, until).await.unwrap();
+            bed.store.complete(&lease, until, until, 1, START).await.unwrap();
+            let new = bed.new_authorisation(Some(INSTITUTION), link);
+            bed.store.authorise_again(lease.connection, &new, START).await.unwrap().unwrap();
+            lease = bed.claim(START).await;
+            let event = bed.event(lease.connection, EventType::ConnectionAuthorised);
+            bed.store.authorised(&lease, new.id, &authorised(), &event, START).await.unwrap();
+            let head = bed.store.head(account.id).await.unwrap().unwrap();
+            assert_eq!((head.next_allowed_at, head.due_at), (left, START), "a limit of the bank's stays");
+            lease = bed.claim(START).await;
+        }
+    }
+
     async fn a_turn_that_was_given_up_meanwhile_stores_nothing(bed) {
         let connection = bed.connection().await;
         let first = bed.new_authorisation(Some(INSTITUTION), LINK);

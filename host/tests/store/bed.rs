@@ -273,6 +273,7 @@ pub fn commit(sync: Sync, changes: Vec<NewChange>) -> SyncCommit {
         missed: vec![],
         balances: vec![balance(100)],
         state: Some("cursor 1".to_owned()),
+        history_since: None,
         due_at,
     }
 }

@@ -149,6 +149,22 @@ both! {
         assert_eq!(head.balances, [balance(101)]);
     }
 
+    async fn how_far_back_the_history_reaches_is_kept_with_each_sync(bed) {
+        let (lease, account) = bed.running().await;
+        let since = async || bed.store.head(account.id).await.unwrap().unwrap().history_since;
+        assert_eq!(since().await, None);
+        for day in ["2025-11-30", "2025-12-31"] {
+            let (id, trigger, _) = bed.store.begin_asking(&lease, account.id).await.unwrap();
+            let history_since = Some(day.parse().unwrap());
+            let commit = SyncCommit { history_since, ..commit(sync(&lease, &account, id, trigger), vec![]) };
+            bed.store.commit_sync(&lease, &commit, &|_| None).await.unwrap();
+            assert_eq!(since().await, history_since);
+        }
+        let (id, trigger, _) = bed.store.begin_asking(&lease, account.id).await.unwrap();
+        bed.store.fail_sync(&lease, &failure(sync(&lease, &account, id, trigger)), &|_| None).await.unwrap();
+        assert_eq!(since().await, Some("2025-12-31".parse().unwrap()), "a failure says nothing about it");
+    }
+
     async fn a_failure_is_told_once_until_a_sync_succeeds(bed) {
         let (lease, account) = bed.running().await;
         let endpoint = bed.endpoint(&[]).await;
