@@ -15,6 +15,7 @@ mod door_uk_running;
 mod hostile;
 mod isolation;
 mod leaving;
+mod link_page;
 mod linked;
 mod operations;
 mod prism;

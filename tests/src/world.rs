@@ -28,7 +28,7 @@ pub const DEMO_BANK: &str = "demo-bank";
 /// What the demo bank calls a business that may send its customers there.
 pub const CLIENT: &str = "corner-shop";
 /// The connectors that every world has.
-const CONNECTORS: [&str; 2] = ["connectors/open-banking-uk", "tests/guests/hostile"];
+const CONNECTORS: [&str; 3] = ["connectors/open-banking-uk", "tests/guests/asking", "tests/guests/hostile"];
 
 /// How a world is set up.
 #[derive(Default)]
@@ -241,8 +241,12 @@ impl World {
     }
 }
 
-/// The service, built from its configuration file.
-async fn build(config: &Path, adjust: Option<fn(&mut Config)>, clock: &Clock) -> anyhow::Result<Arc<App>> {
+/// The service, built from its configuration file, for browsers that reach it at `origin`.
+async fn build(
+    config: &Path,
+    adjust: Option<fn(&mut Config)>,
+    clock: &Clock,
+) -> anyhow::Result<Arc<App>> {
     let mut loaded = Config::load(Some(config))?;
     loaded.compiler = vec![program()?.display().to_string(), "connector".into(), "compile".into()];
     if let Some(adjust) = adjust {

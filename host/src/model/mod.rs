@@ -16,6 +16,7 @@ mod manifest;
 mod money;
 mod retention;
 mod sync;
+mod theme;
 mod time;
 mod transaction;
 
@@ -32,5 +33,6 @@ pub use manifest::*;
 pub use money::*;
 pub use retention::*;
 pub use sync::*;
+pub use theme::*;
 pub use time::*;
 pub use transaction::*;

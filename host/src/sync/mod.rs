@@ -17,8 +17,7 @@ mod together;
 mod window;
 mod worker;
 
-pub(crate) use authorise::hash;
-pub use authorise::{REJECTIONS_MAX, end_overdue_authorisations};
+pub use authorise::end_overdue_authorisations;
 pub use close::end_overdue;
 pub use consent::tend_consents;
 pub use health::Health;

@@ -8,6 +8,7 @@ mod consents;
 mod export;
 mod history;
 mod idempotency;
+mod link;
 mod refusals;
 mod sync;
 mod webhooks;

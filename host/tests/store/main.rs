@@ -10,6 +10,7 @@ mod connections;
 mod consents;
 mod erasing;
 mod history;
+mod links;
 mod listing;
 mod opening;
 mod pausing;
