@@ -43,13 +43,13 @@ pub(super) fn routes(bank: Bank) -> Router {
         .with_state(bank)
 }
 
-type Answer<T> = Result<Json<T>, Refused>;
+pub(super) type Answer<T> = Result<Json<T>, Refused>;
 
 /// Done, and nothing to say.
 #[derive(Serialize)]
-struct Done {}
+pub(super) struct Done {}
 
-struct Refused(String);
+pub(super) struct Refused(String);
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {

@@ -18,6 +18,12 @@ pub enum BankError {
     /// Only pending entries settle and expire.
     #[error("entry \"{0}\" is not pending")]
     NotPending(String),
+    /// User names are one customer's alone.
+    #[error("the user name \"{0}\" is taken: choose another")]
+    UserTaken(String),
+    /// Not a key that signatures can be verified with.
+    #[error("the key \"{0}\" is not an RSA public key of 2048 to 8192 bits in PEM")]
+    BadKey(String),
     /// The ledger refused.
     #[error(transparent)]
     Ledger(#[from] LedgerError),

@@ -24,6 +24,50 @@ pub enum PathKind {
     Token,
     /// `DELETE /account-access-consents/{id}`.
     Consent,
+
+    // ---- the portal, the dialogue, the statements, the signed requests (`doors`)
+    /// `GET /portal/login`.
+    PortalForm,
+    /// `POST /portal/login`.
+    PortalLogin,
+    /// `GET /portal/accounts`.
+    PortalAccounts,
+    /// `GET /portal/accounts/{id}`, any page.
+    PortalAccount,
+    /// `POST /portal/logout`.
+    PortalLogout,
+    /// `POST /dialogue/open`.
+    DialogueOpen,
+    /// `POST /dialogue/confirm`.
+    DialogueConfirm,
+    /// `POST /dialogue/message`, whatever it asks for.
+    DialogueMessage,
+    /// `POST /dialogue/end`.
+    DialogueEnd,
+    /// `GET /camt/accounts`.
+    CamtAccounts,
+    /// `GET /camt/statements`.
+    CamtStatements,
+    /// `POST /camt/statements/{id}/acknowledge`.
+    CamtAcknowledge,
+    /// `POST /signed/v1/consents`.
+    SignedConsentRequest,
+    /// `GET /signed/v1/consents/{id}`.
+    SignedConsent,
+    /// `GET /signed/v1/consents/{id}/status`.
+    SignedConsentStatus,
+    /// `DELETE /signed/v1/consents/{id}`.
+    SignedConsentEnd,
+    /// `GET /signed/sca/{id}`.
+    SignedPage,
+    /// `POST /signed/sca/{id}`.
+    SignedDecision,
+    /// `GET /signed/v1/accounts`.
+    SignedAccounts,
+    /// `GET /signed/v1/accounts/{id}/balances`.
+    SignedBalances,
+    /// `GET /signed/v1/accounts/{id}/transactions`, any page.
+    SignedTransactions,
 }
 
 /// Which requests.
@@ -130,12 +174,15 @@ pub enum Fault {
         /// `1e3`, `12.345`, `-0.00`, …
         amount: String,
     },
-    /// The first row of a page of transactions repeats the `Authorization` header as its text.
+    /// The first row of a page of transactions repeats the `Authorization` header (or else the `Cookie`) as
+    /// its text.
     EchoSecret,
     /// The first row of a page of transactions is left out; the balance still counts it.
     HiddenRow,
     /// The first row of a page of transactions stands there twice.
     RepeatedRow,
+    /// 200, and an HTML page that says that the bank is being improved.
+    Maintenance,
 }
 
 /// When a held request waits.

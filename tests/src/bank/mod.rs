@@ -1,6 +1,6 @@
 //! The demo bank: an HTTP server with its own clock and a double-entry ledger, from which every
 //! answer is computed. It speaks UK Open Banking 3.1.11 (account information, the end of a consent) and
-//! OAuth 2.0 (renewal, client credentials), and misbehaves on request.
+//! OAuth 2.0 (renewal, client credentials), has more front doors (`doors`), and misbehaves on request.
 //!
 //! Must not know: the service, its code, its database. It is the oracle that the service is
 //! compared with.
@@ -10,13 +10,14 @@
 //!
 //! Read in this order: `ledger` (money), `books` (entries), `statement` (the oracle), `access`
 //! (consents and tokens), `service`, `pages`, `token` (HTTP), `rows` and
-//! `transaction_rows` (JSON), `fault`, `log`, `control`.
+//! `transaction_rows` (JSON), `fault`, `log`, `control`; `doors`.
 
 mod access;
 mod books;
 mod clock;
 mod config;
 mod control;
+mod doors;
 mod entry;
 mod fault;
 #[cfg(test)]
@@ -39,6 +40,7 @@ mod transaction_rows;
 pub use access::{Customer, Granted, PERMISSIONS};
 pub use clock::ClockStart;
 pub use config::{BankConfig, NewAccount, NewCustomer};
+pub use doors::Login;
 pub use entry::{BankError, Correction, EntryKind, NewEntry};
 pub use fault::{Fault, Hold, PathKind, RetryAfter, Target};
 pub use ledger::{Ledger, LedgerError};
@@ -67,6 +69,7 @@ struct State {
     faults: Faults,
     log: Log,
     random: Random,
+    doors: doors::Doors,
 }
 
 struct Shared {
@@ -111,6 +114,7 @@ impl Bank {
             faults: Faults::default(),
             log: Log::default(),
             random: Random::new(config.seed),
+            doors: doors::Doors::new(config.seed),
         };
         let shared = Arc::new(Shared {
             origin: format!("http://{}", door.address()?),
@@ -120,7 +124,8 @@ impl Bank {
             changed: watch::Sender::new(()),
         });
         let remote = Self { shared: shared.clone(), _server: None };
-        let routes = service::routes(&shared).merge(control::routes(remote));
+        let routes = service::routes(&shared).merge(control::routes(remote.clone()));
+        let routes = routes.merge(doors::routes(&shared)).merge(doors::control_routes(remote));
         let service = routes.into_make_service_with_connect_info::<crate::wire::Cutter>();
         let serving = tokio::spawn(async move { axum::serve(door, service).await });
         Ok(Self { shared, _server: Some(Arc::new(Server(serving.abort_handle()))) })
@@ -153,6 +158,7 @@ impl Bank {
     /// A new customer with accounts and their histories.
     pub fn create_customer(&self, new: &NewCustomer) -> Result<Customer, BankError> {
         let id = self.shared.state().access.create_customer(&new.name);
+        self.shared.state().doors.logins.add(&id);
         for account in &new.accounts {
             self.open_account(&id, account)?;
         }

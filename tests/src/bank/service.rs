@@ -3,6 +3,7 @@
 
 use super::access::{Consent, Denied};
 use super::books::Account;
+use super::doors;
 use super::fault::{Fault, Hold, PathKind};
 use super::log::LoggedRequest;
 use super::pages::transactions;
@@ -42,7 +43,7 @@ pub(super) fn routes(shared: &Arc<Shared>) -> Router {
 }
 
 /// One request, from arrival to answer, with whatever was asked to go wrong.
-async fn exchange(
+pub(super) async fn exchange(
     shared: Arc<Shared>,
     cutter: Cutter,
     kind: PathKind,
@@ -50,7 +51,7 @@ async fn exchange(
     request: Request,
 ) -> Response {
     let (parts, body) = request.into_parts();
-    let account = id.as_deref().filter(|_| kind != PathKind::Consent);
+    let account = id.as_deref().filter(|_| kind != PathKind::Consent && doors::names_account(kind));
     let arrived = arrival(&shared, kind, account, &parts);
     let number = shared.state().log.arrived(arrived);
     shared.changed.send_replace(());
@@ -67,6 +68,10 @@ async fn exchange(
         None if kind == PathKind::Consent => {
             end_consent(&shared, &parts.headers, id.as_deref().unwrap_or_default())
         }
+        None if doors::has(kind) => {
+            let tweak = tweak(fault.as_ref(), &parts.headers);
+            doors::answer(&shared, kind, id.as_deref(), &parts, body, tweak).await
+        }
         None => resource(&shared, &asked, &tweak(fault.as_ref(), &parts.headers)),
     };
     if let Some(Fault::Slow { millis }) = fault {
@@ -74,8 +79,10 @@ async fn exchange(
     }
     pass_gate(&shared, kind, account, Hold::Answer).await;
 
-    let id = interaction_id(&shared, &parts.headers);
-    answer.header(INTERACTION_ID, &id);
+    if !doors::has(kind) {
+        let id = interaction_id(&shared, &parts.headers);
+        answer.header(INTERACTION_ID, &id);
+    }
     let response = after(fault.as_ref(), answer, &cutter);
     if !matches!(fault, Some(Fault::Reset | Fault::LostAnswer)) {
         shared.state().log.answered(number, response.status().as_u16());
@@ -100,7 +107,8 @@ fn arrival(
     parts: &axum::http::request::Parts,
 ) -> LoggedRequest {
     let fapi = parts.headers.iter().filter_map(|(name, value)| {
-        let named = name.as_str().starts_with("x-fapi-") || name.as_str().starts_with("x-customer-");
+        let named = ["x-fapi-", "x-customer-", "x-request-id", "psu-"];
+        let named = named.iter().any(|start| name.as_str().starts_with(start));
         named.then(|| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
     });
     LoggedRequest {
@@ -132,7 +140,8 @@ fn tweak(fault: Option<&Fault>, headers: &HeaderMap) -> Tweak {
     match fault {
         Some(Fault::BadAmount { amount }) => Tweak { amount: Some(amount.clone()), ..Tweak::default() },
         Some(Fault::EchoSecret) => {
-            let secret = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+            let secret = headers.get(header::AUTHORIZATION).or(headers.get(header::COOKIE));
+            let secret = secret.and_then(|value| value.to_str().ok());
             Tweak { text: secret.map(str::to_owned), ..Tweak::default() }
         }
         Some(Fault::HiddenRow) => Tweak { times: Some(0), ..Tweak::default() },
