@@ -9,13 +9,20 @@
 
 mod bank_misbehaves;
 mod credentials;
+mod door_camt;
+mod door_dialogue;
+mod door_portal;
+mod door_signed;
+mod doors;
 mod hostile;
 mod isolation;
 mod leaving;
 mod linked;
+mod mock_bank;
 mod operations;
 mod relisted;
 mod served;
+mod shipped;
 mod story;
 mod sync;
 mod walls;

@@ -14,9 +14,10 @@ use host::clock::Clock;
 use host::config::Config;
 use host::model::Timestamp;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -24,6 +25,8 @@ use tokio::task::JoinHandle;
 
 /// The id of the demo bank's profile.
 pub const DEMO_BANK: &str = "demo-bank";
+/// Where the demo bank is in the profiles that stand in `institutions/`.
+const PLACEHOLDER: &str = "http://127.0.0.1:7701";
 /// The connectors that every world has.
 const CONNECTORS: [&str; 2] = ["connectors/open-banking-uk", "tests/guests/hostile"];
 
@@ -34,8 +37,12 @@ pub struct WorldConfig {
     pub database: Option<String>,
     /// The bank.
     pub bank: BankConfig,
-    /// More profiles: id and text.
+    /// More profiles: id and text. In the text, the demo bank is at the placeholder of `institutions/`.
     pub profiles: Vec<(String, String)>,
+    /// More profiles of `institutions/`, by id, each with lines that take the place of its own, or follow them.
+    pub shipped: Vec<(&'static str, &'static str)>,
+    /// The operator's standing at institutions: id, and values by name.
+    pub registrations: Vec<(String, Vec<(String, String)>)>,
     /// More addresses that may be reached.
     pub allow: Vec<String>,
     /// Lines added to `[limits]` and after it in the demo bank's profile.
@@ -70,7 +77,6 @@ pub struct World {
 impl World {
     /// Builds what must be built, starts bank and sink, installs and starts the service.
     pub async fn start(setup: WorldConfig) -> anyhow::Result<Self> {
-        let components = components().await?;
         let folder = tempfile::tempdir()?;
         let bank = Bank::start(setup.bank).await?;
         let clock = Clock::system();
@@ -80,11 +86,16 @@ impl World {
         let config = folder.path().join("tidegate.toml");
         let institutions = folder.path().join("institutions");
         std::fs::create_dir(&institutions)?;
-        let profile = demo_profile(&bank, &setup.demo_bank)?;
-        std::fs::write(institutions.join(format!("{DEMO_BANK}.toml")), profile)?;
-        for (id, text) in &setup.profiles {
+        let mut profiles = vec![(DEMO_BANK.to_owned(), shipped_profile(DEMO_BANK, &setup.demo_bank)?)];
+        for (id, more) in &setup.shipped {
+            profiles.push(((*id).to_owned(), shipped_profile(id, more)?));
+        }
+        profiles.extend(setup.profiles);
+        for (id, text) in &profiles {
+            let text = text.replace(PLACEHOLDER, &bank.auth_origin());
             std::fs::write(institutions.join(format!("{id}.toml")), text)?;
         }
+        let components = components_of(profiles.iter().map(|(_, text)| text.as_str())).await?;
         let bank_address = bank.auth_origin().replace("http://", "");
         let mut allow = vec![bank_address, sink.address().to_string()];
         allow.extend(setup.allow);
@@ -96,20 +107,20 @@ impl World {
         let path = folder.path().join("tidegate.key").display().to_string();
         tidegate(&config, &["vault", "new-key", "--file", &path])?;
         tidegate(&config, &["migrate"])?;
-        let secret = folder.path().join("client-secret");
-        std::fs::write(&secret, &bank.config().client_secret)?;
-        let id = format!("client-id={}", bank.config().client_id);
-        let file = format!("client-secret={}", secret.display());
-        tidegate(&config, &["registration", "set", DEMO_BANK, "--value", &id, "--value-file", &file])?;
-        tidegate(&config, &["institution", "approve", DEMO_BANK, "--yes"])?;
-        for (id, _) in &setup.profiles {
+        let of_client =
+            [("client-id", &bank.config().client_id), ("client-secret", &bank.config().client_secret)];
+        let of_client = of_client.map(|(name, value)| (name.to_owned(), value.clone()));
+        register(&config, folder.path(), DEMO_BANK, &of_client)?;
+        for (institution, values) in &setup.registrations {
+            register(&config, folder.path(), institution, values)?;
+        }
+        for (id, _) in &profiles {
             tidegate(&config, &["institution", "approve", id, "--yes"])?;
         }
         let business = made(&config, &["business", "create", "Corner Shop Ltd", "--json"], "/id")?;
         let key = made(&config, &["api-key", "create", &business, "--json"], "/key")?;
 
-        let app = build(&config, setup.adjust, &clock).await?;
-        let (origin, server) = serve(app.clone()).await?;
+        let (app, origin, server) = serve(&config, setup.adjust, &clock).await?;
         let api = Api::new(origin.clone(), Some(&key))?;
         let (adjust, server) = (setup.adjust, Some(server));
         Ok(Self { bank, sink, app, clock, api, origin, business, config, folder, adjust, server })
@@ -173,10 +184,9 @@ impl World {
     /// are read anew. It listens on another port.
     pub async fn restart(&mut self) -> anyhow::Result<()> {
         self.stop().await?;
-        self.app = build(&self.config, self.adjust, &self.clock).await?;
-        let (origin, server) = serve(self.app.clone()).await?;
+        let (app, origin, server) = serve(&self.config, self.adjust, &self.clock).await?;
         self.api = Api::new(origin.clone(), self.api.key())?;
-        (self.origin, self.server) = (origin, Some(server));
+        (self.app, self.origin, self.server) = (app, origin, Some(server));
         Ok(())
     }
 
@@ -188,48 +198,60 @@ impl World {
     }
 }
 
-/// The service, built from its configuration file.
-async fn build(config: &Path, adjust: Option<fn(&mut Config)>, clock: &Clock) -> anyhow::Result<Arc<App>> {
+type Server = (oneshot::Sender<()>, JoinHandle<anyhow::Result<()>>);
+
+/// The service, built from its configuration file and run; browsers reach it where it listens.
+async fn serve(
+    config: &Path,
+    adjust: Option<fn(&mut Config)>,
+    clock: &Clock,
+) -> anyhow::Result<(Arc<App>, String, Server)> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let origin = format!("http://{}", listener.local_addr()?);
     let mut loaded = Config::load(Some(config))?;
     loaded.compiler = vec![program()?.display().to_string(), "connector".into(), "compile".into()];
+    loaded.public_url = origin.clone();
     if let Some(adjust) = adjust {
         adjust(&mut loaded);
     }
-    App::build(loaded, clock.clone()).await
-}
-
-type Server = (oneshot::Sender<()>, JoinHandle<anyhow::Result<()>>);
-
-async fn serve(app: Arc<App>) -> anyhow::Result<(String, Server)> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let origin = format!("http://{}", listener.local_addr()?);
+    let app = App::build(loaded, clock.clone()).await?;
     let (stop, stopped) = oneshot::channel();
     let shutdown = async move {
         let _ = stopped.await;
     };
-    Ok((origin, (stop, tokio::spawn(app.run(listener, shutdown)))))
+    Ok((app.clone(), origin, (stop, tokio::spawn(app.run(listener, shutdown)))))
 }
 
-/// The profile that stands in `institutions/`, with the addresses the bank really listens on.
-fn demo_profile(bank: &Bank, more: &str) -> anyhow::Result<String> {
-    let text = std::fs::read_to_string(root().join("institutions").join(format!("{DEMO_BANK}.toml")))?;
-    let mut lines: Vec<String> = Vec::new();
-    for line in text.lines() {
-        let replaced = match line.split('=').next().map(str::trim) {
-            Some("auth") => format!("auth = \"{}\"", bank.auth_origin()),
-            Some("api") => format!("api = \"{}\"", bank.api_origin()),
-            _ => line.to_owned(),
-        };
-        // What the caller says of a key replaces what the profile says.
-        let key = line.split('=').next().map(str::trim).unwrap_or_default();
-        let said = more.lines().any(|more| more.split('=').next().map(str::trim) == Some(key));
-        if key.is_empty() || !said {
-            lines.push(replaced);
+/// A profile that stands in `institutions/`; a line of the caller's takes the place of the profile's own line for
+/// that key, or stands at the end, which is `[limits]`.
+fn shipped_profile(id: &str, more: &str) -> anyhow::Result<String> {
+    let text = std::fs::read_to_string(root().join("institutions").join(format!("{id}.toml")))?;
+    ensure!(text.contains("[limits]"), "the profile {id} has no [limits]");
+    let key = |line: &str| line.split_once('=').map(|(key, _)| key.trim().to_owned());
+    let mut lines: Vec<&str> = text.lines().collect();
+    for line in more.lines() {
+        match lines.iter_mut().find(|own| key(own).is_some() && key(own) == key(line)) {
+            Some(own) => *own = line,
+            None => lines.push(line),
         }
     }
-    let text = lines.join("\n");
-    ensure!(text.trim_end().contains("[limits]"), "the demo bank's profile has no [limits]");
-    Ok(format!("{text}\n{more}\n"))
+    Ok(lines.join("\n") + "\n")
+}
+
+/// The operator's standing at an institution: values by name, each from a file.
+fn register(
+    config: &Path,
+    folder: &Path,
+    institution: &str,
+    values: &[(String, String)],
+) -> anyhow::Result<()> {
+    let mut arguments = vec!["registration".to_owned(), "set".to_owned(), institution.to_owned()];
+    for (name, value) in values {
+        let file = folder.join(format!("{institution}.{name}"));
+        std::fs::write(&file, value)?;
+        arguments.extend(["--value-file".to_owned(), format!("{name}={}", file.display())]);
+    }
+    tidegate(config, &arguments.iter().map(String::as_str).collect::<Vec<_>>()).map(drop)
 }
 
 fn configuration(folder: &Path, components: &Path, database: &str, allow: &[String]) -> String {
@@ -252,7 +274,7 @@ pub fn root() -> PathBuf {
 }
 
 /// The folder cargo built this program into, e.g. `target/debug`.
-fn built() -> anyhow::Result<PathBuf> {
+pub fn built() -> anyhow::Result<PathBuf> {
     let me = std::env::current_exe()?;
     let folder = me.ancestors().find(|folder| folder.join(".fingerprint").is_dir());
     Ok(folder.context("this program was not started from cargo's target folder")?.to_owned())
@@ -277,18 +299,32 @@ pub fn program() -> anyhow::Result<PathBuf> {
     PROGRAM.get_or_init(|| build().map_err(|error| format!("{error:#}"))).clone().map_err(anyhow::Error::msg)
 }
 
-/// The folder of the connectors, built once.
+/// The folder of the connectors that every world has, each built once.
 pub async fn components() -> anyhow::Result<PathBuf> {
-    static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let build = || -> anyhow::Result<PathBuf> {
+    components_of([]).await
+}
+
+/// The folder of the connectors, with those that these profiles name.
+async fn components_of<'p>(profiles: impl IntoIterator<Item = &'p str>) -> anyhow::Result<PathBuf> {
+    static BUILT: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let named = |profile: &str| {
+        let line = profile.lines().find_map(|line| line.strip_prefix("connector = "))?;
+        Some(format!("connectors/{}", line.trim().trim_matches('"')))
+    };
+    let ours = profiles.into_iter().filter_map(named).filter(|folder| root().join(folder).is_dir());
+    let wanted: BTreeSet<String> = CONNECTORS.map(str::to_owned).into_iter().chain(ours).collect();
+    let build = move || -> anyhow::Result<PathBuf> {
         let out = built()?.join("components");
-        for connector in CONNECTORS {
-            host::cli::connector::build::build(&root().join(connector), &out)?;
+        let mut known = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+        for connector in wanted {
+            if !known.contains(&connector) {
+                host::cli::connector::build::build(&root().join(&connector), &out)?;
+                known.insert(connector);
+            }
         }
         Ok(out)
     };
-    let once = move || FOLDER.get_or_init(|| build().map_err(|error| format!("{error:#}"))).clone();
-    tokio::task::spawn_blocking(once).await?.map_err(anyhow::Error::msg)
+    tokio::task::spawn_blocking(build).await?
 }
 
 fn tidegate(config: &Path, arguments: &[&str]) -> anyhow::Result<String> {

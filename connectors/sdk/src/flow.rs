@@ -183,8 +183,10 @@ impl<'a> Flow<'a> {
         reduce: impl FnOnce(&Reply) -> Result<Option<T>, Failure>,
     ) -> Result<T, Stop> {
         let before = self.answers.len();
-        let answer: Option<T> = self.ask(request, reduce)?;
-        answer.ok_or_else(|| {
+        // A list of at most one: nothing found and an empty finding are the same `null`.
+        let found: Vec<T> =
+            self.ask(request, |reply| reduce(reply).map(|found| found.into_iter().collect()))?;
+        found.into_iter().next().ok_or_else(|| {
             // Forgotten, so that the next call asks the bank once more.
             self.answers.truncate(before);
             match memory::save(&self.answers) {
@@ -293,6 +295,18 @@ mod tests {
         let (url, memory) = sent(log_in(&prompt.memory, &[]));
         assert_eq!(url, "approved");
         assert_eq!(log_in(&memory, &[reply("7")]), Ok(7));
+    }
+
+    #[test]
+    fn what_was_waited_for_stays_found_even_if_it_is_nothing() {
+        let run = |memory: &str, replies: &[Reply]| -> Result<(), Stop> {
+            let mut flow = Flow::new(memory, replies)?;
+            flow.wait_for(Request::get("approved"), 2_000, "Wait.", |_| Ok(Some(())))?;
+            flow.ask(Request::get("next"), |_| Ok(()))
+        };
+        let Err(Stop::Send(send)) = run("", &[]) else { panic!() };
+        let Err(Stop::Send(send)) = run(&send.memory, &[reply("")]) else { panic!() };
+        assert_eq!(run(&send.memory, &[reply("")]), Ok(()));
     }
 
     #[test]

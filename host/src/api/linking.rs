@@ -74,6 +74,21 @@ pub fn link_url(app: &App, authorisation: &Authorisation) -> String {
     format!("{}/link/{}", app.config.public_url, authorisation.link.reveal())
 }
 
+/// A bank that insists on the customer's address must be told it.
+pub fn check_customer(bank: &Bank, wishes: &Wishes) -> Answer<()> {
+    let insists = |value: &ValueDeclaration| {
+        value.kind == ValueKind::Customer && value.name == CUSTOMER_IP && !value.optional
+    };
+    if wishes.customer.is_none()
+        && bank.manifest().is_some_and(|manifest| manifest.values.iter().any(insists))
+    {
+        return Err(Problem::invalid(
+            "customer_present: this bank wants to be told the address of the customer who is asking; pass on `ip`.",
+        ));
+    }
+    Ok(())
+}
+
 /// No third wrong password: after two in a row the customer must first have logged in at the bank itself,
 /// which is what sets the bank's own counter back.
 pub async fn check_rejections(
@@ -193,7 +208,7 @@ pub fn sentence(reason: &str) -> &'static str {
         "credentials-rejected" => "The bank did not accept what was entered.",
         "expired" => "It took too long. Please begin again.",
         "customer-refused" => "Access was declined at the bank.",
-        "bank-refused" => "The bank ended the login.",
+        "bank-refused" | "session-expired" => "The bank ended the login. Please begin again.",
         "bank-unavailable" | "unreachable" => {
             "The bank cannot be reached at the moment. Please try again later."
         }

@@ -119,6 +119,7 @@ version = "1.0.0"
 contract = "0.1.0"
 route = [
   { name = "login", method = "POST", origin = "api", path = "/login", purpose = "login", reply = ["expires_in", "scope", "error"] },
+  { name = "dialogue", method = "POST", origin = "api", path = "/dialogue", purpose = "login", reply-encoding = "base64", marks = { wrong = "'RET+9340+", ok = "'RET+0010+" }, texts = { challenge = ["'TAN++", "'"], absent = ["'SYS+", "'"] } },
   { name = "read", method = "GET", origin = "api", path = "/accounts/*", purpose = "read" },
   { name = "write", method = "POST", origin = "api", path = "/accounts/*", purpose = "read" },
 ]
@@ -182,6 +183,7 @@ impl World {
             routes: &self.routes,
             purposes: &[Purpose::Login, Purpose::Read],
             values: &self.values,
+            counter: 1,
             deadline: &self.deadline,
         };
         self.egress.send(&call, request, &mut self.jar).await

@@ -54,6 +54,7 @@ fn on(route: &str, derived: Vec<(&str, Operation)>) -> Result<Vec<u8>, String> {
         routes: &routes,
         purposes: &[],
         values: &values,
+        counter: 1,
         deadline: &deadline,
     };
     let derived: Vec<Derived> =
