@@ -135,7 +135,8 @@ fn fingerprint(manifest: &Manifest, routes: &[Route]) -> String {
     };
     add(manifest.name.clone());
     for route in routes {
-        add(format!("{} {} {:?} {:?}", route.name, route.line(), route.reply, route.marks));
+        let shown = (&route.reply, &route.marks, &route.texts);
+        add(format!("{} {} {shown:?}", route.name, route.line()));
     }
     for value in &manifest.values {
         add(format!("{} {:?} {:?} {:?} {}", value.name, value.kind, value.usage, value.routes, value.public));

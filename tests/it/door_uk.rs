@@ -8,10 +8,10 @@ use std::time::Duration;
 use tests::bank::{
     BankConfig, ConsentStatus, Customer, Decision, FIRST_PASSCODE, Granted, NewCustomer, NewEntry, PathKind,
 };
-use tests::browser::Browser;
 use tests::http::Answer;
 use tests::sink::Received;
 use tests::story::{connection_request, events, expect, items, text};
+use tests::window::Browser;
 use tests::world::{CLIENT, DEMO_BANK, World, WorldConfig};
 
 const MINUTE: Duration = Duration::from_secs(60);

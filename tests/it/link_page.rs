@@ -115,7 +115,8 @@ impl Scene {
         let world = World::start(setup).await.unwrap();
         let theme = ["--display-name", "Corner Shop", "--colour", "#7a1f3d"];
         let purpose = ["--purpose", "To prepare your bookkeeping, so that you need not send us statements."];
-        let command = [&["business", "theme", world.business.as_str()][..], &theme[..], &purpose[..]].concat();
+        let command =
+            [&["business", "theme", world.business.as_str()][..], &theme[..], &purpose[..]].concat();
         world.tidegate(&command).unwrap();
         Some(Self { world, street, origin, browser, axe, pictures })
     }

@@ -14,10 +14,11 @@ use host::clock::Clock;
 use host::config::Config;
 use host::model::Timestamp;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::net::TcpListener as Door;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -25,6 +26,8 @@ use tokio::task::JoinHandle;
 
 /// The id of the demo bank's profile.
 pub const DEMO_BANK: &str = "demo-bank";
+/// Where the demo bank is in the profiles that stand in `institutions/`.
+const PLACEHOLDER: &str = "http://127.0.0.1:7701";
 /// What the demo bank calls a business that may send its customers there.
 pub const CLIENT: &str = "corner-shop";
 /// The connectors that every world has.
@@ -40,8 +43,12 @@ pub struct WorldConfig {
     /// The operator is registered with the bank as [`CLIENT`], with a signing key and, if the bank has
     /// mutual TLS, a certificate; otherwise as the bank's first client, with HTTP Basic.
     pub registered: bool,
-    /// More profiles: id and text.
+    /// More profiles: id and text. In the text, the demo bank is at the placeholder of `institutions/`.
     pub profiles: Vec<(String, String)>,
+    /// More profiles of `institutions/`, by id, each with lines that take the place of its own, or follow them.
+    pub shipped: Vec<(&'static str, &'static str)>,
+    /// The operator's standing at institutions: id, and values by name.
+    pub registrations: Vec<(String, Vec<(String, String)>)>,
     /// More addresses that may be reached.
     pub allow: Vec<String>,
     /// Lines added to `[limits]` and after it in the demo bank's profile.
@@ -95,7 +102,6 @@ impl Process {
 impl World {
     /// Builds what must be built, starts bank and sink, installs and starts the service.
     pub async fn start(setup: WorldConfig) -> anyhow::Result<Self> {
-        let components = components().await?;
         let folder = tempfile::tempdir()?;
         let bank = Bank::start(setup.bank).await?;
         let clock = Clock::system();
@@ -105,11 +111,16 @@ impl World {
         let config = folder.path().join("tidegate.toml");
         let institutions = folder.path().join("institutions");
         std::fs::create_dir(&institutions)?;
-        let profile = demo_profile(&bank, &setup.demo_bank)?;
-        std::fs::write(institutions.join(format!("{DEMO_BANK}.toml")), profile)?;
-        for (id, text) in &setup.profiles {
+        let mut profiles = vec![(DEMO_BANK.to_owned(), demo_profile(&bank, &setup.demo_bank)?)];
+        for (id, more) in &setup.shipped {
+            profiles.push(((*id).to_owned(), shipped_profile(id, more)?));
+        }
+        profiles.extend(setup.profiles);
+        for (id, text) in &profiles {
+            let text = text.replace(PLACEHOLDER, &bank.auth_origin());
             std::fs::write(institutions.join(format!("{id}.toml")), text)?;
         }
+        let components = components_of(profiles.iter().map(|(_, text)| text.as_str())).await?;
         let door = Door::bind("127.0.0.1:0")?;
         door.set_nonblocking(true)?;
         let origin = format!("http://{}", door.local_addr()?);
@@ -130,20 +141,21 @@ impl World {
             true => {
                 let client =
                     bank.register_client(&NewClient::new(CLIENT, &format!("{origin}/v1/callback")))?;
-                register(&config, folder.path(), &client, bank.roots())?;
+                register_client(&config, folder.path(), &client, bank.roots())?;
             }
             false => {
-                let id = format!("client-id={}", bank.config().client_id);
-                let file = written(folder.path(), "client-secret", &bank.config().client_secret)?;
-                let file = format!("client-secret={file}");
-                tidegate(
-                    &config,
-                    &["registration", "set", DEMO_BANK, "--value", &id, "--value-file", &file],
-                )?;
+                let of_client = [
+                    ("client-id", &bank.config().client_id),
+                    ("client-secret", &bank.config().client_secret),
+                ];
+                let of_client = of_client.map(|(name, value)| (name.to_owned(), value.clone()));
+                register(&config, folder.path(), DEMO_BANK, &of_client)?;
             }
         }
-        tidegate(&config, &["institution", "approve", DEMO_BANK, "--yes"])?;
-        for (id, _) in &setup.profiles {
+        for (institution, values) in &setup.registrations {
+            register(&config, folder.path(), institution, values)?;
+        }
+        for (id, _) in &profiles {
             tidegate(&config, &["institution", "approve", id, "--yes"])?;
         }
         let business = made(&config, &["business", "create", "Corner Shop Ltd", "--json"], "/id")?;
@@ -242,11 +254,7 @@ impl World {
 }
 
 /// The service, built from its configuration file, for browsers that reach it at `origin`.
-async fn build(
-    config: &Path,
-    adjust: Option<fn(&mut Config)>,
-    clock: &Clock,
-) -> anyhow::Result<Arc<App>> {
+async fn build(config: &Path, adjust: Option<fn(&mut Config)>, clock: &Clock) -> anyhow::Result<Arc<App>> {
     let mut loaded = Config::load(Some(config))?;
     loaded.compiler = vec![program()?.display().to_string(), "connector".into(), "compile".into()];
     if let Some(adjust) = adjust {
@@ -267,7 +275,7 @@ fn serve(app: Arc<App>, door: &Door) -> anyhow::Result<Server> {
 }
 
 /// The operator's standing at the bank, as the bank handed it out.
-fn register(config: &Path, folder: &Path, client: &Client, roots: Option<&str>) -> anyhow::Result<()> {
+fn register_client(config: &Path, folder: &Path, client: &Client, roots: Option<&str>) -> anyhow::Result<()> {
     let values = [("client-id", &client.client_id), ("signing-key-id", &client.signing_key_id)];
     let key = written(folder, "signing-key", &client.signing_key)?;
     let mut arguments = vec!["registration".to_owned(), "set".into(), DEMO_BANK.into()];
@@ -291,6 +299,37 @@ fn written(folder: &Path, name: &str, text: &str) -> anyhow::Result<String> {
     let path = folder.join(name);
     std::fs::write(&path, text)?;
     Ok(path.display().to_string())
+}
+
+/// The operator's standing at an institution: values by name, each from a file.
+fn register(
+    config: &Path,
+    folder: &Path,
+    institution: &str,
+    values: &[(String, String)],
+) -> anyhow::Result<()> {
+    let mut arguments = vec!["registration".to_owned(), "set".to_owned(), institution.to_owned()];
+    for (name, value) in values {
+        let file = written(folder, &format!("{institution}.{name}"), value)?;
+        arguments.extend(["--value-file".to_owned(), format!("{name}={file}")]);
+    }
+    tidegate(config, &arguments.iter().map(String::as_str).collect::<Vec<_>>()).map(drop)
+}
+
+/// A profile that stands in `institutions/`; a line of the caller's takes the place of the profile's own line for
+/// that key, or stands at the end, which is `[limits]`.
+fn shipped_profile(id: &str, more: &str) -> anyhow::Result<String> {
+    let text = std::fs::read_to_string(root().join("institutions").join(format!("{id}.toml")))?;
+    ensure!(text.contains("[limits]"), "the profile {id} has no [limits]");
+    let key = |line: &str| line.split_once('=').map(|(key, _)| key.trim().to_owned());
+    let mut lines: Vec<&str> = text.lines().collect();
+    for line in more.lines() {
+        match lines.iter_mut().find(|own| key(own).is_some() && key(own) == key(line)) {
+            Some(own) => *own = line,
+            None => lines.push(line),
+        }
+    }
+    Ok(lines.join("\n") + "\n")
 }
 
 /// The profile that stands in `institutions/`, with the addresses the bank really listens on.
@@ -342,7 +381,7 @@ pub fn root() -> PathBuf {
 }
 
 /// The folder cargo built this program into, e.g. `target/debug`.
-fn built() -> anyhow::Result<PathBuf> {
+pub fn built() -> anyhow::Result<PathBuf> {
     let me = std::env::current_exe()?;
     let folder = me.ancestors().find(|folder| folder.join(".fingerprint").is_dir());
     Ok(folder.context("this program was not started from cargo's target folder")?.to_owned())
@@ -367,18 +406,32 @@ pub fn program() -> anyhow::Result<PathBuf> {
     PROGRAM.get_or_init(|| build().map_err(|error| format!("{error:#}"))).clone().map_err(anyhow::Error::msg)
 }
 
-/// The folder of the connectors, built once.
+/// The folder of the connectors that every world has, each built once.
 pub async fn components() -> anyhow::Result<PathBuf> {
-    static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let build = || -> anyhow::Result<PathBuf> {
+    components_of([]).await
+}
+
+/// The folder of the connectors, with those that these profiles name.
+async fn components_of<'p>(profiles: impl IntoIterator<Item = &'p str>) -> anyhow::Result<PathBuf> {
+    static BUILT: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let named = |profile: &str| {
+        let line = profile.lines().find_map(|line| line.strip_prefix("connector = "))?;
+        Some(format!("connectors/{}", line.trim().trim_matches('"')))
+    };
+    let ours = profiles.into_iter().filter_map(named).filter(|folder| root().join(folder).is_dir());
+    let wanted: BTreeSet<String> = CONNECTORS.map(str::to_owned).into_iter().chain(ours).collect();
+    let build = move || -> anyhow::Result<PathBuf> {
         let out = built()?.join("components");
-        for connector in CONNECTORS {
-            host::cli::connector::build::build(&root().join(connector), &out)?;
+        let mut known = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+        for connector in wanted {
+            if !known.contains(&connector) {
+                host::cli::connector::build::build(&root().join(&connector), &out)?;
+                known.insert(connector);
+            }
         }
         Ok(out)
     };
-    let once = move || FOLDER.get_or_init(|| build().map_err(|error| format!("{error:#}"))).clone();
-    tokio::task::spawn_blocking(once).await?.map_err(anyhow::Error::msg)
+    tokio::task::spawn_blocking(build).await?
 }
 
 fn tidegate(config: &Path, arguments: &[&str]) -> anyhow::Result<String> {

@@ -27,7 +27,7 @@ pub fn read(ask: &Context, wants: &[Want], memory: &str, replies: &[Reply]) -> R
     if memory.is_empty() {
         return match next_want(ask, wants, 0)? {
             Some(send) => Err(Stop::Send(send)),
-            None => Ok(More { pages: Vec::new(), next: None, after_commit: Vec::new() }),
+            None => Ok(More { pages: Vec::new(), unread: Vec::new(), next: None, after_commit: Vec::new() }),
         };
     }
     let bad_memory = || Failure::unreadable(None, "memory");
@@ -74,7 +74,7 @@ pub fn read(ask: &Context, wants: &[Want], memory: &str, replies: &[Reply]) -> R
             next_want(ask, wants, place.want + 1)?
         }
     };
-    Ok(More { pages: vec![page], next, after_commit: Vec::new() })
+    Ok(More { pages: vec![page], unread: Vec::new(), next, after_commit: Vec::new() })
 }
 
 /// The first request of the first want from here on that wants something.

@@ -84,6 +84,7 @@ fn begin(run: &mut Run<'_>, open: &OpenAuthorisation, inherits: bool) -> Result<
     let own_address = || Secret::new(format!("{}/v1/callback", run.app.config.public_url));
     own.insert(REDIRECT_URI.to_owned(), registered.unwrap_or_else(own_address));
     run.belong_to(open.authorisation.id, own);
+    run.customer(open.authorisation.wishes.customer.clone());
     Ok(())
 }
 

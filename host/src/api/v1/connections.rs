@@ -5,6 +5,7 @@ pub mod handed_in;
 pub mod pause;
 pub mod settings;
 
+use super::accounts::sync::{CustomerAtScreen, at_screen};
 use super::authorisations::Authorisation;
 use crate::api::Api;
 use crate::api::cursor::Cursor;
@@ -103,6 +104,9 @@ pub struct ConnectionRequest {
     /// The customer logged in at the bank's own site since it refused their credentials twice.
     #[serde(default)]
     checked_at_bank: bool,
+    /// The customer's address and browser, without `credentials` only: some banks want to be told who is asking.
+    #[serde(default)]
+    customer_present: Option<CustomerAtScreen>,
 }
 
 /// Fresh credentials for a link.
@@ -128,6 +132,9 @@ pub struct Reauthorisation {
     /// The customer logged in at the bank's own site since it refused their credentials twice.
     #[serde(default)]
     checked_at_bank: bool,
+    /// The customer's address and browser, without `credentials` only: some banks want to be told who is asking.
+    #[serde(default)]
+    customer_present: Option<CustomerAtScreen>,
 }
 
 /// What the customer typed.
@@ -187,7 +194,7 @@ pub async fn create(
 ) -> Answer<Response> {
     let (app, now) = (&api.app, api.app.clock.now());
     let bank = linking::available(app, &asked.institution_id)?;
-    let wishes = check_wishes(asked.wishes, false)?;
+    let mut wishes = check_wishes(asked.wishes, false)?;
     let customer_ref = wishes.customer_ref.clone();
     let customer = (caller.business, customer_ref.as_deref(), asked.institution_id.as_str());
     let new = linking::new_connection(caller.business, &asked.institution_id, customer_ref.clone(), now);
@@ -210,6 +217,8 @@ pub async fn create(
             ));
         }
         None => {
+            wishes.customer = asked.customer_present.map(at_screen).transpose()?;
+            linking::check_customer(bank, &wishes)?;
             linking::check_rejections(app, None, customer, asked.checked_at_bank).await?;
             let institution = Some(asked.institution_id.clone());
             let expires_at = now.plus(linking::AUTHORISATION_LIVES);
@@ -382,9 +391,11 @@ pub async fn reauthorise(
             ));
         }
         None => {
-            linking::check_rejections(app, Some(&connection), customer, asked.checked_at_bank).await?;
             let wished = Wished { return_to: asked.return_to, ..Wished::default() };
-            let wishes = check_wishes(wished, false)?;
+            let mut wishes = check_wishes(wished, false)?;
+            wishes.customer = asked.customer_present.map(at_screen).transpose()?;
+            linking::check_customer(bank, &wishes)?;
+            linking::check_rejections(app, Some(&connection), customer, asked.checked_at_bank).await?;
             let expires_at = now.plus(linking::AUTHORISATION_LIVES);
             let institution = Some(connection.institution.clone());
             let new = linking::new_authorisation(caller.business, institution, wishes, expires_at)?;

@@ -155,7 +155,8 @@ pub async fn list(
     Ok(Json(Page::of(page, |last| last.id.encode(), Sync::finished)))
 }
 
-fn at_screen(given: CustomerAtScreen) -> Answer<CustomerPresent> {
+/// The customer's address and browser, checked.
+pub fn at_screen(given: CustomerAtScreen) -> Answer<CustomerPresent> {
     let fits = |text: &String| text.len() <= USER_AGENT_BYTES_MAX && !text.chars().any(char::is_control);
     if given.user_agent.as_ref().is_some_and(|text| !fits(text)) {
         return Err(Problem::invalid(format!(
