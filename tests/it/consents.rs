@@ -4,7 +4,7 @@
 use crate::linked::{
     HOUR, Linked, PATIENCE, Scene, TOKEN_LIFE, endpoint, event, seconds_between, told, until,
 };
-use host::model::{ConnectionId, Timestamp};
+use host::model::{ConnectionId, ConnectionState, SyncCode, Timestamp};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tests::bank::{BankConfig, Granted, Hold, LoggedRequest, NewAccount, NewEntry, PathKind, Target};
@@ -240,6 +240,40 @@ async fn a_run_that_began_a_moment_before_the_end_asks_nothing_after_it() {
     assert_eq!(asked.len(), before.len(), "{asked:?}");
     assert_eq!(told(&world.api, &endpoint, ASK).await, 1);
     assert_eq!(told(&world.api, &endpoint, "sync.failed").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_claimed_after_the_end_asks_nothing_and_stops_polling_itself() {
+    let Scene { mut world, mut linked, endpoint } = Scene::new(WorldConfig::default(), 0).await;
+    linked.consents_anew(&world, HOUR / 2).await;
+    let since = requests_so_far(&world);
+    world.stop().await.unwrap();
+    // Only the worker goes on, so that nobody is quicker than the run: it is due, and the consent is over.
+    world.advance(HOUR * 2);
+    let (stop, stopping) = tokio::sync::watch::channel(false);
+    let worker = tokio::spawn(host::sync::work(world.app.clone(), stopping));
+    let (store, business) = (&world.app.store, world.business.parse().unwrap());
+    let connection = linked.connection.parse::<ConnectionId>().unwrap();
+    until("the stop", async || {
+        let state = store.connection(business, connection).await.unwrap().unwrap().state;
+        (state == ConnectionState::ReauthorisationRequired).then_some(())
+    })
+    .await;
+    stop.send_replace(true);
+    worker.await.unwrap();
+    assert_eq!(world.bank.requests_since(since), []);
+    let consent = store.consent(connection).await.unwrap().unwrap();
+    assert_eq!((consent.end_reason.as_deref(), consent.ended_at), (Some("expired"), consent.expires_at));
+    for account in linked.accounts.values() {
+        let last = store.syncs(account.parse().unwrap(), None, 1).await.unwrap().items.remove(0);
+        assert_eq!((last.code, last.bank_asked_at), (SyncCode::ReauthorisationRequired, None));
+    }
+    // What the run did, housekeeping does not do again.
+    world.restart().await.unwrap();
+    nth(&world, ASK, &linked.connection, 0).await;
+    linked.api = world.api.clone();
+    somebody_else_is_synced(&world).await;
+    assert_eq!(told(&world.api, &endpoint, ASK).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
