@@ -294,7 +294,8 @@ fn log(sync: &Sync) {
 /// After a failure of the whole connection.
 pub(super) async fn finish(run: &Run<'_>, settled: &Settled) -> Result<(), StoreError> {
     if settled.stopped {
-        return Ok(()); // polling ended; the token moved on with it
+        // The lease is given back: who comes to let us in again must not wait until it runs out.
+        return complete(run, None).await;
     }
     // The accounts that were not due share the limit, too.
     if let (true, Some(until)) = (settled.whole_connection, settled.not_before) {
