@@ -40,13 +40,12 @@ use super::fault::PathKind;
 use super::jws::Claims;
 use super::service::Asked;
 use super::spoil::Answer;
-use super::{Shared, State};
+use super::{Decision, Shared, State};
 use axum::body::Body;
 use axum::http::{StatusCode, header};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
 /// A code is turned into tokens at once, or not at all.
@@ -362,34 +361,6 @@ pub(super) async fn answer(shared: &Shared, asked: &Asked<'_>, body: Body) -> An
 }
 
 // ---------------------------------------------------------------- without a browser
-
-/// What a customer says on the page.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Decision {
-    /// Who is asked; logs in without a passcode.
-    pub customer: String,
-    /// Those that are ticked; none said is all.
-    #[serde(default)]
-    pub accounts: Option<Vec<String>>,
-    /// Agree or refuse.
-    pub allow: bool,
-}
-
-impl Decision {
-    /// Agrees, with all accounts.
-    pub fn allow(customer: &str) -> Self {
-        Self { customer: customer.to_owned(), accounts: None, allow: true }
-    }
-    /// Refuses.
-    pub fn deny(customer: &str) -> Self {
-        Self { allow: false, ..Self::allow(customer) }
-    }
-    /// With just these accounts.
-    #[must_use]
-    pub fn only(self, accounts: &[&str]) -> Self {
-        Self { accounts: Some(accounts.iter().map(|&account| account.to_owned()).collect()), ..self }
-    }
-}
 
 /// Plays the page for the URL that the customer's browser is sent to; where it is sent next.
 pub(super) fn play(shared: &Shared, url: &str, decision: &Decision) -> Result<String, BankError> {

@@ -2,8 +2,8 @@
 //! bank that runs as a process of its own. Answers 400 with `{"error": "…"}`.
 
 use super::{
-    Bank, BankChange, BankError, Client, ConsentStatus, Correction, Customer, Decision, Fault, Granted, Hold,
-    LoggedRequest, NewAccount, NewClient, NewCustomer, NewEntry, Row, RowStatus, Statement, Target,
+    Bank, BankChange, BankError, Correction, Customer, Fault, Granted, Hold, LoggedRequest, NewAccount,
+    NewCustomer, NewEntry, Row, RowStatus, Statement, Target,
 };
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -40,17 +40,17 @@ pub(super) fn routes(bank: Bank) -> Router {
         .route("/control/faults", post(fault).delete(clear_faults))
         .route("/control/holds", post(hold).get(held).delete(release))
         .route("/control/requests", get(requests))
-        .merge(uk_routes())
+        .merge(super::uk::routes())
         .with_state(bank)
 }
 
-type Answer<T> = Result<Json<T>, Refused>;
+pub(super) type Answer<T> = Result<Json<T>, Refused>;
 
 /// Done, and nothing to say.
 #[derive(Serialize)]
-struct Done {}
+pub(super) struct Done {}
 
-struct Refused(String);
+pub(super) struct Refused(pub(super) String);
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
@@ -150,74 +150,6 @@ async fn expire_consent(State(bank): State<Bank>, Path(consent): Path<String>) -
 async fn expire_access_tokens(State(bank): State<Bank>) -> Answer<Done> {
     bank.expire_access_tokens();
     Ok(Json(Done {}))
-}
-
-// ---- clients and the customer's say
-
-fn uk_routes() -> Router<Bank> {
-    Router::new()
-        .route("/control/clients", post(register_client))
-        .route("/control/roots", get(roots))
-        .route("/control/customers/{customer}/passcode", post(set_passcode))
-        .route("/control/authorisations", post(decide))
-        .route("/control/consents/{consent}", get(consent_status))
-}
-
-async fn register_client(State(bank): State<Bank>, Json(new): Json<NewClient>) -> Answer<Client> {
-    // Keys take a moment; other requests are answered meanwhile.
-    let made = tokio::task::spawn_blocking(move || bank.register_client(&new)).await;
-    Ok(Json(made.map_err(|error| Refused(error.to_string()))??))
-}
-
-#[derive(Serialize)]
-struct Roots {
-    tls_origin: Option<String>,
-    roots: Option<String>,
-}
-
-async fn roots(State(bank): State<Bank>) -> Json<Roots> {
-    Json(Roots { tls_origin: bank.tls_origin().map(str::to_owned), roots: bank.roots().map(str::to_owned) })
-}
-
-#[derive(Deserialize)]
-struct Passcode {
-    passcode: String,
-}
-
-async fn set_passcode(
-    State(bank): State<Bank>,
-    Path(customer): Path<String>,
-    Json(new): Json<Passcode>,
-) -> Answer<Done> {
-    bank.set_passcode(&customer, &new.passcode)?;
-    Ok(Json(Done {}))
-}
-
-#[derive(Deserialize)]
-struct Decide {
-    /// Where the customer's browser is sent to.
-    url: String,
-    #[serde(flatten)]
-    decision: Decision,
-}
-
-#[derive(Serialize)]
-struct Decided {
-    /// Where the customer's browser is sent next.
-    location: String,
-}
-
-async fn decide(State(bank): State<Bank>, Json(asked): Json<Decide>) -> Answer<Decided> {
-    Ok(Json(Decided { location: bank.decide(&asked.url, &asked.decision)? }))
-}
-
-#[derive(Serialize)]
-struct Status {
-    status: ConsentStatus,
-}
-
-async fn consent_status(State(bank): State<Bank>, Path(consent): Path<String>) -> Answer<Status> {
-    Ok(Json(Status { status: bank.consent_status(&consent)? }))
 }
 
 // ---- entries

@@ -11,9 +11,11 @@
 //! Read in this order: `ledger` (money), `books` (entries), `statement` (the oracle), `consent` and
 //! `access` (consents and tokens), `clients`, `jws`, `client_auth`, `tls` (who asks), `service`,
 //! `pages`, `consents`, `authorise`, `token` (HTTP; their headers are the manual of the wire), `rows`
-//! and `transaction_rows` (JSON), `fault`, `log`, `control`.
+//! and `transaction_rows` (JSON), `fault`, `log`, `control`, `uk`.
 
 mod access;
+#[cfg(test)]
+mod access_tests;
 mod authorise;
 mod authorise_page;
 mod books;
@@ -44,13 +46,15 @@ mod tests;
 mod tls;
 mod token;
 mod transaction_rows;
+mod uk;
 #[cfg(test)]
 mod uk_business;
+#[cfg(test)]
+mod uk_consent_tests;
 #[cfg(test)]
 mod uk_tests;
 
 pub use access::{Customer, FIRST_PASSCODE, Granted};
-pub use authorise::Decision;
 pub use clients::{Client, ClientAuthentication, NewClient};
 pub use clock::ClockStart;
 pub use config::{BankConfig, NewAccount, NewCustomer};
@@ -60,14 +64,12 @@ pub use fault::{Fault, Hold, PathKind, RetryAfter, Target};
 pub use ledger::{Ledger, LedgerError};
 pub use log::LoggedRequest;
 pub use statement::{BankChange, BankChangeKind, Row, RowStatus, Statement};
+pub use uk::Decision;
 
 use crate::waiting::{TimedOut, wait};
 use crate::wire::Door;
 use access::Access;
 use authorise::Authorisations;
-use axum::extract::{ConnectInfo, Request};
-use axum::middleware::{Next, from_fn};
-use axum::response::Response;
 use books::Books;
 use chrono::{DateTime, Days, Utc};
 use clients::{Clients, Registered};
@@ -175,7 +177,7 @@ impl Bank {
         let serving = tokio::spawn(async move { axum::serve(door, service).await });
         let mut server = Server(vec![serving.abort_handle()]);
         if let Some(door) = tls_door {
-            let routes = service::routes(&shared).layer(from_fn(introduce));
+            let routes = service::routes_over_tls(&shared);
             let service = routes.into_make_service_with_connect_info::<tls::Shaken>();
             let serving = tokio::spawn(async move { axum::serve(door, service).await });
             server.0.push(serving.abort_handle());
@@ -202,56 +204,6 @@ impl Bank {
     /// Moves the bank's clock forward.
     pub fn advance(&self, span: Duration) {
         self.shared.clock.advance(span);
-    }
-}
-
-/// What came out of the handshake, in the form that the handlers know.
-async fn introduce(
-    ConnectInfo(shaken): ConnectInfo<tls::Shaken>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    request.extensions_mut().insert(ConnectInfo(shaken.cutter));
-    request.extensions_mut().insert(shaken.caller);
-    next.run(request).await
-}
-
-// ---- clients and the customer's say
-impl Bank {
-    /// `https://127.0.0.1:PORT`, where the certificate of a registered client is demanded; only with
-    /// [`BankConfig::mutual_tls`]. Below it lies what lies below [`Bank::auth_origin`], without the
-    /// remote control. Browsers go to the plain origin.
-    pub fn tls_origin(&self) -> Option<&str> {
-        self.shared.tls_origin.as_deref()
-    }
-    /// [`Bank::tls_origin`] and [`API_PATH`].
-    pub fn tls_api_origin(&self) -> Option<String> {
-        self.shared.tls_origin.as_ref().map(|origin| format!("{origin}{API_PATH}"))
-    }
-    /// The authority that a client must trust to reach [`Bank::tls_origin`], PEM.
-    pub fn roots(&self) -> Option<&str> {
-        self.shared.authorities.as_ref().map(tls::Authorities::roots)
-    }
-    /// Registers a business and makes its keys, which are other ones in every run.
-    pub fn register_client(&self, new: &NewClient) -> Result<Client, BankError> {
-        let secret = self.shared.state().random.token("cs_");
-        let (client, registered) = clients::equip(new, secret, self.shared.authorities.as_ref())?;
-        self.shared.state().clients.add(&new.client_id, registered)?;
-        Ok(client)
-    }
-    /// The customer logs in with this from now on, instead of [`FIRST_PASSCODE`].
-    pub fn set_passcode(&self, customer: &str, passcode: &str) -> Result<(), BankError> {
-        self.shared.state().access.set_passcode(customer, passcode)
-    }
-    /// The customer decides, without a browser: `url` is where a browser would be sent to, the answer
-    /// is where it would be sent next (`…?code=…&state=…`).
-    pub fn decide(&self, url: &str, decision: &Decision) -> Result<String, BankError> {
-        authorise::play(&self.shared, url, decision)
-    }
-    /// How a consent stands, also one that the business has deleted.
-    pub fn consent_status(&self, consent: &str) -> Result<ConsentStatus, BankError> {
-        let unknown = || BankError::Unknown("consent", consent.to_owned());
-        self.shared.state().access.consent(consent).map(|consent| consent.status).ok_or_else(unknown)
     }
 }
 
@@ -305,16 +257,6 @@ impl Bank {
     /// accounts and a refresh token.
     pub fn grant(&self, customer: &str, lasts: Option<Duration>) -> Result<Granted, BankError> {
         self.grant_to(&self.shared.config.client_id, customer, lasts)
-    }
-    /// The same for another client than the one of [`BankConfig`].
-    pub fn grant_to(
-        &self,
-        client: &str,
-        customer: &str,
-        lasts: Option<Duration>,
-    ) -> Result<Granted, BankError> {
-        let now = self.now();
-        self.shared.state().access.grant(client, customer, now, lasts.map(|lasts| now + lasts))
     }
     /// The customer takes the consent back.
     pub fn revoke_consent(&self, consent: &str) -> Result<(), BankError> {

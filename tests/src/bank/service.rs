@@ -26,7 +26,7 @@ use super::log::LoggedRequest;
 use super::pages::transactions;
 use super::rows::{self, Envelope, ErrorLine, ErrorResponse, Links, Meta};
 use super::spoil::{Answer, after, before};
-use super::tls::Caller;
+use super::tls::{Caller, Shaken};
 use super::transaction_rows::Tweak;
 use super::{API_PATH, Shared, State};
 use super::{authorise, consents, token};
@@ -34,6 +34,7 @@ use crate::wire::Cutter;
 use axum::Router;
 use axum::extract::{ConnectInfo, Path, Request};
 use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::{get, post};
 use chrono::{DateTime, Utc};
@@ -58,6 +59,16 @@ pub(super) fn routes(shared: &Arc<Shared>) -> Router {
         .route(&format!("{API_PATH}/accounts/{{id}}/balances"), get(bank(PathKind::Balances)))
         .route(&format!("{API_PATH}/accounts/{{id}}/transactions"), get(bank(PathKind::Transactions)))
         .merge(consent_routes(bank))
+}
+
+/// The same over TLS: the handlers find the connection where they know it, and who is on the other side.
+pub(super) fn routes_over_tls(shared: &Arc<Shared>) -> Router {
+    let introduce = |ConnectInfo(shaken): ConnectInfo<Shaken>, mut request: Request, next: Next| {
+        request.extensions_mut().insert(ConnectInfo(shaken.cutter));
+        request.extensions_mut().insert(shaken.caller);
+        next.run(request)
+    };
+    routes(shared).layer(from_fn(introduce))
 }
 
 /// Consents, and the customer's say about them.
