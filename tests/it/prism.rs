@@ -116,7 +116,7 @@ impl Prism {
         let origin = &self.origin;
         let text = format!(
             "name = \"Prism\"\ncountry = \"GB\"\nconnector = \"open-banking-uk\"\n\
-             [origins]\nauth = \"{origin}\"\napi = \"{origin}\"\n"
+             [origins]\nauth = \"{origin}\"\nauthorise = \"{origin}\"\napi = \"{origin}\"\n"
         );
         (self.id.clone(), text)
     }
