@@ -224,7 +224,7 @@ async fn each_route_needs_exactly_one_scope_and_403_names_it() {
         let expected = match (method.as_str(), path.as_str()) {
             ("GET", _) => "read",
             (_, path) if path.ends_with("/sync") => "sync",
-            (_, path) if path.starts_with("/v1/connections") => "connections",
+            (_, path) if path.starts_with("/v1/connections") || path == "/v1/links" => "connections",
             _ => "webhooks",
         };
         assert_eq!(enough, [expected], "{method} {path}");
