@@ -183,8 +183,9 @@ impl<'a> Flow<'a> {
         reduce: impl FnOnce(&Reply) -> Result<Option<T>, Failure>,
     ) -> Result<T, Stop> {
         let before = self.answers.len();
-        let answer: Option<T> = self.ask(request, reduce)?;
-        answer.ok_or_else(|| {
+        // In a list of one, so that an answer without content, `()`, is not taken for none.
+        let answer: Option<(T,)> = self.ask(request, |reply| Ok(reduce(reply)?.map(|found| (found,))))?;
+        answer.map(|(found,)| found).ok_or_else(|| {
             // Forgotten, so that the next call asks the bank once more.
             self.answers.truncate(before);
             match memory::save(&self.answers) {
@@ -293,6 +294,20 @@ mod tests {
         let (url, memory) = sent(log_in(&prompt.memory, &[]));
         assert_eq!(url, "approved");
         assert_eq!(log_in(&memory, &[reply("7")]), Ok(7));
+    }
+
+    #[test]
+    fn an_answer_without_content_ends_the_waiting_for_good() {
+        let run = |memory: &str, replies: &[Reply]| -> Result<(), Stop> {
+            let mut flow = Flow::new(memory, replies)?;
+            let done = |reply: &Reply| Ok((reply.status == 200).then_some(()));
+            flow.wait_for(Request::get("a"), 1_000, "Look at your app.", done)?;
+            flow.ask(Request::get("b"), |_| Ok(()))
+        };
+        let Err(Stop::Send(send)) = run("[]", &[reply("")]) else { panic!() };
+        let [request] = send.requests.as_slice() else { panic!() };
+        assert_eq!(request.url_text(), "b");
+        assert_eq!(run(&send.memory, &[reply("")]), Ok(()));
     }
 
     #[test]
