@@ -15,8 +15,7 @@ mod session;
 mod together;
 mod worker;
 
-pub(crate) use authorise::hash;
-pub use authorise::{REJECTIONS_MAX, end_overdue_authorisations};
+pub use authorise::end_overdue_authorisations;
 pub use close::end_overdue;
 pub use health::Health;
 pub use worker::work;

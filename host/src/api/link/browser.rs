@@ -3,8 +3,7 @@
 use crate::app::App;
 use crate::model::{Authorisation, Secret};
 use crate::store::StoreError;
-use crate::sync::hash;
-use crate::vault;
+use crate::vault::{self, hash};
 use axum::http::header::{COOKIE, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue};
 

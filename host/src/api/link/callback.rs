@@ -10,7 +10,7 @@ use crate::api::linking;
 use crate::api::problem::Problem;
 use crate::app::App;
 use crate::model::{Authorisation, Returned, Secret, StandingAsk};
-use crate::sync::hash;
+use crate::vault::hash;
 use crate::webhook::payload;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};

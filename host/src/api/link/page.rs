@@ -4,7 +4,7 @@ use super::browser::Browser;
 use crate::api::problem::Problem;
 use crate::app::App;
 use crate::model::Authorisation;
-use crate::sync::hash;
+use crate::vault::hash;
 use axum::http::header::{CONTENT_TYPE, LOCATION, REFERRER_POLICY};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
