@@ -95,17 +95,19 @@ impl Store {
     }
 
     /// The customer of a link chose the bank and agreed: the connection is created, and the connector's turn
-    /// begins. None if somebody was faster, or the link is over.
+    /// begins. From here on there is time until `expires_at`, however late the link was used. None if
+    /// somebody was faster, or the link is over.
     pub async fn choose(
         &self,
         id: AuthorisationId,
         new: &NewConnection,
+        expires_at: Timestamp,
         now: Timestamp,
     ) -> Result<Option<Authorisation>> {
         let mut tx = self.db.begin().await?;
-        let sql = "UPDATE authorisation SET state = 'asking', institution = $2
+        let sql = "UPDATE authorisation SET state = 'asking', institution = $2, expires_at = $4
                    WHERE id = $1 AND state = 'choosing' AND expires_at > $3";
-        if tx.run(sql, args![id, &new.institution, now]).await? == 0 {
+        if tx.run(sql, args![id, &new.institution, now, expires_at]).await? == 0 {
             tx.rollback().await?;
             return Ok(None);
         }
@@ -189,6 +191,14 @@ impl Store {
     pub async fn bind_browser(&self, id: AuthorisationId, browser_hash: &[u8; 32]) -> Result<bool> {
         let sql = "UPDATE authorisation SET browser_hash = $2 WHERE id = $1 AND (browser_hash IS NULL OR browser_hash = $2)";
         Ok(self.db.run(sql, args![id, browser_hash]).await? > 0)
+    }
+
+    /// May this browser see it? One that nobody acted on yet may be seen by any.
+    pub async fn is_open_to(&self, id: AuthorisationId, browser_hash: &[u8; 32]) -> Result<bool> {
+        let sql =
+            "SELECT id FROM authorisation WHERE id = $1 AND (browser_hash IS NULL OR browser_hash = $2)";
+        let found: Option<(AuthorisationId,)> = self.db.optional(sql, args![id, browser_hash]).await?;
+        Ok(found.is_some())
     }
 
     /// Is it this browser's? One that was never opened in a browser is nobody's.

@@ -8,6 +8,7 @@ mod closing;
 mod connections;
 mod erasing;
 mod history;
+mod links;
 mod listing;
 mod opening;
 mod retention;
