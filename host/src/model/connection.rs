@@ -1,6 +1,8 @@
 //! Connections, consents, businesses, keys and registrations.
 
-use super::{ApiKeyId, AuthorisationId, BusinessId, ConnectionId, ConsentId, RegistrationId, Timestamp};
+use super::{
+    ApiKeyId, AuthorisationId, BusinessId, Colour, ConnectionId, ConsentId, RegistrationId, Theme, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -11,8 +13,21 @@ pub struct Business {
     pub id: BusinessId,
     /// What the operator calls it.
     pub name: String,
+    /// What its customers are shown.
+    pub theme: Theme,
     /// When it was created.
     pub created_at: Timestamp,
+}
+
+impl Business {
+    /// What its customers know it by.
+    pub fn display_name(&self) -> &str {
+        self.theme.display_name.as_deref().unwrap_or(&self.name)
+    }
+    /// The colour of its pages.
+    pub fn colour(&self) -> Colour {
+        self.theme.colour.unwrap_or(Colour::DEFAULT)
+    }
 }
 
 /// What an API key may do.

@@ -15,6 +15,7 @@ mod manifest;
 mod money;
 mod retention;
 mod sync;
+mod theme;
 mod time;
 mod transaction;
 
@@ -30,5 +31,6 @@ pub use manifest::*;
 pub use money::*;
 pub use retention::*;
 pub use sync::*;
+pub use theme::*;
 pub use time::*;
 pub use transaction::*;

@@ -1,9 +1,13 @@
 -- Customer text stands only in columns of sealed bytes; ids, numbers, codes and times are clear.
 
+-- display_name, colour and purpose: what the hosted link page shows; null for the defaults.
 CREATE TABLE business (
-    id         {bytes} NOT NULL,
-    name       TEXT    NOT NULL,
-    created_at {int}   NOT NULL,
+    id           {bytes} NOT NULL,
+    name         TEXT    NOT NULL,
+    display_name TEXT,
+    colour       TEXT,
+    purpose      TEXT,
+    created_at   {int}   NOT NULL,
     CONSTRAINT business_key PRIMARY KEY (id)
 ) {in_key_order};
 
