@@ -41,6 +41,21 @@ fn next_in_window(institution: &Institution, cron: &str, phase: i64, now: Timest
     Some(Timestamp(opened.timestamp_micros() + offset))
 }
 
+/// How many minutes lie between two syncs of a connection; for a cron expression, on average of a week.
+pub fn minutes_between(institution: &Institution, now: Timestamp) -> u64 {
+    const WEEK: u64 = 7 * 24 * 60;
+    let schedule = &institution.schedule;
+    let cron = schedule.cron.as_deref().and_then(|cron| cron.parse::<cron::Schedule>().ok());
+    let (Some(cron), Ok(zone)) = (cron, institution.time_zone.parse::<chrono_tz::Tz>()) else {
+        return u64::from(schedule.interval_minutes);
+    };
+    let from = now.utc().with_timezone(&zone);
+    let end = now.plus(Duration::from_secs(WEEK * 60)).utc();
+    // More often than every minute is every minute.
+    let windows = cron.after(&from).take_while(|opened| *opened <= end).take(WEEK as usize).count();
+    WEEK / u64::try_from(windows).unwrap_or(WEEK).max(1)
+}
+
 fn part_of(span: i64, phase: i64) -> i64 {
     ((i128::from(span) * i128::from(phase)) >> PHASE_BITS) as i64
 }
@@ -96,6 +111,22 @@ mod tests {
             assert_eq!(next_slot(&hourly, phase, slot).0 - slot.0, HOUR);
             let after_a_week = Timestamp(slot.0 + 7 * 24 * HOUR + 5);
             assert!(next_slot(&hourly, phase, after_a_week).0 - after_a_week.0 <= HOUR);
+        }
+    }
+
+    #[test]
+    fn how_often_a_bank_is_asked_is_its_interval_or_how_often_its_window_opens() {
+        let now = at("2026-03-01T10:17:00Z");
+        for (schedule, minutes) in [
+            ("", 60),
+            ("interval-minutes = 90", 90),
+            ("cron = \"0 30 1 * * *\"", 1_440),
+            ("cron = \"0 0 6,18 * * *\"", 720),
+            ("cron = \"0 0 6 * * Mon\"", 10_080),
+            ("cron = \"* * * * * *\"", 1),
+            ("cron = \"0 0 6 1 1 * 2030\"", 10_080),
+        ] {
+            assert_eq!(minutes_between(&institution(schedule), now), minutes, "{schedule}");
         }
     }
 

@@ -27,6 +27,16 @@ impl Browser {
         }
     }
 
+    /// It sent our cookie.
+    pub fn is_known(&self) -> bool {
+        !self.new
+    }
+
+    /// May it look at an authorisation: one that is its own, or nobody's yet?
+    pub async fn may_see(&self, app: &App, authorisation: &Authorisation) -> Result<bool, StoreError> {
+        app.store.is_open_to(authorisation.id, &hash(self.token.reveal())).await
+    }
+
     /// Binds an authorisation to this browser, if it is the first that comes; false if it is another's.
     pub async fn binds(&self, app: &App, authorisation: &Authorisation) -> Result<bool, StoreError> {
         app.store.bind_browser(authorisation.id, &hash(self.token.reveal())).await
@@ -58,10 +68,7 @@ fn known(headers: &HeaderMap) -> Option<Secret> {
     let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
     let pairs = cookies.flat_map(|all| all.split(';')).filter_map(|pair| pair.trim().split_once('='));
     let token = pairs.filter(|(name, _)| *name == NAME).map(|(_, value)| value).next()?;
-    // One of ours has 43 letters of base64url.
-    let ours =
-        token.len() == 43 && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
-    ours.then(|| Secret::new(token))
+    vault::is_token(token).then(|| Secret::new(token))
 }
 
 #[cfg(test)]
