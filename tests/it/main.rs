@@ -12,6 +12,7 @@ mod credentials;
 mod hostile;
 mod isolation;
 mod leaving;
+mod link_page;
 mod linked;
 mod operations;
 mod relisted;

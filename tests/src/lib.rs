@@ -5,13 +5,14 @@
 //! Read the modules in this order: [`bank`] (a bank with a real ledger, an HTTP interface and
 //! faults on request), [`sink`] (a webhook receiver that verifies every signature with the
 //! `standardwebhooks` crate), [`http`] (a client for the service's JSON API), [`postgres`] (a
-//! throw-away PostgreSQL), [`wire`] (a listener whose connections can be cut, bodies that drip), [`world`] (all of it beside the
+//! throw-away PostgreSQL), [`wire`] (a listener whose connections can be cut, bodies that drip), [`chromium`] (a real browser), [`world`] (all of it beside the
 //! service, as an operator runs it), [`story`] (the main job, each step verified).
 
 // Not the service: the bank and the sink have clocks of their own, and indexing JSON gives null.
 #![allow(clippy::disallowed_methods, clippy::indexing_slicing)]
 
 pub mod bank;
+pub mod chromium;
 pub mod http;
 pub mod postgres;
 pub mod sink;

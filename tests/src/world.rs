@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 /// The id of the demo bank's profile.
 pub const DEMO_BANK: &str = "demo-bank";
 /// The connectors that every world has.
-const CONNECTORS: [&str; 2] = ["connectors/open-banking-uk", "tests/guests/hostile"];
+const CONNECTORS: [&str; 3] = ["connectors/open-banking-uk", "tests/guests/asking", "tests/guests/hostile"];
 
 /// How a world is set up.
 #[derive(Default)]
@@ -108,8 +108,9 @@ impl World {
         let business = made(&config, &["business", "create", "Corner Shop Ltd", "--json"], "/id")?;
         let key = made(&config, &["api-key", "create", &business, "--json"], "/key")?;
 
-        let app = build(&config, setup.adjust, &clock).await?;
-        let (origin, server) = serve(app.clone()).await?;
+        let (listener, origin) = listen().await?;
+        let app = build(&config, setup.adjust, &clock, &origin).await?;
+        let server = serve(app.clone(), listener);
         let api = Api::new(origin.clone(), Some(&key))?;
         let (adjust, server) = (setup.adjust, Some(server));
         Ok(Self { bank, sink, app, clock, api, origin, business, config, folder, adjust, server })
@@ -173,8 +174,9 @@ impl World {
     /// are read anew. It listens on another port.
     pub async fn restart(&mut self) -> anyhow::Result<()> {
         self.stop().await?;
-        self.app = build(&self.config, self.adjust, &self.clock).await?;
-        let (origin, server) = serve(self.app.clone()).await?;
+        let (listener, origin) = listen().await?;
+        self.app = build(&self.config, self.adjust, &self.clock, &origin).await?;
+        let server = serve(self.app.clone(), listener);
         self.api = Api::new(origin.clone(), self.api.key())?;
         (self.origin, self.server) = (origin, Some(server));
         Ok(())
@@ -188,9 +190,15 @@ impl World {
     }
 }
 
-/// The service, built from its configuration file.
-async fn build(config: &Path, adjust: Option<fn(&mut Config)>, clock: &Clock) -> anyhow::Result<Arc<App>> {
+/// The service, built from its configuration file, for browsers that reach it at `origin`.
+async fn build(
+    config: &Path,
+    adjust: Option<fn(&mut Config)>,
+    clock: &Clock,
+    origin: &str,
+) -> anyhow::Result<Arc<App>> {
     let mut loaded = Config::load(Some(config))?;
+    loaded.public_url = origin.to_owned();
     loaded.compiler = vec![program()?.display().to_string(), "connector".into(), "compile".into()];
     if let Some(adjust) = adjust {
         adjust(&mut loaded);
@@ -200,14 +208,19 @@ async fn build(config: &Path, adjust: Option<fn(&mut Config)>, clock: &Clock) ->
 
 type Server = (oneshot::Sender<()>, JoinHandle<anyhow::Result<()>>);
 
-async fn serve(app: Arc<App>) -> anyhow::Result<(String, Server)> {
+/// A free port, and its origin.
+async fn listen() -> anyhow::Result<(TcpListener, String)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let origin = format!("http://{}", listener.local_addr()?);
+    Ok((listener, origin))
+}
+
+fn serve(app: Arc<App>, listener: TcpListener) -> Server {
     let (stop, stopped) = oneshot::channel();
     let shutdown = async move {
         let _ = stopped.await;
     };
-    Ok((origin, (stop, tokio::spawn(app.run(listener, shutdown)))))
+    (stop, tokio::spawn(app.run(listener, shutdown)))
 }
 
 /// The profile that stands in `institutions/`, with the addresses the bank really listens on.

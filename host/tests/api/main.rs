@@ -7,6 +7,7 @@ mod connections;
 mod export;
 mod history;
 mod idempotency;
+mod link;
 mod refusals;
 mod sync;
 mod webhooks;

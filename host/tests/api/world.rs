@@ -7,6 +7,7 @@ use host::config::Config;
 use host::egress::{Egress, EgressConfig};
 use host::model::*;
 use host::nudge::Nudge;
+use host::sandbox::{Connector, Limits, Sandbox, SandboxConfig};
 use host::store::{NewConnection, Store};
 use host::sync::Health;
 use host::vault::Vault;
@@ -14,11 +15,14 @@ use host::webhook::payload;
 use reqwest::header::{HeaderMap, HeaderName};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::OnceCell;
 
 pub const START: Timestamp = Timestamp(1_800_000_000_000_000);
 pub const INSTITUTION: &str = "example-bank";
+pub const ASKING: &str = "asking-bank";
 const LEASE: Duration = Duration::from_secs(300);
 
 /// A running service. Its folder goes with it.
@@ -86,11 +90,28 @@ impl World {
     }
 
     pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::beside(change, None).await
+    }
+
+    /// With a bank that can be asked. Nobody works here: the test says what its connector came to.
+    pub async fn with_asking_bank() -> Self {
+        let profile = "name = \"Asking Bank\"\ncountry = \"DE\"\nconnector = \"asking\"\n[origins]\n\
+                       bank = \"https://bank.example\"\n[settings]\nasks = [\"form\"]\n";
+        let bank = Bank::new(Institution::parse(ASKING, profile).unwrap(), Ok(asking().await));
+        let fingerprint = bank.fingerprint.clone();
+        let world = Self::beside(|_| {}, Some(bank)).await;
+        world.app.store.approve_institution(ASKING, &fingerprint, START).await.unwrap();
+        world.app.look_up_approvals().await.unwrap();
+        world
+    }
+
+    async fn beside(change: impl FnOnce(&mut Config), other: Option<Bank>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().to_owned();
         let master_key = Vault::new_master_key_line().unwrap();
         let mut config = Config {
             listen: "127.0.0.1:0".parse().unwrap(),
+            public_url: "https://link.example".into(),
             database_url: format!("sqlite:{}", path.join("db").display()),
             master_key: Secret::new(master_key.clone()),
             institutions_dir: path.clone(),
@@ -123,12 +144,14 @@ impl World {
         let profile = "name = \"Example Bank\"\ncountry = \"GB\"\nconnector = \"example\"\n[origins]\n";
         let institution = Institution::parse(INSTITUTION, profile).unwrap();
         let bank = Bank::new(institution, Err("there is no connector \"example\"; build it".into()));
+        let mut institutions = BTreeMap::from([(INSTITUTION.to_owned(), Arc::new(bank))]);
+        institutions.extend(other.map(|bank| (bank.institution.id.clone(), Arc::new(bank))));
         let app = Arc::new(App {
             egress: Egress::new(config.egress.clone(), clock.clone()),
             config,
             clock,
             store,
-            institutions: BTreeMap::from([(INSTITUTION.to_owned(), Arc::new(bank))]),
+            institutions,
             nudge: Nudge::default(),
             health: Health::default(),
         });
@@ -325,6 +348,25 @@ impl World {
             delivery: deliveries["items"][0]["id"].as_str().unwrap().to_owned(),
         }
     }
+}
+
+/// The connector that asks its customers, built and compiled once.
+async fn asking() -> Arc<Connector> {
+    static ASKING: OnceCell<Arc<Connector>> = OnceCell::const_new();
+    let load = || async {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let guest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/guests/asking");
+        let component = std::fs::read(host::cli::connector::build::build(&guest, folder).unwrap()).unwrap();
+        let sandbox = Sandbox::new(SandboxConfig {
+            threads: 1,
+            cache_dir: folder.join("compiled"),
+            compiler: [env!("CARGO_BIN_EXE_tidegate"), "connector", "compile"].map(String::from).to_vec(),
+            cache_key: [7; 32],
+            limits: Limits::default(),
+        });
+        Arc::new(sandbox.unwrap().load(&component).await.unwrap())
+    };
+    ASKING.get_or_init(load).await.clone()
 }
 
 /// A booked entry of so many pence on a day of January 2027.
