@@ -51,6 +51,7 @@ fn body(method: &Method, path: &str, reauthorisation: &Value) -> Option<Value> {
 fn unknown() -> Ids {
     Ids::from([
         ("connection_id", ConnectionId::new().to_string()),
+        ("authorisation_id", AuthorisationId::new().to_string()),
         ("account_id", AccountId::new().to_string()),
         ("transaction_id", TransactionId { account: AccountId::new(), number: 1 }.to_string()),
         ("sync_id", SyncId::new().to_string()),
@@ -70,8 +71,13 @@ async fn real(api: &Api, linked: &Linked, endpoint: &str) -> Ids {
         });
         text(&items(&listed.await)[0], "/id").to_owned()
     };
+    // Nobody has to come for it to exist.
+    let path = format!("/v1/connections/{}/reauthorise", linked.connection);
+    let begun = api.post(&path, &json!({})).await.unwrap();
+    expect(&begun, 200).unwrap();
     Ids::from([
         ("connection_id", linked.connection.clone()),
+        ("authorisation_id", begun.text("/authorisation/id").to_owned()),
         ("account_id", account.to_owned()),
         ("transaction_id", first(format!("/v1/accounts/{account}/transactions")).await),
         ("sync_id", first(format!("/v1/accounts/{account}/syncs")).await),

@@ -418,3 +418,52 @@ pub fn resolve_routes(manifest: &Manifest, institution: &Institution) -> Result<
         })
         .collect()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn parse(more: &str) -> Result<Manifest, String> {
+        let text = format!("name = \"bank\"\nversion = \"1\"\ncontract = \"0.1.0\"\n{more}");
+        Manifest::parse(text.as_bytes()).map_err(|error| error.to_string())
+    }
+
+    fn route(method: &str, purpose: &str, more: &str) -> Result<Manifest, String> {
+        parse(&format!(
+            "[[route]]\nname = \"r\"\nmethod = \"{method}\"\norigin = \"api\"\npath = \"/r\"\npurpose = \"{purpose}\"\n{more}"
+        ))
+    }
+
+    #[test]
+    fn only_a_login_route_says_what_of_its_reply_is_seen() {
+        let said = ["reply = [\"a.b\"]", "marks = { refused = \"is wrong\" }", "reply-encoding = \"base64\""];
+        for more in said {
+            assert!(route("POST", "login", more).is_ok(), "{more}");
+            assert!(route("GET", "read", more).unwrap_err().contains("for the purpose `login`"), "{more}");
+        }
+        for bad in ["marks = { refused = \"\" }", "marks = { Refused = \"x\" }"] {
+            assert!(route("POST", "login", bad).unwrap_err().contains("a mark has"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_browser_is_sent_by_get() {
+        assert!(route("GET", "customer", "").is_ok());
+        assert!(route("POST", "customer", "").unwrap_err().contains("by GET"));
+    }
+
+    #[test]
+    fn the_hosts_own_values_cannot_be_declared_and_labels_are_short() {
+        let value = |name: &str, label: &str| {
+            parse(&format!(
+                "[[value]]\nname = \"{name}\"\nkind = \"prompt\"\nuse = \"fill\"\nroutes = []\nlabel = \"{label}\"\ninput = \"code\""
+            ))
+        };
+        assert_eq!(value("otp", "Code").unwrap().value("otp").map(|otp| otp.input), Some(Input::Code));
+        for own in [REDIRECT_URI, REDIRECT_STATE, PKCE_VERIFIER] {
+            assert!(value(own, "").unwrap_err().contains("the host's own"));
+        }
+        assert!(value("otp", &"x".repeat(LABEL_BYTES_MAX + 1)).unwrap_err().contains("`label`"));
+    }
+}

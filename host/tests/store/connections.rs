@@ -28,7 +28,7 @@ both! {
         for customer_ref in [None, Some("x".to_owned())] {
             let new = NewConnection {
                 id: ConnectionId::new(), business: BusinessId::new(), institution: INSTITUTION.to_owned(), customer_ref,
-                credentials: vec![], consent: None, phase: 0, slot_at: START, due_at: START,
+                credentials: vec![], consent: None, phase: 0, slot_at: START, due_at: START, linking: false,
             };
             let refused = bed.store.create_connection(&new, START).await.unwrap_err();
             assert!(matches!(&refused, StoreError::Constraint(name) if name == "connection_business"), "{refused:?}");

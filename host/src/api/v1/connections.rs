@@ -148,6 +148,7 @@ pub struct Reauthorisation {
 #[serde(deny_unknown_fields)]
 pub struct Continuation {
     /// Name to value: exactly the fields that `next` asks for.
+    #[serde(default)]
     #[schema(value_type = BTreeMap<String, String>, example = json!({"otp": "123456"}))]
     values: BTreeMap<String, SecretText>,
 }
