@@ -114,11 +114,13 @@ both! {
         assert_eq!(bed.store.authorisation(BusinessId::new(), new.id).await.unwrap(), None);
         assert!(bed.claim_all(START).await.is_empty());
 
-        let connection = bed.linking();
-        let chosen = bed.store.choose(new.id, &connection, START).await.unwrap().unwrap();
+        let (connection, until) = (bed.linking(), START.plus(2 * HOUR));
+        let chosen = bed.store.choose(new.id, &connection, until, START).await.unwrap().unwrap();
+        assert_eq!(chosen.expires_at, until, "however late a link is used, there is time to go on");
+        assert_eq!(bed.store.overdue_authorisations(new.expires_at).await.unwrap(), []);
         assert_eq!((chosen.state, chosen.connection), (AuthorisationState::Asking, Some(connection.id)));
         assert_eq!((chosen.institution.as_deref(), &chosen.wishes), (Some(INSTITUTION), &new.wishes));
-        assert_eq!(bed.store.choose(new.id, &bed.linking(), START).await.unwrap(), None, "once");
+        assert_eq!(bed.store.choose(new.id, &bed.linking(), until, START).await.unwrap(), None, "once");
         assert_eq!(bed.state(connection.id).await, ConnectionState::Linking);
         let lease = bed.claim(START).await;
         assert_eq!(lease.connection, connection.id);
@@ -128,7 +130,7 @@ both! {
         let late = bed.new_authorisation(None, STATE);
         bed.store.create_link(&late, START).await.unwrap();
         let over = START.plus(HOUR);
-        assert_eq!(bed.store.choose(late.id, &bed.linking(), over).await.unwrap(), None, "its time is over");
+        assert_eq!(bed.store.choose(late.id, &bed.linking(), until, over).await.unwrap(), None, "its time is over");
     }
 
     async fn the_first_browser_has_a_link_and_no_other(bed) {
@@ -136,11 +138,15 @@ both! {
         bed.store.create_link(&new, START).await.unwrap();
         let (first, second) = ([7; 32], [8; 32]);
         assert!(!bed.store.is_browser_of(new.id, &first).await.unwrap(), "nobody's yet");
+        assert!(bed.store.is_open_to(new.id, &first).await.unwrap() && bed.store.is_open_to(new.id, &second).await.unwrap());
         assert!(bed.store.bind_browser(new.id, &first).await.unwrap());
         assert!(bed.store.bind_browser(new.id, &first).await.unwrap(), "again");
         assert!(!bed.store.bind_browser(new.id, &second).await.unwrap());
         assert!(bed.store.is_browser_of(new.id, &first).await.unwrap());
         assert!(!bed.store.is_browser_of(new.id, &second).await.unwrap());
+        assert!(bed.store.is_open_to(new.id, &first).await.unwrap());
+        assert!(!bed.store.is_open_to(new.id, &second).await.unwrap());
+        assert!(!bed.store.is_open_to(AuthorisationId::new(), &first).await.unwrap());
     }
 
     async fn a_prompt_is_answered_once_and_what_was_kept_comes_back(bed) {

@@ -9,7 +9,6 @@ mod closing;
 mod connections;
 mod erasing;
 mod history;
-mod links;
 mod listing;
 mod opening;
 mod retention;
