@@ -314,7 +314,7 @@ async fn who_says_no_to_the_banks_form_ends_it_and_the_business_is_told() {
     assert_eq!(over["message"], "You said no, and nothing is shared.");
     let told = world.get(&tenant, &format!("/v1/webhook-endpoints/{hook}/deliveries")).await.is(200);
     let kinds: Vec<_> = told["items"].as_array().unwrap().iter().map(|one| one["type"].clone()).collect();
-    assert_eq!(kinds, ["authorisation.failed"]);
+    assert_eq!(kinds, ["connection.authorisation_failed"]);
     assert_eq!(sent_to(&browser.post(&format!("{path}/again"), &[]).await), path);
     shows(&browser.get(&path).await, 200, &["Nothing was shared"]);
 }
