@@ -440,3 +440,44 @@ pub fn resolve_routes(manifest: &Manifest, institution: &Institution) -> Result<
         })
         .collect()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// A manifest of one route.
+    fn route(purpose: &str, more: &str) -> Result<Manifest, String> {
+        let text = format!(
+            "name = \"bank\"\nversion = \"1.0.0\"\ncontract = \"0.1.0\"\n[[route]]\nname = \"r\"\nmethod = \"GET\"\n\
+             origin = \"api\"\npath = \"/r\"\npurpose = \"{purpose}\"\n{more}"
+        );
+        Manifest::parse(text.as_bytes()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn only_a_login_route_says_what_is_seen_of_its_reply() {
+        for more in [
+            "reply = [\"a\"]",
+            "marks = { ok = \"'RET+0010+\" }",
+            "texts = { challenge = [\"'TAN++\", \"'\"] }",
+            "reply-encoding = \"base64\"",
+        ] {
+            assert!(route("login", more).is_ok(), "{more}");
+            assert!(route("read", more).unwrap_err().contains("are for the purpose `login`"), "{more}");
+        }
+    }
+
+    #[test]
+    fn marks_and_texts_have_names_of_their_own_and_something_to_look_for() {
+        for more in [
+            "marks = { ok = \"\" }",
+            "marks = { \"Not a name\" = \"x\" }",
+            "texts = { challenge = [\"\", \"'\"] }",
+            "texts = { challenge = [\"'TAN++\", \"\"] }",
+            "marks = { ok = \"x\" }\ntexts = { ok = [\"a\", \"b\"] }",
+        ] {
+            assert!(route("login", more).unwrap_err().contains("route \"r\""), "{more}");
+        }
+    }
+}
