@@ -15,7 +15,6 @@ pub const AT_SCREEN: (&str, &str) = ("203.0.113.7", "Ada's own browser");
 pub struct Door {
     pub world: World,
     pub institution: &'static str,
-    pub endpoint: String,
     pub customer: Customer,
     pub login: Login,
     pub tells: Tells,
@@ -43,10 +42,10 @@ impl Door {
         // Tests look more often than a key may.
         setup.adjust.get_or_insert(|config| (config.api_rate_per_s, config.api_burst) = (10_000, 10_000));
         let world = World::start(setup).await.unwrap();
-        let endpoint = endpoint(&world).await;
+        endpoint(&world).await;
         let customer = world.bank.create_customer(&NewCustomer::with_two_accounts("Ada Sample", 30)).unwrap();
         let login = world.bank.login(&customer.id).unwrap();
-        Self { world, institution, endpoint, customer, login, tells }
+        Self { world, institution, customer, login, tells }
     }
 
     /// The bank's id of the current account.

@@ -21,7 +21,7 @@ pub fn session(ask: &Context, goal: Goal, memory: &str, replies: &[Reply]) -> Re
     }
     let address = page::url(ask, "/login")?;
     // The value stands before the name; the form has no other input with one.
-    let place = Place::Between("<input value=\"".to_owned(), "\"".to_owned());
+    let place = Place::Between(("<input value=\"".to_owned(), "\"".to_owned()));
     let form = Request::get(address.as_str()).capture("csrf", place, false);
     flow.ask(form, |reply| served(ask, reply))?;
     let login = Request::post(address).form(&[

@@ -37,7 +37,7 @@ pub enum Stop {
     /// Send these and call again.
     Send(Send),
     /// Ask the customer and call again; in `session` only, elsewhere it becomes `not-supported`.
-    Ask(Prompt),
+    Ask(Box<Prompt>),
     /// It cannot go on.
     Fail(Failure),
 }
@@ -52,7 +52,7 @@ impl From<Result<SessionInfo, Stop>> for SessionStep {
     fn from(result: Result<SessionInfo, Stop>) -> Self {
         match result {
             Ok(info) => Self::Ready(info),
-            Err(Stop::Ask(prompt)) => Self::AskCustomer(prompt),
+            Err(Stop::Ask(prompt)) => Self::AskCustomer(*prompt),
             Err(Stop::Send(send)) => Self::Send(send),
             Err(Stop::Fail(failure)) => Self::Fail(failure),
         }
@@ -183,19 +183,18 @@ impl<'a> Flow<'a> {
         reduce: impl FnOnce(&Reply) -> Result<Option<T>, Failure>,
     ) -> Result<T, Stop> {
         let before = self.answers.len();
-        // A list of at most one: nothing found and an empty finding are the same `null`.
-        let found: Vec<T> =
-            self.ask(request, |reply| reduce(reply).map(|found| found.into_iter().collect()))?;
-        found.into_iter().next().ok_or_else(|| {
+        // In a list of one, so that an answer without content, `()`, is not taken for none.
+        let answer: Option<(T,)> = self.ask(request, |reply| Ok(reduce(reply)?.map(|found| (found,))))?;
+        answer.map(|(found,)| found).ok_or_else(|| {
             // Forgotten, so that the next call asks the bank once more.
             self.answers.truncate(before);
             match memory::save(&self.answers) {
-                Ok(memory) => Stop::Ask(Prompt {
+                Ok(memory) => Stop::Ask(Box::new(Prompt {
                     text: text.to_owned(),
                     ask: PromptKind::Wait(every_ms),
                     expires_at_ms: None,
                     memory,
-                }),
+                })),
                 Err(failure) => Stop::Fail(failure),
             }
         })
@@ -209,7 +208,7 @@ impl<'a> Flow<'a> {
         }
         self.answers.push(Value::Null);
         let memory = memory::save(&self.answers)?;
-        Err(Stop::Ask(Prompt { text: text.to_owned(), ask, expires_at_ms, memory }))
+        Err(Stop::Ask(Box::new(Prompt { text: text.to_owned(), ask, expires_at_ms, memory })))
     }
 }
 
@@ -298,14 +297,16 @@ mod tests {
     }
 
     #[test]
-    fn what_was_waited_for_stays_found_even_if_it_is_nothing() {
+    fn an_answer_without_content_ends_the_waiting_for_good() {
         let run = |memory: &str, replies: &[Reply]| -> Result<(), Stop> {
             let mut flow = Flow::new(memory, replies)?;
-            flow.wait_for(Request::get("approved"), 2_000, "Wait.", |_| Ok(Some(())))?;
-            flow.ask(Request::get("next"), |_| Ok(()))
+            let done = |reply: &Reply| Ok((reply.status == 200).then_some(()));
+            flow.wait_for(Request::get("a"), 1_000, "Look at your app.", done)?;
+            flow.ask(Request::get("b"), |_| Ok(()))
         };
-        let Err(Stop::Send(send)) = run("", &[]) else { panic!() };
-        let Err(Stop::Send(send)) = run(&send.memory, &[reply("")]) else { panic!() };
+        let Err(Stop::Send(send)) = run("[]", &[reply("")]) else { panic!() };
+        let [request] = send.requests.as_slice() else { panic!() };
+        assert_eq!(request.url_text(), "b");
         assert_eq!(run(&send.memory, &[reply("")]), Ok(()));
     }
 

@@ -54,7 +54,7 @@ fn open(ask: &Context) -> Result<Request, Failure> {
         Some(_) => Part::value("system-id"),
         None => Part::text("0"),
     });
-    let between = |before: &str, after: &str| Place::Between(before.to_owned(), after.to_owned());
+    let between = |before: &str, after: &str| Place::Between((before.to_owned(), after.to_owned()));
     Ok(message(ask, "/open", Part::text("0"), segment, &["user", "pin"])?
         .capture("dialogue-id", between("'DLG+", "'"), false)
         .capture("challenge", between("'TAN+", "+"), false))
@@ -63,7 +63,7 @@ fn open(ask: &Context) -> Result<Request, Failure> {
 fn confirm(ask: &Context) -> Result<Request, Failure> {
     let code = Part::value(escaped_name("code"));
     let segment = vec![Part::text("OTP+"), Part::value("challenge"), Part::text("+"), code];
-    let system = Place::Between("'SYS+".to_owned(), "'".to_owned());
+    let system = Place::Between(("'SYS+".to_owned(), "'".to_owned()));
     let request = message(ask, "/confirm", Part::value("dialogue-id"), segment, &["code"])?;
     Ok(request.capture("system-id", system, false))
 }

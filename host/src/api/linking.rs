@@ -8,8 +8,8 @@ use super::problem::{Answer, Code, Problem};
 use crate::app::{App, Bank};
 use crate::model::*;
 use crate::store::{NewAuthorisation, NewConnection};
-use crate::sync::{REJECTIONS_MAX, hash};
-use crate::vault;
+use crate::vault::{self, hash};
+use crate::webhook::payload;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -25,7 +25,7 @@ pub const TURN_WAIT: Duration = Duration::from_secs(10);
 /// How often a waiting caller looks into the database: another process may do the work.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Bytes of what a customer types into one field: passwords have fewer.
-const TYPED_BYTES_MAX: usize = 1_024;
+pub const TYPED_BYTES_MAX: usize = 1_024;
 
 /// An authorisation of `business`, ready to be stored.
 pub fn new_authorisation(
@@ -74,6 +74,12 @@ pub fn link_url(app: &App, authorisation: &Authorisation) -> String {
     format!("{}/link/{}", app.config.public_url, authorisation.link.reveal())
 }
 
+/// The same as a path, as the hosted page names itself.
+pub fn link_path(app: &App, authorisation: &Authorisation) -> String {
+    let whole = link_url(app, authorisation);
+    url::Url::parse(&whole).map_or(whole, |url| url.path().to_owned())
+}
+
 /// A bank that insists on the customer's address must be told it.
 pub fn check_customer(bank: &Bank, wishes: &Wishes) -> Answer<()> {
     let insists = |value: &ValueDeclaration| {
@@ -89,23 +95,34 @@ pub fn check_customer(bank: &Bank, wishes: &Wishes) -> Answer<()> {
     Ok(())
 }
 
-/// No third wrong password: after two in a row the customer must first have logged in at the bank itself,
-/// which is what sets the bank's own counter back.
-pub async fn check_rejections(
+/// Business, its name for the customer, and institution.
+pub type Customer<'a> = (BusinessId, Option<&'a str>, &'a str);
+
+/// The bank refused this customer twice in a row: before anything else is sent they must have logged in at the
+/// bank itself, which is what sets the bank's own counter back.
+pub async fn must_check(
     app: &App,
     connection: Option<&Connection>,
-    customer: (BusinessId, Option<&str>, &str),
-    checked_at_bank: bool,
-) -> Answer<()> {
-    let (business, customer_ref, institution) = customer;
+    (business, customer_ref, institution): Customer<'_>,
+) -> Answer<bool> {
     let of_customer = match customer_ref {
         Some(name) => app.store.rejections(business, name, institution).await?,
         None => 0,
     };
-    let most = of_customer.max(connection.map_or(0, |connection| connection.rejections));
-    if most < REJECTIONS_MAX {
+    Ok(of_customer.max(connection.map_or(0, |connection| connection.rejections)) >= REJECTIONS_MAX)
+}
+
+/// No third wrong password, unless the customer says to have logged in at the bank itself.
+pub async fn check_rejections(
+    app: &App,
+    connection: Option<&Connection>,
+    customer: Customer<'_>,
+    checked_at_bank: bool,
+) -> Answer<()> {
+    if !must_check(app, connection, customer).await? {
         return Ok(());
     }
+    let (business, customer_ref, institution) = customer;
     if !checked_at_bank {
         return Err(Problem::new(
             Code::CredentialsRefused,
@@ -122,17 +139,28 @@ pub async fn check_rejections(
 }
 
 /// Waits until it is not the connector's turn any more, or the customer is to act elsewhere meanwhile.
-pub async fn after_turn(app: &App, mut known: Authorisation, wait: Duration) -> Answer<Authorisation> {
+pub async fn after_turn(app: &App, known: Authorisation, wait: Duration) -> Answer<Authorisation> {
+    let elsewhere = |prompt: &StandingPrompt| prompt.ask == StandingAsk::Wait;
+    let over = |known: &Authorisation| {
+        known.state != AuthorisationState::Asking || known.prompt.as_ref().is_some_and(elsewhere)
+    };
+    once(app, known, wait, over).await
+}
+
+/// Waits until this is so, but not longer than so long.
+pub async fn once(
+    app: &App,
+    mut known: Authorisation,
+    wait: Duration,
+    is_so: impl Fn(&Authorisation) -> bool,
+) -> Answer<Authorisation> {
     let deadline = Instant::now() + wait;
     loop {
         let told = app.nudge.authorisations.notified();
         tokio::pin!(told);
         told.as_mut().enable(); // before looking, so that nothing is missed in between
         known = app.store.authorisation(known.business, known.id).await?.ok_or_else(gone)?;
-        if known.state != AuthorisationState::Asking || Instant::now() >= deadline {
-            return Ok(known);
-        }
-        if known.prompt.as_ref().is_some_and(|prompt| prompt.ask == StandingAsk::Wait) {
+        if is_so(&known) || Instant::now() >= deadline {
             return Ok(known);
         }
         let _ = tokio::time::timeout_at(deadline.min(Instant::now() + LOOK_EVERY), told).await;
@@ -177,6 +205,21 @@ pub async fn go_on(
     after_turn(app, authorisation, TURN_WAIT).await
 }
 
+/// It came to nothing: the customer or the bank said no.
+pub async fn fail(app: &App, authorisation: &Authorisation, reason: &str) -> Answer<()> {
+    let (id, business, now) = (authorisation.id, authorisation.business, app.clock.now());
+    let of = authorisation.connection.zip(authorisation.institution.as_deref());
+    let event = of.map(|(connection, institution)| {
+        payload::authorisation_failed(business, connection, institution, id, reason, now)
+    });
+    if app.store.fail_authorisation(id, reason, event.as_ref(), now).await? {
+        tracing::info!(authorisation = %id, reason, "not authorised");
+        app.nudge.authorisations.notify_waiters();
+        app.nudge.webhooks.notify_one();
+    }
+    Ok(())
+}
+
 /// An institution that can be asked, and whose connector has a way to ask its customers.
 pub fn available<'a>(app: &'a App, institution: &str) -> Answer<&'a Bank> {
     let bank = app.institutions.get(institution).ok_or_else(|| {
@@ -207,6 +250,7 @@ pub fn sentence(reason: &str) -> &'static str {
     match reason {
         "credentials-rejected" => "The bank did not accept what was entered.",
         "expired" => "It took too long. Please begin again.",
+        "customer-declined" => "You said no, and nothing is shared.",
         "customer-refused" => "Access was declined at the bank.",
         "bank-refused" | "session-expired" => "The bank ended the login. Please begin again.",
         "bank-unavailable" | "unreachable" => {

@@ -6,6 +6,9 @@ use super::{
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+/// So many refused credentials in a row, and no more are sent: banks lock a login at the third.
+pub const REJECTIONS_MAX: i64 = 2;
+
 /// Whose turn it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -446,38 +446,57 @@ pub fn resolve_routes(manifest: &Manifest, institution: &Institution) -> Result<
 mod tests {
     use super::*;
 
-    /// A manifest of one route.
-    fn route(purpose: &str, more: &str) -> Result<Manifest, String> {
-        let text = format!(
-            "name = \"bank\"\nversion = \"1.0.0\"\ncontract = \"0.1.0\"\n[[route]]\nname = \"r\"\nmethod = \"GET\"\n\
-             origin = \"api\"\npath = \"/r\"\npurpose = \"{purpose}\"\n{more}"
-        );
+    fn parse(more: &str) -> Result<Manifest, String> {
+        let text = format!("name = \"bank\"\nversion = \"1\"\ncontract = \"0.1.0\"\n{more}");
         Manifest::parse(text.as_bytes()).map_err(|error| error.to_string())
     }
 
-    #[test]
-    fn only_a_login_route_says_what_is_seen_of_its_reply() {
-        for more in [
-            "reply = [\"a\"]",
-            "marks = { ok = \"'RET+0010+\" }",
-            "texts = { challenge = [\"'TAN++\", \"'\"] }",
-            "reply-encoding = \"base64\"",
-        ] {
-            assert!(route("login", more).is_ok(), "{more}");
-            assert!(route("read", more).unwrap_err().contains("are for the purpose `login`"), "{more}");
-        }
+    fn route(method: &str, purpose: &str, more: &str) -> Result<Manifest, String> {
+        parse(&format!(
+            "[[route]]\nname = \"r\"\nmethod = \"{method}\"\norigin = \"api\"\npath = \"/r\"\npurpose = \"{purpose}\"\n{more}"
+        ))
     }
 
     #[test]
-    fn marks_and_texts_have_names_of_their_own_and_something_to_look_for() {
+    fn only_a_login_route_says_what_of_its_reply_is_seen() {
         for more in [
-            "marks = { ok = \"\" }",
-            "marks = { \"Not a name\" = \"x\" }",
+            "reply = [\"a.b\"]",
+            "marks = { refused = \"is wrong\" }",
+            "texts = { challenge = [\"'TAN++\", \"'\"] }",
+            "reply-encoding = \"base64\"",
+        ] {
+            assert!(route("POST", "login", more).is_ok(), "{more}");
+            assert!(route("GET", "read", more).unwrap_err().contains("for the purpose `login`"), "{more}");
+        }
+        for bad in ["marks = { refused = \"\" }", "marks = { Refused = \"x\" }"] {
+            assert!(route("POST", "login", bad).unwrap_err().contains("a mark has"), "{bad}");
+        }
+        for bad in [
             "texts = { challenge = [\"\", \"'\"] }",
             "texts = { challenge = [\"'TAN++\", \"\"] }",
             "marks = { ok = \"x\" }\ntexts = { ok = [\"a\", \"b\"] }",
         ] {
-            assert!(route("login", more).unwrap_err().contains("route \"r\""), "{more}");
+            assert!(route("POST", "login", bad).unwrap_err().contains("one of `texts`"), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_browser_is_sent_by_get() {
+        assert!(route("GET", "customer", "").is_ok());
+        assert!(route("POST", "customer", "").unwrap_err().contains("by GET"));
+    }
+
+    #[test]
+    fn the_hosts_own_values_cannot_be_declared_and_labels_are_short() {
+        let value = |name: &str, label: &str| {
+            parse(&format!(
+                "[[value]]\nname = \"{name}\"\nkind = \"prompt\"\nuse = \"fill\"\nroutes = []\nlabel = \"{label}\"\ninput = \"code\""
+            ))
+        };
+        assert_eq!(value("otp", "Code").unwrap().value("otp").map(|otp| otp.input), Some(Input::Code));
+        for own in [REDIRECT_URI, REDIRECT_STATE, PKCE_VERIFIER] {
+            assert!(value(own, "").unwrap_err().contains("the host's own"));
+        }
+        assert!(value("otp", &"x".repeat(LABEL_BYTES_MAX + 1)).unwrap_err().contains("`label`"));
     }
 }

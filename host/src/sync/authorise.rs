@@ -11,15 +11,12 @@ use crate::model::*;
 use crate::store::StoreError;
 use crate::vault;
 use crate::webhook::payload;
-use aws_lc_rs::digest;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How long a prompt stands if the connector does not say: an OTP lives about as long, and people who
 /// left the page do not come back later.
 const PROMPT_STANDS: Duration = Duration::from_secs(15 * 60);
-/// So many refused credentials in a row, and no more are sent: banks lock a login at the third.
-pub const REJECTIONS_MAX: i64 = 2;
 /// Why a connection stopped whose bank wanted the customer, not new credentials.
 const CUSTOMER_NEEDED: &str = "customer-needed";
 /// A new connection that nobody authorised within this is erased: who comes back later begins anew.
@@ -155,7 +152,7 @@ fn standing(run: &Run<'_>, prompt: Prompt) -> Result<AuthorisationStep, Halt> {
             }
             let url = run.browser_url(&redirect)?;
             let state = run.values.get(REDIRECT_STATE).map_or("", Secret::reveal);
-            let hash = hash(state);
+            let hash = vault::hash(state);
             (StandingAsk::Redirect { url, returned: redirect.returned }, Some(hash))
         }
     };
@@ -175,16 +172,6 @@ fn can_be_asked_for(run: &Run<'_>, name: &str) -> Result<(), Halt> {
             "a form asks for \"{name}\", which is not declared with kind = \"credential\" or \"prompt\""
         ))),
     }
-}
-
-/// What the bank must send back is compared by this.
-pub(crate) fn hash(secret: &str) -> [u8; 32] {
-    let mut hash = [0; 32];
-    let digest = digest::digest(&digest::SHA256, secret.as_bytes());
-    for (to, from) in hash.iter_mut().zip(digest.as_ref()) {
-        *to = *from;
-    }
-    hash
 }
 
 /// The customer is in: what belonged to the authorisation becomes the connection's.
@@ -316,6 +303,6 @@ async fn rest(run: &Run<'_>) -> Result<(), StoreError> {
         return outcome::complete(run, None).await;
     }
     let now = run.app.clock.now();
-    let slot = schedule::next_slot(&run.bank.institution, run.lease.phase, now);
+    let slot = schedule::next_slot(&run.bank.institution, run.lease.interval_minutes, run.lease.phase, now);
     run.app.store.complete(run.lease, slot, slot, 0, now).await
 }

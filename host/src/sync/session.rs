@@ -1,6 +1,5 @@
 //! Opening and renewing the session, under the connection's lease.
 
-use super::authorise::REJECTIONS_MAX;
 use super::{Halt, Run};
 use crate::model::*;
 use std::time::Duration;

@@ -27,6 +27,15 @@ pub enum BankError {
     /// The ledger refused.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// A client's id must be its own.
+    #[error("a client \"{0}\" is registered already")]
+    Registered(String),
+    /// No keys, no client.
+    #[error("the keys of a client could not be made: {0}")]
+    Keys(String),
+    /// The bank showed an error page instead of asking the customer.
+    #[error("the authorisation cannot go on: {0}")]
+    Authorisation(&'static str),
 }
 
 /// What sort of payment an entry is; decides its codes and the counter-account.

@@ -68,6 +68,25 @@ pub enum PathKind {
     SignedBalances,
     /// `GET /signed/v1/accounts/{id}/transactions`, any page.
     SignedTransactions,
+
+    // ---- the UK door
+    /// `POST /account-access-consents`.
+    Consents,
+    /// `GET /account-access-consents/{id}`.
+    ConsentStatus,
+    /// `GET /authorize`.
+    Authorise,
+    /// `POST /authorize/login`.
+    AuthoriseLogin,
+    /// `POST /authorize/decide`.
+    AuthoriseDecide,
+}
+
+impl PathKind {
+    /// The id in the path is an account's.
+    pub(super) fn is_about_an_account(self) -> bool {
+        matches!(self, Self::Account | Self::Balances | Self::Transactions)
+    }
 }
 
 /// Which requests.

@@ -3,8 +3,7 @@
 use crate::app::App;
 use crate::model::{Authorisation, Secret};
 use crate::store::StoreError;
-use crate::sync::hash;
-use crate::vault;
+use crate::vault::{self, hash};
 use axum::http::header::{COOKIE, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue};
 
@@ -26,6 +25,16 @@ impl Browser {
             Some(token) => Ok(Self { token, new: false }),
             None => Ok(Self { token: vault::random_token()?, new: true }),
         }
+    }
+
+    /// It sent our cookie.
+    pub fn is_known(&self) -> bool {
+        !self.new
+    }
+
+    /// May it look at an authorisation: one that is its own, or nobody's yet?
+    pub async fn may_see(&self, app: &App, authorisation: &Authorisation) -> Result<bool, StoreError> {
+        app.store.is_open_to(authorisation.id, &hash(self.token.reveal())).await
     }
 
     /// Binds an authorisation to this browser, if it is the first that comes; false if it is another's.
@@ -59,10 +68,7 @@ fn known(headers: &HeaderMap) -> Option<Secret> {
     let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
     let pairs = cookies.flat_map(|all| all.split(';')).filter_map(|pair| pair.trim().split_once('='));
     let token = pairs.filter(|(name, _)| *name == NAME).map(|(_, value)| value).next()?;
-    // One of ours has 43 letters of base64url.
-    let ours =
-        token.len() == 43 && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
-    ours.then(|| Secret::new(token))
+    vault::is_token(token).then(|| Secret::new(token))
 }
 
 #[cfg(test)]

@@ -7,13 +7,11 @@ use super::browser::Browser;
 use super::page::{self, Page};
 use crate::api::Api;
 use crate::api::linking;
-use crate::api::problem::Problem;
 use crate::app::App;
-use crate::model::{Authorisation, Returned, Secret, StandingAsk};
-use crate::sync::hash;
-use crate::webhook::payload;
+use crate::model::{Authorisation, AuthorisationState, Returned, Secret, StandingAsk};
+use crate::vault::hash;
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use axum::response::Response;
 use std::collections::BTreeMap;
 
@@ -46,9 +44,9 @@ pub async fn come_back(
     let parameters: BTreeMap<String, String> =
         url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()).into_owned().collect();
     let state = parameters.get("state").map(|state| hash(state)).ok_or_else(page::unknown_way_back)?;
-    let found = app.store.authorisation_by_redirect(&state).await.map_err(failed)?;
+    let found = app.store.authorisation_by_redirect(&state).await?;
     let authorisation = found.ok_or_else(page::unknown_way_back)?;
-    if !Browser::of(&headers).map_err(failed)?.has(app, &authorisation).await.map_err(failed)? {
+    if !Browser::of(&headers)?.has(app, &authorisation).await? {
         tracing::warn!(authorisation = %authorisation.id, "a way back was brought by another browser");
         return Err(page::other_browser());
     }
@@ -59,20 +57,12 @@ pub async fn come_back(
     };
     match values(&parameters, returned) {
         Ok(values) => {
-            let then = linking::go_on(app, authorisation, &values, Some(&state)).await;
-            let then = then.map_err(|problem| Page::of(&problem))?;
+            let then = linking::go_on(app, authorisation, &values, Some(&state)).await?;
             Ok(page::see_other(&onward(app, &then)))
         }
         Err(reason) => {
-            let (id, business, now) = (authorisation.id, authorisation.business, app.clock.now());
-            let event = authorisation.connection.zip(authorisation.institution.as_deref()).map(
-                |(connection, institution)| {
-                    payload::authorisation_failed(business, connection, institution, id, reason, now)
-                },
-            );
-            app.store.fail_authorisation(id, reason, event.as_ref(), now).await.map_err(failed)?;
-            app.nudge.webhooks.notify_one();
-            let then = app.store.authorisation(business, id).await.map_err(failed)?;
+            linking::fail(app, &authorisation, reason).await?;
+            let then = app.store.authorisation(authorisation.business, authorisation.id).await?;
             let then = then.ok_or_else(page::unknown_way_back)?;
             Ok(page::see_other(&onward(app, &then)))
         }
@@ -100,16 +90,18 @@ fn values(
     Ok(values)
 }
 
-/// Where the browser goes on: to the business if its own pages lead the customer or all is over, else to ours.
+/// Where the browser goes on: to the business if its own pages lead the customer or all is well, else to ours,
+/// where a customer who failed can try again.
 pub fn onward(app: &App, authorisation: &Authorisation) -> String {
-    let theirs = authorisation.state.is_over() || !authorisation.wishes.hosted;
+    let theirs = authorisation.state == AuthorisationState::Ready || !authorisation.wishes.hosted;
     match authorisation.wishes.return_to.as_deref().filter(|_| theirs) {
         Some(return_to) => returning(return_to, authorisation),
         None => linking::link_url(app, authorisation),
     }
 }
 
-fn returning(return_to: &str, authorisation: &Authorisation) -> String {
+/// The business's address, with what came of it.
+pub fn returning(return_to: &str, authorisation: &Authorisation) -> String {
     let Ok(mut url) = url::Url::parse(return_to) else { return return_to.to_owned() };
     let state = serde_json::to_value(authorisation.state).unwrap_or_default();
     {
@@ -121,11 +113,6 @@ fn returning(return_to: &str, authorisation: &Authorisation) -> String {
         query.append_pair("state", state.as_str().unwrap_or_default());
     }
     url.into()
-}
-
-fn failed(error: crate::store::StoreError) -> Page {
-    let problem = Problem::from(error);
-    Page { status: StatusCode::INTERNAL_SERVER_ERROR, ..Page::of(&problem) }
 }
 
 #[cfg(test)]

@@ -1,11 +1,14 @@
-//! Pages for people, and how a browser is sent on.
+//! Who may see or do what with a link, the pages that say no, and how a browser is sent on.
 
 use super::browser::Browser;
-use crate::api::problem::Problem;
+use super::{form, view};
+use crate::api::linking;
+use crate::api::problem::{Code, Problem};
 use crate::app::App;
-use crate::model::Authorisation;
-use crate::sync::hash;
-use axum::http::header::{CONTENT_TYPE, LOCATION, REFERRER_POLICY};
+use crate::model::{Authorisation, AuthorisationState};
+use crate::store::StoreError;
+use crate::vault::{self, hash};
+use axum::http::header::{LOCATION, REFERRER_POLICY};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
@@ -15,26 +18,43 @@ pub struct Page {
     /// HTTP status.
     pub status: StatusCode,
     /// What happened.
-    pub title: String,
+    pub title: &'static str,
     /// What to do.
-    pub text: String,
-}
-
-impl Page {
-    /// What the JSON API would have said.
-    pub fn of(problem: &Problem) -> Self {
-        Self {
-            status: problem.code().status(),
-            title: problem.code().title().to_owned(),
-            text: "Please go back to where you came from and begin again.".to_owned(),
-        }
-    }
+    pub text: &'static str,
 }
 
 impl IntoResponse for Page {
     fn into_response(self) -> Response {
-        let text = format!("{}\n\n{}\n", self.title, self.text);
-        (self.status, [(CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response()
+        view::message(self.status, self.title, self.text)
+    }
+}
+
+/// What the JSON API would have said, in words for customers.
+impl From<Problem> for Page {
+    fn from(problem: Problem) -> Self {
+        let (title, text) = match problem.code() {
+            Code::BodyTooLarge => {
+                ("That was too much", "Go back and send less: no field takes so many characters.")
+            }
+            Code::SlowRequest => ("That took too long to arrive", "Go back and send it again."),
+            Code::NotAsked => {
+                ("This was answered already", "Go back to where you came from and begin again.")
+            }
+            Code::InstitutionUnavailable => {
+                ("This bank cannot be reached at the moment", "Please try again later.")
+            }
+            _ => ("Something went wrong on our side", "Please try again in a moment."),
+        };
+        Self { status: problem.code().status(), title, text }
+    }
+}
+
+impl From<StoreError> for Page {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Erased => unknown_link(), // the customer left meanwhile
+            error => Problem::from(error).into(),
+        }
     }
 }
 
@@ -42,8 +62,8 @@ impl IntoResponse for Page {
 pub fn unknown_link() -> Page {
     Page {
         status: StatusCode::NOT_FOUND,
-        title: "This link does not work any more".to_owned(),
-        text: "Ask for a new one where you got it.".to_owned(),
+        title: "This link does not work any more",
+        text: "Ask for a new one where you got it.",
     }
 }
 
@@ -51,8 +71,8 @@ pub fn unknown_link() -> Page {
 pub fn unknown_way_back() -> Page {
     Page {
         status: StatusCode::BAD_REQUEST,
-        title: "This way back was used already, or is not known".to_owned(),
-        text: "Please go back to where you came from and begin again.".to_owned(),
+        title: "This way back was used already, or is not known",
+        text: "Please go back to where you came from and begin again.",
     }
 }
 
@@ -60,21 +80,84 @@ pub fn unknown_way_back() -> Page {
 pub fn other_browser() -> Page {
     Page {
         status: StatusCode::FORBIDDEN,
-        title: "This link was opened in another browser".to_owned(),
-        text: "Go on there, or ask for a new link where you got this one.".to_owned(),
+        title: "This link was opened in another browser",
+        text: "Go on there, or ask for a new link where you got this one.",
     }
 }
 
-/// The authorisation behind a link, and the browser it is bound to.
+/// A form that another site sent.
+fn other_site() -> Page {
+    Page {
+        status: StatusCode::FORBIDDEN,
+        title: "This was not sent from our page",
+        text: "Open your link again and go on there.",
+    }
+}
+
+/// A form from a browser that does not send our cookie.
+fn no_cookie() -> Page {
+    Page {
+        status: StatusCode::FORBIDDEN,
+        title: "Your browser does not keep our cookie",
+        text: "It is how we know that it is still you. Allow cookies for this page, then open your link again.",
+    }
+}
+
+/// Something else than a form.
+pub fn no_form() -> Page {
+    Page {
+        status: StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        title: "This was not sent from our page",
+        text: "Open your link again and go on there.",
+    }
+}
+
+/// The authorisation behind a link, for a browser that only looks. Before the customer agreed and when all is
+/// over, looking binds nobody: a link in an e-mail is opened by programs first.
+pub async fn seen(app: &App, token: &str, headers: &HeaderMap) -> Result<(Authorisation, Browser), Page> {
+    let authorisation = found(app, token).await?;
+    let browser = Browser::of(headers)?;
+    let may = match authorisation.state {
+        AuthorisationState::Asking | AuthorisationState::Prompted => {
+            browser.binds(app, &authorisation).await?
+        }
+        _ => browser.may_see(app, &authorisation).await?,
+    };
+    if may { Ok((authorisation, browser)) } else { Err(other_browser()) }
+}
+
+/// The same for a browser that goes on: from now on it is this browser's.
 pub async fn opened(app: &App, token: &str, headers: &HeaderMap) -> Result<(Authorisation, Browser), Page> {
-    let failed = |error| Page::of(&Problem::from(error));
-    let found = app.store.authorisation_by_link(&hash(token)).await.map_err(failed)?;
-    let authorisation = found.ok_or_else(unknown_link)?;
-    let browser = Browser::of(headers).map_err(failed)?;
-    if !browser.binds(app, &authorisation).await.map_err(failed)? {
+    let authorisation = found(app, token).await?;
+    let browser = Browser::of(headers)?;
+    if !browser.binds(app, &authorisation).await? {
         return Err(other_browser());
     }
     Ok((authorisation, browser))
+}
+
+/// The same for a browser that sends a form, which only our own page may, and only with our cookie.
+pub async fn acting(app: &App, token: &str, headers: &HeaderMap) -> Result<(Authorisation, Browser), Page> {
+    if !form::comes_from_here(&app.config.public_url, headers) {
+        return Err(other_site());
+    }
+    if !Browser::of(headers)?.is_known() {
+        return Err(no_cookie());
+    }
+    opened(app, token, headers).await
+}
+
+async fn found(app: &App, token: &str) -> Result<Authorisation, Page> {
+    if !vault::is_token(token) {
+        return Err(unknown_link());
+    }
+    let found = app.store.authorisation_by_link(&hash(token)).await?.ok_or_else(unknown_link)?;
+    if found.state.is_over() || found.expires_at > app.clock.now() {
+        return Ok(found);
+    }
+    // Its time is over, and nobody need wait for housekeeping to say so.
+    linking::fail(app, &found, "expired").await?;
+    app.store.authorisation(found.business, found.id).await?.ok_or_else(unknown_link)
 }
 
 /// Sends the browser on, without telling where it came from.

@@ -35,7 +35,7 @@ pub struct LinkRequest {
 /// Make a link for a customer
 ///
 /// Send the customer to `link_url`: there they choose their bank, read what they agree to, and let you in. The link is
-/// bound to the first browser that opens it. `connection.authorised` tells you of the new connection.
+/// bound to the browser in which they agree: opening it binds nobody yet, so it may be sent by e-mail. `connection.authorised` tells you of the new connection.
 #[utoipa::path(post, path = "/v1/links", operation_id = "create_link", tag = "connections",
     params(("Idempotency-Key" = Option<String>, Header, description = "Sent again within 24 h, the request is done once.")),
     request_body = LinkRequest,

@@ -102,7 +102,7 @@ fn aimed(
         routes: &routes,
         purposes,
         values: &values,
-        counter: 1,
+        counter: 0,
         deadline: &deadline,
     };
     let mut request = request(method, url);

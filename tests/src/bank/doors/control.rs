@@ -96,3 +96,44 @@ async fn expire(State(bank): State<Bank>, Path(consent): Path<String>) -> Answer
     bank.expire_signed(&consent)?;
     Ok(Json(Done {}))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use crate::bank::BankConfig;
+    use crate::bank::tests::Desk;
+    use crate::http::Api;
+    use serde_json::{Value, json};
+
+    #[tokio::test]
+    async fn the_remote_control_does_what_the_handle_does_for_the_doors_too() {
+        let desk = Desk::open(BankConfig::default()).await;
+        let control = Api::new(format!("{}/control", desk.bank.auth_origin()), None).unwrap();
+        let id = desk.customer.id.as_str();
+        let path = format!("/customers/{id}/login");
+        let mut login = control.get(&path).await.unwrap().body;
+        assert_eq!(login, serde_json::to_value(desk.bank.login(id).unwrap()).unwrap());
+        login["password"] = json!("another one");
+        let put = async |path: &str, body: &Value| {
+            control.send(reqwest::Method::PUT, path, &[], Some(body)).await.unwrap().status
+        };
+        assert_eq!(put(&path, &login).await, 200);
+        assert_eq!(desk.bank.login(id).unwrap().password, "another one");
+        let post = async |path: &str, body: Value| {
+            let answer = control.post(path, &body).await.unwrap();
+            (answer.status, answer.text("/error").to_owned())
+        };
+        assert_eq!(post(&format!("/customers/{id}/unlock"), json!({})).await.0, 200);
+        assert_eq!(control.get(&format!("/customers/{id}/otp")).await.unwrap().status, 400, "none was sent");
+        assert_eq!(put("/maintenance", &json!({ "on": true })).await, 200);
+        let page = Api::new(desk.bank.auth_origin(), None).unwrap().get("/portal/login").await.unwrap();
+        assert!(page.body.as_str().unwrap().contains("Please come back later."));
+        let bad = post("/signers", json!({ "key_id": "k", "public_key_pem": "x" })).await;
+        assert!(bad.0 == 400 && bad.1.contains("RSA public key"), "{bad:?}");
+        for act in ["decide", "revoke", "expire"] {
+            let body = json!({ "customer": id, "allow": true });
+            let answer = post(&format!("/signed-consents/none/{act}"), body).await;
+            assert!(answer.0 == 400 && answer.1.contains("consent \"none\""), "{answer:?}");
+        }
+    }
+}

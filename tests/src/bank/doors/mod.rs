@@ -15,6 +15,8 @@
 //!   account number.
 //! * The faults `BadAmount`, `HiddenRow`, `RepeatedRow` and `EchoSecret` change the first row of an
 //!   answer here too; a secret that is echoed is the `Authorization` header, else the `Cookie`.
+//! * All other faults work here as everywhere; the body of a refusal made by `Status` is the UK standard's
+//!   JSON, so read nothing from it. `Maintenance` is an HTML page with status 200 at every door.
 //!
 //! Must not know: UK Open Banking, its tokens and consents.
 

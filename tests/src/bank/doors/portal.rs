@@ -13,7 +13,8 @@
 //! <input type="text" name='username'> … <input name=password type='password'>
 //! ```
 //! The `csrf` is new each time, good for one try and 10 minutes, and only together with the cookie that
-//! came with it.
+//! came with it. Its tag is the first `<input` of the page and always written as above; a csrf has only
+//! letters, digits, `-` and `_`.
 //!
 //! `POST /portal/login`, a form (`application/x-www-form-urlencoded`) of `username`, `password`, `csrf`,
 //! with the cookie:
@@ -33,7 +34,7 @@
 //! currency, booked balance, the day of that balance.
 //! ```html
 //! <tr class='odd'><td><a class=acct href="/portal/accounts/22289001">22289001</a></td>
-//!   <td>Everyday</td><td class="nr">GB02&nbsp;DEMO&nbsp;4005&nbsp;1560&nbsp;0000&nbsp;01</td><td>GBP</td>
+//!   <td>Everyday</td><td class="nr">GB17&nbsp;DEMO&nbsp;4005&nbsp;1560&nbsp;0000&nbsp;01</td><td>GBP</td>
 //!   <td align=right class='amt'>-1,234.56</td><td>20 Mar 2026</td></tr>
 //! ```
 //!

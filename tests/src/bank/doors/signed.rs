@@ -61,7 +61,7 @@
 //! as unattended: of each kind (accounts, balances, transactions) and account, `frequencyPerDay` are allowed on a
 //! day of the bank's clock. Further pages are not counted.
 //!
-//! `GET /signed/v1/accounts` → `{"accounts":[{"resourceId":"22289001","iban":"GB82DEMO40051560000001",
+//! `GET /signed/v1/accounts` → `{"accounts":[{"resourceId":"22289001","iban":"GB17DEMO40051560000001",
 //! "currency":"GBP","name":"Everyday","ownerName":"Ada Lovelace","cashAccountType":"CACC","_links":{…}}]}`.
 //!
 //! `GET /signed/v1/accounts/{resourceId}/balances` → `{"account":{"iban":"…"},"balances":[{"balanceType":

@@ -28,7 +28,7 @@
 //! <GrpHdr><MsgId>st-000001</MsgId><CreDtTm>2026-03-20T12:00:00+00:00</CreDtTm></GrpHdr>
 //! <Stmt><Id>st-000001-1</Id><ElctrncSeqNb>1</ElctrncSeqNb><CreDtTm>2026-03-20T12:00:00+00:00</CreDtTm>
 //! <FrToDt><FrDtTm>2025-12-20T00:00:00+00:00</FrDtTm><ToDtTm>2026-03-19T23:59:59+00:00</ToDtTm></FrToDt>
-//! <Acct><Id><IBAN>GB82DEMO40051560000001</IBAN></Id><Tp><Cd>CACC</Cd></Tp><Ccy>GBP</Ccy>
+//! <Acct><Id><IBAN>GB17DEMO40051560000001</IBAN></Id><Tp><Cd>CACC</Cd></Tp><Ccy>GBP</Ccy>
 //! <Nm>Everyday</Nm><Ownr><Nm>Ada Lovelace</Nm></Ownr>
 //! <Svcr><FinInstnId><BICFI>DEMOGB2LXXX</BICFI></FinInstnId></Svcr></Acct>
 //! <Bal><Tp><CdOrPrtry><Cd>OPBD</Cd></CdOrPrtry></Tp><Amt Ccy="GBP">0.00</Amt><CdtDbtInd>CRDT</CdtDbtInd>
