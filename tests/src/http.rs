@@ -41,7 +41,12 @@ impl Api {
     pub fn new(origin: impl Into<String>, key: Option<&str>) -> reqwest::Result<Self> {
         let client =
             reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build()?;
-        Ok(Self { client, origin: origin.into(), key: key.map(str::to_owned) })
+        Ok(Self::with_client(client, origin, key))
+    }
+
+    /// Through a client of the caller's making, as with a certificate of its own.
+    pub fn with_client(client: reqwest::Client, origin: impl Into<String>, key: Option<&str>) -> Self {
+        Self { client, origin: origin.into(), key: key.map(str::to_owned) }
     }
 
     /// The same connections with another key.
@@ -110,4 +115,20 @@ impl Api {
             if is_json || bytes.starts_with(b"{") { serde_json::from_slice(&bytes).ok() } else { None };
         Ok(Answer { status, headers, body: body.unwrap_or_else(as_text) })
     }
+}
+
+/// Fails with the whole answer if the status is another one.
+pub fn expect(answer: &Answer, status: u16) -> anyhow::Result<()> {
+    anyhow::ensure!(answer.status == status, "expected {status}, got {}: {}", answer.status, answer.body);
+    Ok(())
+}
+
+/// `items` of an answer.
+pub fn items(answer: &Answer) -> &[Value] {
+    answer.body.get("items").and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// A text inside JSON; empty if there is none.
+pub fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or("")
 }

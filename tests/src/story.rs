@@ -3,16 +3,20 @@
 //! `cargo demo -- --once` prints it; the integration tests play it on both databases.
 
 use crate::bank::{
-    API_PATH, Bank, BankChange, BankChangeKind, Correction, Customer, Fault, Granted, Hold, NewCustomer,
-    NewEntry, PathKind, RetryAfter, Row, RowStatus, Target,
+    API_PATH, Bank, Correction, Customer, Fault, Granted, Hold, NewCustomer, NewEntry, PathKind, RetryAfter,
+    RowStatus, Target,
 };
-use crate::http::{Answer, Api};
+use crate::compare::{bank_change, our_change};
+use crate::http::Answer;
 use crate::sink::Received;
 use crate::world::{DEMO_BANK, World};
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+pub use crate::compare::{Tells, compare, compare_told, rows};
+pub use crate::http::{expect, items, text};
 
 /// How long any one fact may take to become true, in real time.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -433,69 +437,6 @@ impl Story<'_> {
     }
 }
 
-/// All stored rows of an account, page by page.
-pub async fn rows(api: &Api, account: &str) -> anyhow::Result<Vec<Value>> {
-    let mut rows = Vec::new();
-    let mut query = String::new();
-    loop {
-        let answer = api.get(&format!("/v1/accounts/{account}/transactions{query}")).await?;
-        expect(&answer, 200)?;
-        rows.extend(items(&answer).iter().cloned());
-        match answer.body["next_cursor"].as_str() {
-            Some(next) => query = format!("?cursor={next}"),
-            None => return Ok(rows),
-        }
-    }
-}
-
-/// Stored rows and booked balance of one account against the bank's statement; how many rows.
-pub async fn compare(api: &Api, account: &str, bank: &Bank, bank_id: &str) -> anyhow::Result<usize> {
-    let statement = bank.statement(bank_id)?;
-    let mut stored: Vec<Line> = rows(api, account).await?.iter().map(our_line).collect();
-    let mut theirs: Vec<Line> = statement.rows.iter().map(bank_line).collect();
-    stored.sort();
-    theirs.sort();
-    let missing: Vec<_> = theirs.iter().filter(|line| !stored.contains(line)).collect();
-    let surplus: Vec<_> = stored.iter().filter(|line| !theirs.contains(line)).collect();
-    ensure!(stored == theirs, "{account}: missing {missing:#?}, surplus {surplus:#?}");
-    let balances = api.get(&format!("/v1/accounts/{account}/balances")).await?;
-    let booked = items(&balances).iter().find(|balance| text(balance, "/kind") == "booked");
-    let booked = booked.map(|balance| text(balance, "/amount"));
-    ensure!(
-        booked == Some(statement.booked.as_str()),
-        "booked {booked:?}, the bank has {}",
-        statement.booked
-    );
-    Ok(stored.len())
-}
-
-/// Bank id, status, booking date, amount, currency, narration.
-type Line = [String; 6];
-
-fn bank_line(row: &Row) -> Line {
-    let status = if row.status == RowStatus::Booked { "booked" } else { "pending" };
-    let (id, day) = (row.id.clone(), row.booked_on.to_string());
-    [id, status.into(), day, row.amount.clone(), row.currency.clone(), row.text.clone()]
-}
-
-fn our_line(row: &Value) -> Line {
-    ["/bank_id", "/status", "/booked_on", "/amount", "/currency", "/text"].map(|at| text(row, at).to_owned())
-}
-
-fn bank_change(change: &BankChange) -> (String, Option<Line>, Option<Line>) {
-    let kind = match change.kind {
-        BankChangeKind::Added => "added",
-        BankChangeKind::Settled | BankChangeKind::Modified => "modified",
-        BankChangeKind::Removed => "removed",
-    };
-    (kind.to_owned(), change.before.as_ref().map(bank_line), change.after.as_ref().map(bank_line))
-}
-
-fn our_change(change: &Value) -> (String, Option<Line>, Option<Line>) {
-    let side = |name: &str| change.get(name).filter(|side| !side.is_null()).map(our_line);
-    (text(change, "/kind").to_owned(), side("before"), side("after"))
-}
-
 /// What a business hands in after the customer agreed on the bank's page.
 pub fn connection_request(consent: &Granted) -> Value {
     json!({
@@ -522,20 +463,4 @@ pub fn events<'r>(received: &'r [Received], kind: &str, connection: &str) -> Vec
         .filter(|event| text(&event.payload, "/data/connection_id") == connection)
         .filter(|event| seen.insert(&event.id))
         .collect()
-}
-
-/// Fails with the whole answer if the status is another one.
-pub fn expect(answer: &Answer, status: u16) -> anyhow::Result<()> {
-    ensure!(answer.status == status, "expected {status}, got {}: {}", answer.status, answer.body);
-    Ok(())
-}
-
-/// `items` of an answer.
-pub fn items(answer: &Answer) -> &[Value] {
-    answer.body.get("items").and_then(Value::as_array).map_or(&[], Vec::as_slice)
-}
-
-/// A text inside JSON; empty if there is none.
-pub fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or("")
 }

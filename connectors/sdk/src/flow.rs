@@ -37,7 +37,7 @@ pub enum Stop {
     /// Send these and call again.
     Send(Send),
     /// Ask the customer and call again; in `session` only, elsewhere it becomes `not-supported`.
-    Ask(Prompt),
+    Ask(Box<Prompt>),
     /// It cannot go on.
     Fail(Failure),
 }
@@ -52,7 +52,7 @@ impl From<Result<SessionInfo, Stop>> for SessionStep {
     fn from(result: Result<SessionInfo, Stop>) -> Self {
         match result {
             Ok(info) => Self::Ready(info),
-            Err(Stop::Ask(prompt)) => Self::AskCustomer(prompt),
+            Err(Stop::Ask(prompt)) => Self::AskCustomer(*prompt),
             Err(Stop::Send(send)) => Self::Send(send),
             Err(Stop::Fail(failure)) => Self::Fail(failure),
         }
@@ -189,12 +189,12 @@ impl<'a> Flow<'a> {
             // Forgotten, so that the next call asks the bank once more.
             self.answers.truncate(before);
             match memory::save(&self.answers) {
-                Ok(memory) => Stop::Ask(Prompt {
+                Ok(memory) => Stop::Ask(Box::new(Prompt {
                     text: text.to_owned(),
                     ask: PromptKind::Wait(every_ms),
                     expires_at_ms: None,
                     memory,
-                }),
+                })),
                 Err(failure) => Stop::Fail(failure),
             }
         })
@@ -208,7 +208,7 @@ impl<'a> Flow<'a> {
         }
         self.answers.push(Value::Null);
         let memory = memory::save(&self.answers)?;
-        Err(Stop::Ask(Prompt { text: text.to_owned(), ask, expires_at_ms, memory }))
+        Err(Stop::Ask(Box::new(Prompt { text: text.to_owned(), ask, expires_at_ms, memory })))
     }
 }
 

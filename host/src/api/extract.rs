@@ -4,7 +4,8 @@
 
 use super::problem::{Answer, Code, Problem};
 use crate::model::{
-    AccountId, AuthorisationId, ConnectionId, DeliveryId, EndpointId, Secret, SyncId, TransactionId,
+    AccountId, AuthorisationId, ConnectionId, ConsentId, DeliveryId, EndpointId, Secret, SyncId,
+    TransactionId,
 };
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
@@ -132,6 +133,7 @@ macro_rules! path_ids {
 path_ids! {
     ConnectionId = "connection_id", "connection", "GET /v1/connections";
     AuthorisationId = "authorisation_id", "authorisation", "GET /v1/connections/{connection_id}";
+    ConsentId = "consent_id", "consent", "GET /v1/consents";
     AccountId = "account_id", "account", "GET /v1/accounts";
     TransactionId = "transaction_id", "transaction", "GET /v1/accounts/{account_id}/transactions";
     SyncId = "sync_id", "sync", "GET /v1/accounts/{account_id}/syncs";

@@ -80,6 +80,21 @@ pub fn link_path(app: &App, authorisation: &Authorisation) -> String {
     url::Url::parse(&whole).map_or(whole, |url| url.path().to_owned())
 }
 
+/// A bank that insists on the customer's address must be told it.
+pub fn check_customer(bank: &Bank, wishes: &Wishes) -> Answer<()> {
+    let insists = |value: &ValueDeclaration| {
+        value.kind == ValueKind::Customer && value.name == CUSTOMER_IP && !value.optional
+    };
+    if wishes.customer.is_none()
+        && bank.manifest().is_some_and(|manifest| manifest.values.iter().any(insists))
+    {
+        return Err(Problem::invalid(
+            "customer_present: this bank wants to be told the address of the customer who is asking; pass on `ip`.",
+        ));
+    }
+    Ok(())
+}
+
 /// Business, its name for the customer, and institution.
 pub type Customer<'a> = (BusinessId, Option<&'a str>, &'a str);
 
@@ -237,7 +252,7 @@ pub fn sentence(reason: &str) -> &'static str {
         "expired" => "It took too long. Please begin again.",
         "customer-declined" => "You said no, and nothing is shared.",
         "customer-refused" => "Access was declined at the bank.",
-        "bank-refused" => "The bank ended the login.",
+        "bank-refused" | "session-expired" => "The bank ended the login. Please begin again.",
         "bank-unavailable" | "unreachable" => {
             "The bank cannot be reached at the moment. Please try again later."
         }

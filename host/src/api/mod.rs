@@ -14,6 +14,7 @@ pub mod key;
 mod layers;
 mod link;
 mod linking;
+mod ndjson;
 mod problem;
 mod schema;
 mod v1;
@@ -32,9 +33,9 @@ use utoipa::openapi::{Info, OpenApi, Paths};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use v1::accounts::{changes, sync, transactions};
-use v1::connections::export;
+use v1::connections::{export, pause, settings};
 use v1::webhook_endpoints::deliveries;
-use v1::{accounts, authorisations, connections, institutions, links, syncs, webhook_endpoints};
+use v1::{accounts, authorisations, connections, consents, institutions, links, syncs, webhook_endpoints};
 
 /// What handlers share.
 #[derive(Clone)]
@@ -59,6 +60,9 @@ fn guarded() -> [(Scope, Routes); 4] {
         .routes(routes!(connections::show))
         .routes(routes!(export::export))
         .routes(routes!(authorisations::show))
+        .routes(routes!(consents::list))
+        .routes(routes!(consents::export))
+        .routes(routes!(consents::show))
         .routes(routes!(accounts::list))
         .routes(routes!(accounts::show))
         .routes(routes!(accounts::balances))
@@ -76,8 +80,10 @@ fn guarded() -> [(Scope, Routes); 4] {
         .routes(routes!(links::create))
         .routes(routes!(connections::create))
         .routes(routes!(connections::go_on))
-        .routes(routes!(connections::delete))
-        .routes(routes!(connections::reauthorise));
+        .routes(routes!(settings::change, connections::delete))
+        .routes(routes!(connections::reauthorise))
+        .routes(routes!(pause::pause))
+        .routes(routes!(pause::resume));
     let webhooks = new()
         .routes(routes!(webhook_endpoints::create))
         .routes(routes!(webhook_endpoints::change, webhook_endpoints::delete))

@@ -46,8 +46,12 @@ pub enum Code {
     CredentialsRefused,
     /// Nothing is asked of the customer now.
     NotAsked,
+    /// Its business stopped syncs of the connection.
+    ConnectionPaused,
     /// The bank no longer lists the account.
     AccountClosed,
+    /// Its business switched the account off.
+    AccountExcluded,
     /// As many endpoints as a business may have.
     TooManyEndpoints,
     /// The same request is being answered.
@@ -78,7 +82,7 @@ pub enum Code {
 
 impl Code {
     /// All of them, in the order of their status.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::InvalidBody,
         Self::InvalidQuery,
         Self::BadCursor,
@@ -92,7 +96,9 @@ impl Code {
         Self::ReauthorisationRequired,
         Self::CredentialsRefused,
         Self::NotAsked,
+        Self::ConnectionPaused,
         Self::AccountClosed,
+        Self::AccountExcluded,
         Self::TooManyEndpoints,
         Self::RequestInFlight,
         Self::CursorExpired,
@@ -136,7 +142,9 @@ impl Code {
                 "The bank refused the customer's credentials as often as is safe",
             ),
             Self::NotAsked => (S::CONFLICT, "not-asked", "Nothing is asked of the customer now"),
+            Self::ConnectionPaused => (S::CONFLICT, "connection-paused", "The connection is paused"),
             Self::AccountClosed => (S::CONFLICT, "account-closed", "The bank no longer lists the account"),
+            Self::AccountExcluded => (S::CONFLICT, "account-excluded", "The account is switched off"),
             Self::TooManyEndpoints => {
                 (S::CONFLICT, "too-many-endpoints", "There are too many webhook endpoints")
             }

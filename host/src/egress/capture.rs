@@ -48,12 +48,13 @@ pub(super) fn check(call: &Call<'_>, captures: &[Capture]) -> Result<(), EgressE
     Ok(())
 }
 
-/// Takes out all that is there, and blanks it. All are looked for before the first is blanked, so
-/// that their order says nothing.
+/// Takes out all that is there, and blanks what is not public. All are looked for before the first is
+/// blanked, so that their order says nothing.
 pub(super) fn take(
     reply: &mut Open,
     captures: &[Capture],
     success: bool,
+    public: &dyn Fn(&str) -> bool,
 ) -> Result<Vec<(String, Secret)>, EgressError> {
     let mut captured = Vec::new();
     let mut blanks = Vec::new();
@@ -68,7 +69,9 @@ pub(super) fn take(
             }
             Some((text, blank)) => {
                 captured.push((capture.name.clone(), Secret::new(text)));
-                blanks.extend(blank);
+                if !public(&capture.name) {
+                    blanks.extend(blank);
+                }
             }
             None if capture.required && success => {
                 return Err(EgressError::BadReply(format!(

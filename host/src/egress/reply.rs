@@ -30,6 +30,8 @@ const WIRE_HEADERS: [&str; 7] = [
     "set-cookie2",
     "transfer-encoding",
 ];
+/// Bytes of what is shown of a login reply by the texts around it: a sentence for a customer.
+const TEXT_BYTES_MAX: usize = 1_024;
 /// Headers of a login reply that a connector may see.
 const LOGIN_HEADERS: [&str; 3] = ["content-type", "date", "retry-after"];
 
@@ -59,7 +61,8 @@ pub(super) fn finish(
     let mut open = opened(raw);
     decode(&mut open, &route.name)?;
     unwrap(&mut open, route)?;
-    let captured = capture::take(&mut open, &request.captures, (200..300).contains(&status))?;
+    let public = |name: &str| call.manifest.value(name).is_some_and(|declared| declared.public);
+    let captured = capture::take(&mut open, &request.captures, (200..300).contains(&status), &public)?;
     if route.purpose == Purpose::Login {
         reduce(&mut open, route);
     }
@@ -130,7 +133,7 @@ fn unwrap(open: &mut Open, route: &Route) -> Result<(), EgressError> {
 }
 
 /// Leaves of a login reply only what the route lists: fields that are strings, numbers or booleans, digit
-/// by digit as the bank wrote them, and which of the marks stand there.
+/// by digit as the bank wrote them, which of the marks stand there, and what stands between texts.
 fn reduce(open: &mut Open, route: &Route) {
     open.headers.retain(|(name, _)| LOGIN_HEADERS.contains(&name.as_str()));
     let body = Zeroizing::new(std::mem::take(&mut open.body));
@@ -144,7 +147,20 @@ fn reduce(open: &mut Open, route: &Route) {
     let stands = |text: &&String| Finder::new(text.as_bytes()).find(&body).is_some();
     let marks = route.marks.iter().filter(|(_, text)| stands(text));
     let marks = marks.map(|(name, _)| format!("{}:true", serde_json::Value::from(name.as_str())));
-    open.body = format!("{{{}}}", fields.chain(marks).collect::<Vec<_>>().join(",")).into_bytes();
+    let plain = std::str::from_utf8(&body).unwrap_or_default();
+    let texts = route.texts.iter().filter_map(|(name, ends)| {
+        let found = between(plain, ends)?;
+        Some(format!("{}:{}", serde_json::Value::from(name.as_str()), serde_json::Value::from(found)))
+    });
+    open.body =
+        format!("{{{}}}", fields.chain(marks).chain(texts).collect::<Vec<_>>().join(",")).into_bytes();
+}
+
+/// What stands between two texts; nothing if it is longer than a sentence.
+fn between<'t>(text: &'t str, (before, after): &(String, String)) -> Option<&'t str> {
+    let (_, rest) = text.split_once(before.as_str())?;
+    let (found, _) = rest.split_once(after.as_str())?;
+    (found.len() <= TEXT_BYTES_MAX).then_some(found)
 }
 
 /// Withholds a reply in which a secret can be read.

@@ -1,6 +1,8 @@
 //! Authorisations: a customer on the way to letting us in, from the link to the session that is ready.
 
-use super::{AuthorisationId, BusinessId, ConnectionId, NewCredential, Returned, Secret, Timestamp};
+use super::{
+    AuthorisationId, BusinessId, ConnectionId, CustomerPresent, NewCredential, Returned, Secret, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -44,6 +46,9 @@ pub struct Wishes {
     /// The hosted page leads the customer; otherwise the business's own pages do.
     #[serde(default)]
     pub hosted: bool,
+    /// Where the customer sits, as the business passed it on: some banks want to be told.
+    #[serde(default)]
+    pub customer: Option<CustomerPresent>,
 }
 
 /// A customer's way in.

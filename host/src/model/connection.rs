@@ -1,7 +1,8 @@
 //! Connections, consents, businesses, keys and registrations.
 
 use super::{
-    ApiKeyId, AuthorisationId, BusinessId, Colour, ConnectionId, ConsentId, RegistrationId, Theme, Timestamp,
+    AccountId, ApiKeyId, AuthorisationId, BusinessId, Colour, ConnectionId, ConsentId, RegistrationId, Theme,
+    Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -88,6 +89,8 @@ pub enum ConnectionState {
     Linking,
     /// Synced on schedule and on request.
     Active,
+    /// Stopped by its business: nothing is asked of the bank until it is resumed.
+    Paused,
     /// The customer must act; nothing is asked of the bank until then.
     ReauthorisationRequired,
     /// To be erased as soon as the bank was asked to end the consent; unknown to everybody else.
@@ -138,10 +141,23 @@ pub struct Connection {
     pub rejections: i64,
     /// The authorisation that is the connector's turn now, and when.
     pub attempt: Option<(AuthorisationId, Timestamp)>,
+    /// Minutes between two syncs, if not the institution's.
+    pub interval_minutes: Option<u32>,
+    /// Which of its accounts are read.
+    pub accounts: AccountsKept,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it was deleted.
     pub deleted_at: Option<Timestamp>,
+}
+
+/// Which accounts of a connection are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AccountsKept {
+    /// All that the bank lists, also those that appear later.
+    All,
+    /// These, and none that appears later.
+    Only(Vec<AccountId>),
 }
 
 /// What a customer agreed to, and until when.

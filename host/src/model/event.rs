@@ -26,6 +26,15 @@ pub enum EventType {
     /// The bank no longer lists an account; its history stays.
     #[serde(rename = "account.closed")]
     AccountClosed,
+    /// A consent ends by itself soon (told 14 days, 7 days and 1 day ahead).
+    #[serde(rename = "consent.expiring")]
+    ConsentExpiring,
+    /// The business stopped syncs of a connection.
+    #[serde(rename = "connection.paused")]
+    ConnectionPaused,
+    /// A paused connection is synced again.
+    #[serde(rename = "connection.resumed")]
+    ConnectionResumed,
     /// The connection ended and its data is erased.
     #[serde(rename = "connection.deleted")]
     ConnectionDeleted,
@@ -36,13 +45,16 @@ pub enum EventType {
 
 impl EventType {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::AccountUpdated,
         Self::ReauthorisationRequired,
         Self::ConnectionAuthorised,
         Self::AuthorisationFailed,
         Self::AccountAdded,
         Self::AccountClosed,
+        Self::ConsentExpiring,
+        Self::ConnectionPaused,
+        Self::ConnectionResumed,
         Self::ConnectionDeleted,
         Self::SyncFailed,
     ];
@@ -56,6 +68,9 @@ impl EventType {
             Self::AuthorisationFailed => "connection.authorisation_failed",
             Self::AccountAdded => "account.added",
             Self::AccountClosed => "account.closed",
+            Self::ConsentExpiring => "consent.expiring",
+            Self::ConnectionPaused => "connection.paused",
+            Self::ConnectionResumed => "connection.resumed",
             Self::ConnectionDeleted => "connection.deleted",
             Self::SyncFailed => "sync.failed",
         }

@@ -337,7 +337,7 @@ pub enum ReadStep {
     Send(Send),
     /// Rows, and perhaps more to ask.
     Pages {
-        /// Rows by account.
+        /// Rows by account; an account that cannot be read has a page that says why.
         pages: Vec<Page>,
         /// What to ask now.
         next: Option<Send>,

@@ -26,6 +26,11 @@ pub const REDIRECT_STATE: &str = "redirect-state";
 /// RFC 7636: only its hash may go to the browser.
 pub const PKCE_VERIFIER: &str = "pkce-verifier";
 
+/// The value of kind `customer` that holds their address.
+pub const CUSTOMER_IP: &str = "customer-ip";
+/// The value of kind `customer` that holds what their browser calls itself.
+pub const CUSTOMER_USER_AGENT: &str = "customer-user-agent";
+
 /// What a route is for; decides what may be filled in and what is seen of the reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -88,6 +93,10 @@ pub struct RouteDeclaration {
     /// For `login`: names of texts; the connector is told which of them stand in the reply.
     #[serde(default)]
     pub marks: BTreeMap<String, String>,
+    /// For `login`: names, each with two texts; the connector is told what stands between the first
+    /// occurrence of one and the next of the other.
+    #[serde(default)]
+    pub texts: BTreeMap<String, (String, String)>,
     /// For `login`: how the reply's body is written.
     #[serde(default)]
     pub reply_encoding: ReplyEncoding,
@@ -296,11 +305,13 @@ impl Manifest {
 /// What only some purposes may say.
 fn check_login(route: &RouteDeclaration) -> Result<(), BadManifest> {
     let rule = |text: &str| Err(BadManifest::Rule(format!("route \"{}\": {text}", route.name)));
-    let only_login =
-        !route.reply.is_empty() || !route.marks.is_empty() || route.reply_encoding != ReplyEncoding::Plain;
+    let only_login = !route.reply.is_empty()
+        || !route.marks.is_empty()
+        || !route.texts.is_empty()
+        || route.reply_encoding != ReplyEncoding::Plain;
     if only_login && route.purpose != Purpose::Login {
         return rule(
-            "`reply`, `marks` and `reply-encoding` are for the purpose `login`; other replies are handed on whole",
+            "`reply`, `marks`, `texts` and `reply-encoding` are for the purpose `login`; other replies are handed on whole",
         );
     }
     if route.purpose == Purpose::Customer && route.method != Method::Get {
@@ -309,6 +320,14 @@ fn check_login(route: &RouteDeclaration) -> Result<(), BadManifest> {
     let fits = |(name, text): (&String, &String)| is_name(name) && (1..=MARK_BYTES_MAX).contains(&text.len());
     if route.marks.len() > MANIFEST_ENTRIES_MAX || !route.marks.iter().all(fits) {
         return rule("a mark has a lower-case name and a text of 1 to 256 bytes");
+    }
+    let ends = |(name, (before, after)): (&String, &(String, String))| {
+        fits((name, before)) && fits((name, after)) && !route.marks.contains_key(name)
+    };
+    if route.texts.len() > MANIFEST_ENTRIES_MAX || !route.texts.iter().all(ends) {
+        return rule(
+            "one of `texts` has a lower-case name that is no mark's, and stands between two texts of 1 to 256 bytes",
+        );
     }
     Ok(())
 }
@@ -349,6 +368,8 @@ pub struct Route {
     pub reply: Vec<String>,
     /// Texts of a login reply that the connector is told of.
     pub marks: BTreeMap<String, String>,
+    /// What of a login reply the connector is told by the texts around it.
+    pub texts: BTreeMap<String, (String, String)>,
     /// How a login reply is written.
     pub reply_encoding: ReplyEncoding,
 }
@@ -413,6 +434,7 @@ pub fn resolve_routes(manifest: &Manifest, institution: &Institution) -> Result<
                 purpose: route.purpose,
                 reply: route.reply.clone(),
                 marks: route.marks.clone(),
+                texts: route.texts.clone(),
                 reply_encoding: route.reply_encoding,
             })
         })

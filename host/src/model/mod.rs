@@ -6,6 +6,7 @@
 mod account;
 mod authorisation;
 mod connection;
+mod consent;
 mod event;
 mod exchange;
 mod hex;
@@ -22,6 +23,7 @@ mod transaction;
 pub use account::*;
 pub use authorisation::*;
 pub use connection::*;
+pub use consent::*;
 pub use event::*;
 pub use exchange::*;
 pub use hex::*;

@@ -101,11 +101,10 @@ pub(super) fn read(step: wit::ReadStep, wanted: &[Want], limits: &Limits) -> Res
         wit::ReadStep::Fail(failure) => ReadStep::Fail(checked_failure(failure)),
         wit::ReadStep::Pages(more) => {
             at_most("pages in one answer", more.pages.len(), limits.pages_per_step)?;
-            let pages = more
-                .pages
-                .into_iter()
-                .map(|page| checked_page(page, wanted, limits))
-                .collect::<Result<_, _>>()?;
+            at_most("unread accounts in one answer", more.unread.len(), limits.accounts)?;
+            let unread = more.unread.into_iter().map(|unread| refused_page(unread, wanted));
+            let pages = more.pages.into_iter().map(|page| checked_page(page, wanted, limits));
+            let pages = pages.chain(unread).collect::<Result<_, _>>()?;
             at_most("requests after the commit", more.after_commit.len(), limits.requests_per_step)?;
             ReadStep::Pages {
                 pages,
@@ -116,10 +115,22 @@ pub(super) fn read(step: wit::ReadStep, wanted: &[Want], limits: &Limits) -> Res
     })
 }
 
-fn checked_page(page: wit::Page, wanted: &[Want], limits: &Limits) -> Result<Page, Broken> {
-    if wanted.iter().all(|want| want.account != page.account) {
-        return Err("a page names an account that was not wanted".into());
+fn is_wanted(account: &str, wanted: &[Want]) -> Result<(), Broken> {
+    match wanted.iter().any(|want| want.account == account) {
+        true => Ok(()),
+        false => Err("a page names an account that was not wanted".into()),
     }
+}
+
+/// An account that the connector could not read.
+fn refused_page(unread: wit::Unread, wanted: &[Want]) -> Result<Page, Broken> {
+    is_wanted(&unread.account, wanted)?;
+    let why = checked_failure(wit::Failure::Unreadable(unread.why));
+    Ok(Page { account: unread.account, content: Err(why) })
+}
+
+fn checked_page(page: wit::Page, wanted: &[Want], limits: &Limits) -> Result<Page, Broken> {
+    is_wanted(&page.account, wanted)?;
     at_most("rows of a page", page.transactions.len(), limits.page_rows)?;
     at_most("removed ids of a page", page.removed.len(), limits.page_rows)?;
     at_most("balances of a page", page.balances.len(), BALANCES_MAX)?;

@@ -7,7 +7,8 @@
 
 use super::arg::args;
 use super::codec::{from_word, json, word};
-use super::connection::{end_consent, hold, insert_consent};
+use super::connection::hold;
+use super::consent::{end_consent, insert_consent};
 use super::db::{Tx, row};
 use super::schedule::fence;
 use super::seal::OwnerKey;
@@ -424,16 +425,21 @@ impl Store {
         }
         credential::replace(&mut tx, &key, connection, &new.credentials).await?;
         end_consent(&mut tx, connection, "replaced", now).await?;
-        insert_consent(&mut tx, &key, connection, &new.consent).await?;
+        insert_consent(&mut tx, &key, connection, &new.consent, now).await?;
         let state = new.session_state.as_deref();
         let state = key.seal_text(super::connection::SESSION_STATE, connection.as_bytes(), state)?;
+        // A pause after a refusal was for the old credentials; a limit of the bank's stays.
+        let sql = "UPDATE account_head SET due_at = $2, failures = 0,
+                     next_allowed_at = CASE WHEN EXISTS (
+                         SELECT 1 FROM connection WHERE id = $1 AND first_rejected_at IS NOT NULL)
+                       THEN NULL ELSE next_allowed_at END
+                   WHERE connection = $1";
+        tx.run(sql, args![connection, now]).await?;
         let sql = "UPDATE connection SET state = 'active', reason = NULL, session_open = $2, session_valid_until = $3,
                      session_state = $4, accounts_listed = $5, first_rejected_at = NULL, last_rejected_at = NULL,
                      rejections = 0, attempt = NULL, attempt_due_at = NULL
                    WHERE id = $1";
         tx.run(sql, args![connection, true, new.valid_until, state, false]).await?;
-        let sql = "UPDATE account_head SET due_at = $2, failures = 0 WHERE connection = $1";
-        tx.run(sql, args![connection, now]).await?;
         let sql =
             "UPDATE schedule SET token = token + 1, due_at = $4, claimed_at = NULL, failures = 0, active = $5
                    WHERE institution = $1 AND phase = $2 AND connection = $3";

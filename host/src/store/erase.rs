@@ -6,7 +6,8 @@
 //! before, while the bank is asked to end the consent, is in `closing`.
 
 use super::arg::args;
-use super::connection::{end_consent, hold_closing};
+use super::connection::hold_closing;
+use super::consent::end_consent;
 use super::db::Tx;
 use super::schedule::fence;
 use super::{Result, Store, endpoint};

@@ -6,8 +6,9 @@
 
 //!
 //! Rooms: `schema` (open, migrate), `db` (drivers), `arg` (parameters), `dialect` (what differs), `seal` (data keys),
-//! `codec` (stored words); then one per subject: `business`, `institution`, `connection`,
-//! `authorisation`, `credential`, `session`, `closing`, `erase`, `account`, `history`, `schedule`, `request`, `commit`,
+//! `codec` (stored words); then one per subject: `business`, `institution`, `connection`, `consent`,
+//! `authorisation`, `credential`, `session`, `pause`, `settings`, `closing`, `erase`, `account`, `history`,
+//! `schedule`, `request`, `waiting`, `commit`,
 //! `sync`, `endpoint`, `delivery`, `idempotency`, `retention`.
 //!
 //! Whoever writes anything of a connection holds its `schedule` row in the same transaction, and
@@ -21,6 +22,7 @@ mod closing;
 mod codec;
 mod commit;
 mod connection;
+mod consent;
 mod credential;
 mod db;
 mod delivery;
@@ -30,13 +32,16 @@ mod erase;
 mod history;
 mod idempotency;
 mod institution;
+mod pause;
 mod request;
 mod retention;
 mod schedule;
 mod schema;
 mod seal;
 mod session;
+mod settings;
 mod sync;
+mod waiting;
 
 use crate::model::*;
 use crate::vault::VaultError;
@@ -44,6 +49,7 @@ use crate::vault::VaultError;
 pub use authorisation::NewAuthorisation;
 pub use closing::{ClosingConnection, ClosingTry};
 pub use retention::Swept;
+pub use settings::{Changed, Settings};
 
 /// The database.
 #[derive(Clone)]
@@ -58,6 +64,9 @@ pub enum StoreError {
     /// Another process holds the connection now, or it was stopped or deleted: drop the run's result.
     #[error("the lease on the connection was lost")]
     LeaseLost,
+    /// The connection was paused, or the account switched off, since the run began: ask nothing more about it.
+    #[error("nobody wants a sync of this account any more")]
+    Unwanted,
     /// A credential was replaced meanwhile: drop the capture.
     #[error("credential \"{0}\" was replaced meanwhile")]
     CredentialReplaced(String),
@@ -135,6 +144,19 @@ pub struct TransactionFilter {
     pub after: Option<i64>,
 }
 
+/// Which consents to list.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ConsentFilter<'a> {
+    /// Only those of this connection.
+    pub connection: Option<ConnectionId>,
+    /// Only those of this customer.
+    pub customer_ref: Option<&'a str>,
+    /// Only those at this bank.
+    pub institution: Option<&'a str>,
+    /// Only those in force, or only those that ended.
+    pub in_force: Option<bool>,
+}
+
 /// What became of asking for a sync.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Requested {
@@ -147,6 +169,10 @@ pub enum Requested {
         /// The last one.
         last: Option<Box<Sync>>,
     },
+    /// The connection is paused: nothing will be asked until it is resumed.
+    Paused,
+    /// The account is switched off: nothing will be asked until it is switched on.
+    Excluded,
     /// The connection is not active: nothing will be asked; with the last finished sync.
     Stopped(Option<Box<Sync>>),
 }

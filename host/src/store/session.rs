@@ -1,7 +1,8 @@
 //! What a run learns about a connection's session and consent.
 
 use super::arg::args;
-use super::connection::{SESSION_STATE, end_consent};
+use super::connection::SESSION_STATE;
+use super::consent::end_at_bank;
 use super::schedule::fence;
 use super::{Rejection, Result, Store, endpoint};
 use crate::model::*;
@@ -54,7 +55,7 @@ impl Store {
         fence(&mut tx, lease).await?;
         let sql = "UPDATE connection SET state = 'reauthorisation_required', reason = $2, session_open = $3,
                      session_valid_until = NULL
-                   WHERE id = $1 AND state = 'active'";
+                   WHERE id = $1 AND state IN ('active', 'paused')";
         if tx.run(sql, args![id, reason, false]).await? == 0 {
             tx.rollback().await?;
             return Ok(false);
@@ -63,10 +64,7 @@ impl Store {
         let sql = "UPDATE schedule SET active = (SELECT attempt IS NOT NULL FROM connection WHERE id = $3)
                    WHERE institution = $1 AND phase = $2 AND connection = $3";
         tx.run(sql, args![&lease.institution, lease.phase, id]).await?;
-        let sql =
-            "SELECT expires_at FROM consent WHERE connection = $1 AND ended_at IS NULL AND expires_at <= $2";
-        let expired: Option<(Timestamp,)> = tx.optional(sql, args![id, now]).await?;
-        end_consent(&mut tx, id, if expired.is_some() { "expired" } else { "ended_by_bank" }, now).await?;
+        end_at_bank(&mut tx, id, now).await?;
         endpoint::tell(&mut tx, event).await?;
         tx.commit().await?;
         Ok(true)

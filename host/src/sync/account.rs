@@ -1,12 +1,13 @@
 //! One account of a run: listed, read, reconciled, committed.
 
 use super::outcome::Settled;
+use super::window::{self, Held};
 use super::{Halt, Run, outcome, read, schedule};
 use crate::ledger::{self, Incomplete, Observed, Verdict};
 use crate::model::*;
 use crate::store::StoreError;
 use crate::webhook::payload;
-use chrono::{Days, NaiveDate};
+use chrono::Days;
 
 /// Rows this many days before the window are compared too: a correction may move a row into it.
 const KNOWN_BEFORE_WINDOW_DAYS: u64 = 7;
@@ -32,11 +33,13 @@ pub(super) async fn list_if_needed(run: &mut Run<'_>) -> Result<(), Halt> {
         }
     };
     let (business, connection, now) = (run.connection.business, run.connection.id, run.app.clock.now());
-    let event = |kind: EventType, account| match kind {
+    let event = |kind: EventType, account, state| match kind {
         EventType::AccountClosed => payload::account_closed(business, connection, account, now),
-        _ => payload::account_added(business, connection, account, now),
+        _ => payload::account_added(business, connection, account, state, now),
     };
-    run.app.store.record_accounts(run.lease, &listed, &event, now).await?;
+    let wishes = run.app.store.authorisation_of(connection).await?.map(|known| known.wishes);
+    let wanted = wishes.and_then(|wishes| wishes.accounts);
+    run.app.store.record_accounts(run.lease, &listed, wanted.as_deref(), &event, now).await?;
     run.app.nudge.webhooks.notify_one();
     Ok(())
 }
@@ -54,7 +57,7 @@ pub(super) async fn due(run: &Run<'_>) -> Result<Vec<(Account, AccountHead)>, St
 }
 
 /// Brings one account up to date, or gives the failure that is the whole connection's. From the first
-/// line on, a `/sync` call waits for the next run.
+/// line on, a `/sync` call waits for the next run. [`StoreError::Unwanted`] if nothing is to be asked any more.
 pub(super) async fn sync(
     run: &mut Run<'_>,
     account: &Account,
@@ -91,7 +94,7 @@ pub(super) async fn store(
     let next_allowed_at =
         run.asked_at.filter(|_| !min_interval.is_zero()).map(|asked| asked.plus(min_interval));
     // A slot that the bank does not allow yet waits until it does.
-    let slot = schedule::next_slot(&run.bank.institution, run.lease.phase, now);
+    let slot = schedule::next_slot(&run.bank.institution, run.lease.interval_minutes, run.lease.phase, now);
     let next_at = next_allowed_at.map_or(slot, |allowed| slot.max(allowed));
     let count = |wanted: fn(&NewChange) -> bool| {
         i32::try_from(verdict.changes.iter().filter(|change| wanted(change)).count()).unwrap_or(i32::MAX)
@@ -123,12 +126,14 @@ pub(super) async fn store(
     let balances =
         if reading.observed.balances.is_empty() { head.balances.clone() } else { reading.observed.balances };
     let balances_changed = balances != head.balances;
+    let history_since = window::held_since(held(run, &head), reading.observed.coverage.as_ref());
     let commit = SyncCommit {
         sync,
         changes: verdict.changes,
         missed: verdict.missed,
         balances,
         state: reading.state.or(head.state),
+        history_since,
         due_at: next_at,
     };
     let business = run.connection.business;
@@ -187,17 +192,17 @@ pub(super) async fn compare(
     Ok(ledger::reconcile(&known, &head.balances, observed))
 }
 
-/// The days to read: all the history the bank gives at first, then what may have changed since.
+/// The days to read of an account.
 pub(super) fn window(run: &Run<'_>, head: &AccountHead) -> Window {
-    let limits = &run.bank.institution.limits;
-    let until = run.bank.today(run.app.clock.now());
-    let back = |from: NaiveDate, days: u32| from.checked_sub_days(Days::new(u64::from(days))).unwrap_or(from);
-    let history = back(until, limits.history_days);
-    let since = match head.fresh_at {
-        Some(fresh_at) => back(run.bank.today(fresh_at), limits.overlap_days).max(history),
-        None => history,
-    };
-    Window { since, until }
+    // Since the account was read, the customer has agreed anew.
+    let agreed = run.consent.as_ref().filter(|consent| consent.ended_at.is_none());
+    let anew = agreed.zip(head.fresh_at).is_some_and(|(consent, fresh_at)| consent.granted_at > fresh_at);
+    let today = run.bank.today(run.app.clock.now());
+    window::to_read(&run.bank.institution.limits, today, held(run, head), anew)
+}
+
+fn held(run: &Run<'_>, head: &AccountHead) -> Held {
+    Held { until: head.fresh_at.map(|at| run.bank.today(at)), since: head.history_since }
 }
 
 /// Tells the bank that what it gave is stored. It is: a failure here is only logged.

@@ -84,6 +84,7 @@ fn begin(run: &mut Run<'_>, open: &OpenAuthorisation, inherits: bool) -> Result<
     let own_address = || Secret::new(format!("{}/v1/callback", run.app.config.public_url));
     own.insert(REDIRECT_URI.to_owned(), registered.unwrap_or_else(own_address));
     run.belong_to(open.authorisation.id, own);
+    run.customer(open.authorisation.wishes.customer.clone());
     Ok(())
 }
 
@@ -302,6 +303,6 @@ async fn rest(run: &Run<'_>) -> Result<(), StoreError> {
         return outcome::complete(run, None).await;
     }
     let now = run.app.clock.now();
-    let slot = schedule::next_slot(&run.bank.institution, run.lease.phase, now);
+    let slot = schedule::next_slot(&run.bank.institution, run.lease.interval_minutes, run.lease.phase, now);
     run.app.store.complete(run.lease, slot, slot, 0, now).await
 }

@@ -81,13 +81,13 @@ impl Run<'_> {
 
     /// The customer is at a screen (or not any more): their address may be passed on.
     pub(super) fn customer(&mut self, present: Option<CustomerPresent>) {
-        for name in ["customer-ip", "customer-user-agent"] {
+        for name in [CUSTOMER_IP, CUSTOMER_USER_AGENT] {
             self.values.remove(name);
         }
         if let Some(present) = &present {
-            self.values.insert("customer-ip".into(), Secret::new(present.ip.to_string()));
+            self.values.insert(CUSTOMER_IP.into(), Secret::new(present.ip.to_string()));
             if let Some(agent) = &present.user_agent {
-                self.values.insert("customer-user-agent".into(), Secret::new(agent.clone()));
+                self.values.insert(CUSTOMER_USER_AGENT.into(), Secret::new(agent.clone()));
             }
         }
         self.present = present;

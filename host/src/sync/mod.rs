@@ -6,6 +6,7 @@
 mod account;
 mod authorise;
 mod close;
+mod consent;
 mod exchange;
 mod health;
 mod outcome;
@@ -13,10 +14,12 @@ mod read;
 pub mod schedule;
 mod session;
 mod together;
+mod window;
 mod worker;
 
 pub use authorise::end_overdue_authorisations;
 pub use close::end_overdue;
+pub use consent::tend_consents;
 pub use health::Health;
 pub use worker::work;
 
@@ -77,6 +80,13 @@ pub(crate) struct Run<'a> {
     answered_at: Option<Timestamp>,
 }
 
+impl Run<'_> {
+    /// The customer's consent has ended: nothing may be asked any more.
+    fn consent_is_over(&self) -> bool {
+        self.consent.as_ref().is_some_and(|consent| consent.is_over(self.app.clock.now()))
+    }
+}
+
 /// Brings one connection's due accounts up to date, and leaves behind what the business must be told.
 /// A connection whose customer leaves is closed at the bank instead; one whose customer is on the way in
 /// is authorised first.
@@ -88,6 +98,10 @@ pub(crate) async fn run(app: &App, lease: &Lease) -> Result<(), StoreError> {
     let mut run = match opened {
         Ok(run) if run.connection.state == ConnectionState::Closing => return close::run(run).await,
         Ok(mut run) if run.attempt().is_some() => return authorise::run(&mut run).await,
+        // Paused while another run had it, which died: this one only lays it to rest.
+        Ok(run) if run.connection.state == ConnectionState::Paused => {
+            return outcome::complete(&run, None).await;
+        }
         Ok(run) => run,
         Err((Some(leaving), Halt::Failure(failure))) if leaving.state == ConnectionState::Closing => {
             return close::without_connector(app, lease, &leaving, &failure).await;
@@ -97,6 +111,9 @@ pub(crate) async fn run(app: &App, lease: &Lease) -> Result<(), StoreError> {
         }
         Err((_, Halt::Store(error))) => return Err(error),
     };
+    if run.consent_is_over() {
+        return outcome::all_accounts(&mut run, Failure::ConsentExpired).await;
+    }
     let prepared = match session::ensure_open(&mut run).await {
         Ok(()) => account::list_if_needed(&mut run).await,
         Err(halt) => Err(halt),
@@ -110,9 +127,17 @@ pub(crate) async fn run(app: &App, lease: &Lease) -> Result<(), StoreError> {
         return together::sync(&mut run).await;
     }
     for (account, head) in account::due(&run).await? {
-        // One account's failure is recorded there and does not block its sisters; this one is all of theirs.
-        if let Some(settled) = account::sync(&mut run, &account, head).await? {
-            return outcome::sisters_failed(&mut run, &account, &settled).await;
+        if run.consent_is_over() {
+            return outcome::all_accounts(&mut run, Failure::ConsentExpired).await;
+        }
+        match account::sync(&mut run, &account, head).await {
+            // One account's failure is recorded there and does not block its sisters.
+            Ok(None) => {}
+            // This one is all of theirs.
+            Ok(Some(settled)) => return outcome::sisters_failed(&mut run, &account, &settled).await,
+            // Paused or switched off since the run began.
+            Err(StoreError::Unwanted) => {}
+            Err(error) => return Err(error),
         }
     }
     outcome::complete(&run, None).await
@@ -138,6 +163,13 @@ async fn open<'a>(app: &'a App, lease: &'a Lease) -> Result<Run<'a>, (Option<Con
     let registration =
         app.store.registration(connection.business, &connection.institution).await.map_err(store)?;
     let consent = app.store.consent(connection.id).await.map_err(store)?;
+    // Nothing leaves after the consent's end either, in the middle of a reading.
+    let deadline = match consent.as_ref().and_then(|consent| consent.expires_at) {
+        Some(end) if connection.state != ConnectionState::Closing => {
+            deadline.and_before(end.since(app.clock.now()))
+        }
+        _ => deadline,
+    };
     let mut run = Run {
         app,
         lease,

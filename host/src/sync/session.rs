@@ -45,9 +45,7 @@ async fn open(run: &mut Run<'_>, goal: Goal) -> Result<(), Halt> {
 
 async fn steps(run: &mut Run<'_>, goal: Goal) -> Result<(), Halt> {
     let (mut memory, mut replies) = (String::new(), Vec::new());
-    if goal == Goal::Open {
-        run.reset_counter();
-    }
+    run.reset_counter();
     loop {
         run.count_step()?;
         let ask = run.context()?;

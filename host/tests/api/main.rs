@@ -4,6 +4,7 @@
 
 mod access;
 mod connections;
+mod consents;
 mod export;
 mod history;
 mod idempotency;

@@ -44,6 +44,8 @@ pub struct Tenant {
 /// Everything of one business that has an id.
 pub struct Estate {
     pub connection: ConnectionId,
+    pub consent: ConsentId,
+    pub authorisation: AuthorisationId,
     pub account: Account,
     pub transaction: TransactionId,
     pub sync: SyncId,
@@ -256,8 +258,8 @@ impl World {
             currency: Currency::from_code("GBP").unwrap(),
             number: Some("12345678".into()),
         };
-        let event = |_, _| panic!("the first accounts are told by account.updated");
-        self.app.store.record_accounts(lease, &[listed], &event, START).await.unwrap().remove(0)
+        let event = |_, _, _| panic!("the first accounts are told by account.updated");
+        self.app.store.record_accounts(lease, &[listed], None, &event, START).await.unwrap().remove(0)
     }
 
     /// What a run over an account leaves behind, told to those who wait.
@@ -305,8 +307,15 @@ impl World {
                 as_of: None,
                 includes_pending: false,
             };
-            let commit =
-                SyncCommit { sync, changes, missed: vec![], balances: vec![balance], state: None, due_at };
+            let commit = SyncCommit {
+                sync,
+                changes,
+                missed: vec![],
+                balances: vec![balance],
+                state: None,
+                history_since: None,
+                due_at,
+            };
             let event = |sync: &Sync| Some(payload::account_updated(business, sync, true));
             self.app.store.commit_sync(lease, &commit, &event).await.unwrap()
         } else {
@@ -339,8 +348,11 @@ impl World {
         self.complete(&lease).await;
         let deliveries =
             self.get(tenant, &format!("/v1/webhook-endpoints/{endpoint}/deliveries")).await.is(200);
+        let link = self.post(tenant, "/v1/links", &serde_json::json!({})).await.is(201);
         Estate {
+            authorisation: link["id"].as_str().unwrap().parse().unwrap(),
             connection,
+            consent: self.app.store.consent(connection).await.unwrap().unwrap().id,
             transaction: TransactionId { account: account.id, number: 1 },
             sync: sync.id,
             account,

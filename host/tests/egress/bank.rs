@@ -122,6 +122,7 @@ route = [
   { name = "page", method = "POST", origin = "api", path = "/page", purpose = "login", marks = { refused = "is wrong & locked", maintenance = "come back later" } },
   { name = "wrapped", method = "POST", origin = "api", path = "/wrapped", purpose = "login", reply = ["a.b"], marks = { ok = "\"ok\"" }, reply-encoding = "base64" },
   { name = "authorise", method = "GET", origin = "api", path = "/authorise", purpose = "customer" },
+  { name = "dialogue", method = "POST", origin = "api", path = "/dialogue", purpose = "login", reply-encoding = "base64", marks = { wrong = "'RET+9340+", ok = "'RET+0010+" }, texts = { challenge = ["'TAN++", "'"], absent = ["'SYS+", "'"] } },
   { name = "read", method = "GET", origin = "api", path = "/accounts/*", purpose = "read" },
   { name = "write", method = "POST", origin = "api", path = "/accounts/*", purpose = "read" },
 ]

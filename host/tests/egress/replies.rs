@@ -1,6 +1,8 @@
 //! What comes back, and what is withheld.
 
 use crate::bank::*;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use host::clock::Clock;
@@ -304,6 +306,26 @@ async fn a_login_reply_that_is_no_json_shows_nothing() {
     let login = world.login();
     let reply = world.send(&login).await.unwrap().reply;
     assert_eq!((reply.status, reply.body.as_slice()), (500, &b"{}"[..]));
+}
+
+#[tokio::test]
+async fn a_login_reply_of_another_make_is_decoded_and_told_by_marks_and_texts() {
+    let message =
+        "HDR+1'DLG+7'TAN+the-reference-of-the-challenge+Look at the telephone ending in 42.'RET+9340+no'";
+    let encoded = STANDARD.encode(message);
+    let (first, second) = encoded.split_at(40);
+    let body = format!("{first}\r\n{second}\n");
+    let bank =
+        Bank::new(move |number, _| ok("", if number == 0 { body.as_str() } else { "no base64!" })).await;
+    let mut world = World::of(bank.address);
+    let mut request = world.request(Method::Post, "/dialogue");
+    request.captures = capture(Place::Between("'TAN+".to_owned(), "+".to_owned()));
+    let exchange = world.send(&request).await.unwrap();
+    assert_eq!(exchange.captured[0].1.reveal(), "the-reference-of-the-challenge");
+    let shown: serde_json::Value = serde_json::from_slice(&exchange.reply.body).unwrap();
+    let expected = serde_json::json!({ "wrong": true, "challenge": "Look at the telephone ending in 42." });
+    assert_eq!(shown, expected);
+    assert!(matches!(world.send(&request).await, Err(EgressError::BadReply(_))));
 }
 
 #[tokio::test]

@@ -53,6 +53,7 @@ impl Bed {
                 accounts: Some(vec!["GB29".to_owned()]),
                 purpose: Some("Rosalind's loan".to_owned()),
                 hosted: true,
+                customer: None,
             },
             link: secret("token of the link"),
             link_hash,
@@ -114,13 +115,11 @@ both! {
         assert_eq!(bed.store.authorisation(BusinessId::new(), new.id).await.unwrap(), None);
         assert!(bed.claim_all(START).await.is_empty());
 
-        let (connection, until) = (bed.linking(), START.plus(2 * HOUR));
-        let chosen = bed.store.choose(new.id, &connection, until, START).await.unwrap().unwrap();
-        assert_eq!(chosen.expires_at, until, "however late a link is used, there is time to go on");
-        assert_eq!(bed.store.overdue_authorisations(new.expires_at).await.unwrap(), []);
+        let connection = bed.linking();
+        let chosen = bed.store.choose(new.id, &connection, START.plus(HOUR), START).await.unwrap().unwrap();
         assert_eq!((chosen.state, chosen.connection), (AuthorisationState::Asking, Some(connection.id)));
         assert_eq!((chosen.institution.as_deref(), &chosen.wishes), (Some(INSTITUTION), &new.wishes));
-        assert_eq!(bed.store.choose(new.id, &bed.linking(), until, START).await.unwrap(), None, "once");
+        assert_eq!(bed.store.choose(new.id, &bed.linking(), START.plus(HOUR), START).await.unwrap(), None, "once");
         assert_eq!(bed.state(connection.id).await, ConnectionState::Linking);
         let lease = bed.claim(START).await;
         assert_eq!(lease.connection, connection.id);
@@ -130,7 +129,7 @@ both! {
         let late = bed.new_authorisation(None, STATE);
         bed.store.create_link(&late, START).await.unwrap();
         let over = START.plus(HOUR);
-        assert_eq!(bed.store.choose(late.id, &bed.linking(), until, over).await.unwrap(), None, "its time is over");
+        assert_eq!(bed.store.choose(late.id, &bed.linking(), over.plus(HOUR), over).await.unwrap(), None, "its time is over");
     }
 
     async fn the_first_browser_has_a_link_and_no_other(bed) {
@@ -138,15 +137,11 @@ both! {
         bed.store.create_link(&new, START).await.unwrap();
         let (first, second) = ([7; 32], [8; 32]);
         assert!(!bed.store.is_browser_of(new.id, &first).await.unwrap(), "nobody's yet");
-        assert!(bed.store.is_open_to(new.id, &first).await.unwrap() && bed.store.is_open_to(new.id, &second).await.unwrap());
         assert!(bed.store.bind_browser(new.id, &first).await.unwrap());
         assert!(bed.store.bind_browser(new.id, &first).await.unwrap(), "again");
         assert!(!bed.store.bind_browser(new.id, &second).await.unwrap());
         assert!(bed.store.is_browser_of(new.id, &first).await.unwrap());
         assert!(!bed.store.is_browser_of(new.id, &second).await.unwrap());
-        assert!(bed.store.is_open_to(new.id, &first).await.unwrap());
-        assert!(!bed.store.is_open_to(new.id, &second).await.unwrap());
-        assert!(!bed.store.is_open_to(AuthorisationId::new(), &first).await.unwrap());
     }
 
     async fn a_prompt_is_answered_once_and_what_was_kept_comes_back(bed) {
@@ -228,8 +223,29 @@ both! {
         let given_up = bed.known(begun.id).await;
         assert_eq!((given_up.state, given_up.reason.as_deref()), (AuthorisationState::Failed, Some("superseded")));
         // So does handing in credentials.
-        bed.store.reauthorise(bed.business, connection.id, &[], Some(&consent()), START).await.unwrap().unwrap();
+        bed.reauthorise(connection.id, &[], Some(&consent()), START).await.unwrap();
         assert_eq!(bed.known(second.id).await.reason.as_deref(), Some("superseded"));
+    }
+
+    async fn the_pause_after_a_refusal_ends_when_the_customer_has_let_us_in(bed) {
+        let (lease, account) = bed.running().await;
+        let until = START.plus(HOUR);
+        let mut lease = lease;
+        for (refused, link, left) in [(false, LINK, Some(until)), (true, STATE, None)] {
+            if refused {
+                bed.store.note_rejection(&lease, START).await.unwrap();
+            }
+            bed.store.defer_connection(&lease, until).await.unwrap();
+            bed.store.complete(&lease, until, until, 1, START).await.unwrap();
+            let new = bed.new_authorisation(Some(INSTITUTION), link);
+            bed.store.authorise_again(lease.connection, &new, START).await.unwrap().unwrap();
+            lease = bed.claim(START).await;
+            let event = bed.event(lease.connection, EventType::ConnectionAuthorised);
+            bed.store.authorised(&lease, new.id, &authorised(), &event, START).await.unwrap();
+            let head = bed.store.head(account.id).await.unwrap().unwrap();
+            assert_eq!((head.next_allowed_at, head.due_at), (left, START), "a limit of the bank's stays");
+            lease = bed.claim(START).await;
+        }
     }
 
     async fn a_turn_that_was_given_up_meanwhile_stores_nothing(bed) {
@@ -291,6 +307,24 @@ both! {
         assert_eq!(bed.known(again.id).await.reason.as_deref(), Some("customer-refused"));
     }
 
+    async fn only_the_accounts_that_were_wished_for_are_kept(bed) {
+        let (lease, begun) = bed.asking().await;
+        let event = bed.event(lease.connection, EventType::ConnectionAuthorised);
+        bed.store.authorised(&lease, begun.id, &authorised(), &event, START).await.unwrap();
+        let lease = bed.claim(START).await;
+        let listed = [bank_account("a1", Some("gb 29")), bank_account("a2", Some("GB30")), bank_account("a3", None)];
+        let event = |kind, _, _| bed.event(lease.connection, kind);
+        let wanted = begun.wishes.accounts.as_deref();
+        let states = async |wanted| {
+            let accounts = bed.store.record_accounts(&lease, &listed, wanted, &event, START).await.unwrap();
+            accounts.iter().map(|account| account.state).collect::<Vec<_>>()
+        };
+        use AccountState::*;
+        assert_eq!(states(wanted).await, [Active, Excluded, Excluded]);
+        // Asked for once: what was switched on and off since then stays.
+        assert_eq!(states(Some(&["GB30".to_owned()])).await, [Active, Excluded, Excluded]);
+    }
+
     async fn what_nobody_goes_on_with_is_overdue_and_then_abandoned(bed) {
         let (lease, begun) = bed.asking().await;
         bed.settle(&lease, begun.id, prompted(form(), None), &[]).await;
@@ -320,7 +354,7 @@ both! {
         }
         assert_eq!(bed.store.rejections(bed.business, "customer Orlando", INSTITUTION).await.unwrap(), 0);
         // Fresh credentials do not set the bank's own counter back; the customer does.
-        bed.store.reauthorise(bed.business, connection.id, &[], Some(&consent()), START).await.unwrap().unwrap();
+        bed.reauthorise(connection.id, &[], Some(&consent()), START).await.unwrap();
         assert_eq!(count().await, 2);
         bed.store.forgive_rejections(connection.id).await.unwrap();
         assert_eq!(count().await, 0);

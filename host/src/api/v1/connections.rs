@@ -2,7 +2,10 @@
 
 pub mod export;
 pub mod handed_in;
+pub mod pause;
+pub mod settings;
 
+use super::accounts::sync::{CustomerAtScreen, at_screen};
 use super::authorisations::Authorisation;
 use crate::api::Api;
 use crate::api::cursor::Cursor;
@@ -11,6 +14,7 @@ use crate::api::gate::Caller;
 use crate::api::linking;
 use crate::api::problem::{Answer, Problem};
 use crate::api::schema::{self, Page};
+use crate::api::v1::consents::ConsentShown;
 use crate::app::App;
 use crate::model::{self, AuthorisationState, ConnectionId, ConnectionState, Timestamp};
 use crate::store;
@@ -22,6 +26,7 @@ use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
 use handed_in::{ConsentGiven, Wished, check_consent, check_credentials, check_wishes};
 use serde::{Deserialize, Serialize};
+use settings::Kept;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -43,13 +48,18 @@ pub struct Connection {
     institution_id: String,
     /// Your own name for the customer.
     customer_ref: Option<String>,
-    /// Kept up to date, or waiting for the customer.
+    /// Kept up to date, paused by you, or waiting for the customer.
     #[schema(schema_with = schema::connection_state)]
     state: ConnectionState,
     /// Why it is not active, as a code.
     reason: Option<String>,
     /// The bank's list of accounts was read since credentials were handed in.
     accounts_listed: bool,
+    /// Minutes between two syncs; null for the institution's own.
+    interval_minutes: Option<u32>,
+    /// Which accounts are read: `all`, or these ids.
+    #[schema(schema_with = schema::accounts_kept)]
+    accounts: Kept,
     /// When it was created.
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
@@ -67,28 +77,6 @@ pub struct ConnectionWithConsent {
     consent: Option<ConsentShown>,
     /// The customer's way in, while they are on it.
     authorisation: Option<Authorisation>,
-}
-
-/// What a customer agreed to.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct ConsentShown {
-    /// When it was given.
-    #[schema(value_type = String, format = DateTime)]
-    granted_at: Timestamp,
-    /// When it ends by itself.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    expires_at: Option<Timestamp>,
-    /// The permissions, in the bank's words.
-    scopes: Vec<String>,
-    /// How it was given.
-    how: String,
-    /// Your or the bank's reference.
-    reference: Option<String>,
-    /// When it ended.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    ended_at: Option<Timestamp>,
-    /// Why it ended.
-    end_reason: Option<String>,
 }
 
 /// A link to create.
@@ -116,6 +104,9 @@ pub struct ConnectionRequest {
     /// The customer logged in at the bank's own site since it refused their credentials twice.
     #[serde(default)]
     checked_at_bank: bool,
+    /// The customer's address and browser, without `credentials` only: some banks want to be told who is asking.
+    #[serde(default)]
+    customer_present: Option<CustomerAtScreen>,
 }
 
 /// Fresh credentials for a link.
@@ -141,6 +132,9 @@ pub struct Reauthorisation {
     /// The customer logged in at the bank's own site since it refused their credentials twice.
     #[serde(default)]
     checked_at_bank: bool,
+    /// The customer's address and browser, without `credentials` only: some banks want to be told who is asking.
+    #[serde(default)]
+    customer_present: Option<CustomerAtScreen>,
 }
 
 /// What the customer typed.
@@ -200,7 +194,7 @@ pub async fn create(
 ) -> Answer<Response> {
     let (app, now) = (&api.app, api.app.clock.now());
     let bank = linking::available(app, &asked.institution_id)?;
-    let wishes = check_wishes(asked.wishes, false)?;
+    let mut wishes = check_wishes(asked.wishes, false)?;
     let customer_ref = wishes.customer_ref.clone();
     let customer = (caller.business, customer_ref.as_deref(), asked.institution_id.as_str());
     let new = linking::new_connection(caller.business, &asked.institution_id, customer_ref.clone(), now);
@@ -223,6 +217,8 @@ pub async fn create(
             ));
         }
         None => {
+            wishes.customer = asked.customer_present.map(at_screen).transpose()?;
+            linking::check_customer(bank, &wishes)?;
             linking::check_rejections(app, None, customer, asked.checked_at_bank).await?;
             let institution = Some(asked.institution_id.clone());
             let expires_at = now.plus(linking::AUTHORISATION_LIVES);
@@ -347,7 +343,7 @@ async fn erased_within(app: &App, id: ConnectionId, wait: Duration) -> Answer<bo
 /// Hand in fresh credentials, or have the customer asked
 ///
 /// After the customer gave a new consent, or when a credential was replaced. Without `credentials` the customer is asked
-/// as when the link was made. Accounts, history and cursors stay.
+/// as when the link was made. Accounts, history and cursors stay. A paused link is resumed.
 #[utoipa::path(post, path = "/v1/connections/{connection_id}/reauthorise", operation_id = "reauthorise_connection",
     tag = "connections",
     params(
@@ -381,10 +377,13 @@ pub async fn reauthorise(
                 ));
             }
             linking::check_rejections(app, Some(&connection), customer, asked.checked_at_bank).await?;
+            let resumed = payload::connection_resumed(caller.business, id, &connection.institution, now);
+            let consent = consent.as_ref();
             let renewed =
-                app.store.reauthorise(caller.business, id, &credentials, consent.as_ref(), now).await?;
+                app.store.reauthorise(caller.business, id, &credentials, consent, &resumed, now).await?;
             renewed.ok_or_else(ConnectionId::unknown)?;
             app.nudge.schedule.notify_one();
+            app.nudge.webhooks.notify_one();
         }
         None if asked.consent.is_some() || !asked.credential_expiry.is_empty() => {
             return Err(Problem::invalid(
@@ -392,9 +391,11 @@ pub async fn reauthorise(
             ));
         }
         None => {
-            linking::check_rejections(app, Some(&connection), customer, asked.checked_at_bank).await?;
             let wished = Wished { return_to: asked.return_to, ..Wished::default() };
-            let wishes = check_wishes(wished, false)?;
+            let mut wishes = check_wishes(wished, false)?;
+            wishes.customer = asked.customer_present.map(at_screen).transpose()?;
+            linking::check_customer(bank, &wishes)?;
+            linking::check_rejections(app, Some(&connection), customer, asked.checked_at_bank).await?;
             let expires_at = now.plus(linking::AUTHORISATION_LIVES);
             let institution = Some(connection.institution.clone());
             let new = linking::new_authorisation(caller.business, institution, wishes, expires_at)?;
@@ -418,9 +419,7 @@ async fn find(api: &Api, caller: Caller, id: ConnectionId) -> Answer<model::Conn
 
 async fn consent_in_force(api: &Api, id: ConnectionId, now: Timestamp) -> Answer<bool> {
     let consent = api.app.store.consent(id).await?;
-    Ok(consent.is_some_and(|consent| {
-        consent.ended_at.is_none() && consent.expires_at.is_none_or(|expires_at| expires_at > now)
-    }))
+    Ok(consent.is_some_and(|consent| !consent.is_over(now)))
 }
 
 /// With its consent and, while the customer is on the way in, how far they are.
@@ -431,20 +430,6 @@ async fn whole(api: &Api, connection: model::Connection) -> Answer<Json<Connecti
     let authorisation = api.app.store.authorisation_of(connection.id).await?.filter(on_the_way);
     let authorisation = authorisation.map(|known| Authorisation::of(&api.app, known));
     Ok(Json(ConnectionWithConsent { connection: Connection::of(connection), consent, authorisation }))
-}
-
-impl ConsentShown {
-    fn of(stored: model::Consent) -> Self {
-        Self {
-            granted_at: stored.granted_at,
-            expires_at: stored.expires_at,
-            scopes: stored.scopes,
-            how: stored.how,
-            reference: stored.reference,
-            ended_at: stored.ended_at,
-            end_reason: stored.end_reason,
-        }
-    }
 }
 
 impl Connection {
@@ -461,6 +446,9 @@ impl Connection {
                 ConnectionState::Active => {
                     "Nothing: GET /v1/accounts?connection_id=… lists its accounts once the bank was asked."
                 }
+                ConnectionState::Paused => {
+                    "POST /v1/connections/{connection_id}/resume when its accounts are to be kept up to date again."
+                }
                 ConnectionState::ReauthorisationRequired => {
                     "Have the customer authorise again: POST /v1/connections/{connection_id}/reauthorise, with fresh \
                      credentials or without any, says what they must do."
@@ -476,6 +464,8 @@ impl Connection {
             state: stored.state,
             reason: stored.reason,
             accounts_listed: stored.accounts_listed,
+            interval_minutes: stored.interval_minutes,
+            accounts: Kept(stored.accounts),
             created_at: stored.created_at,
         }
     }

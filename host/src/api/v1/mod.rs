@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod authorisations;
 pub mod connections;
+pub mod consents;
 pub mod institutions;
 pub mod links;
 pub mod syncs;

@@ -53,7 +53,7 @@ fn routes(manifest: &Manifest) -> Vec<String> {
             false => format!(", {word} {}", names.join(" ")),
         };
         format!(
-            "{}: {} {{{}}}{} ({}{}{})",
+            "{}: {} {{{}}}{} ({}{}{}{})",
             route.name,
             route.method.name(),
             route.origin,
@@ -61,6 +61,7 @@ fn routes(manifest: &Manifest) -> Vec<String> {
             route.purpose.name(),
             said("reply", route.reply.iter().map(String::as_str).collect()),
             said("marks", route.marks.keys().map(String::as_str).collect()),
+            said("texts", route.texts.keys().map(String::as_str).collect()),
         )
     });
     routes.collect()

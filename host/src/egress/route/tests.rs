@@ -51,6 +51,7 @@ fn route(
         purpose,
         reply: Vec::new(),
         marks: BTreeMap::new(),
+        texts: BTreeMap::new(),
         reply_encoding: ReplyEncoding::Plain,
     }
 }

@@ -64,7 +64,7 @@ impl Connector for Asking {
 
     fn read(ask: &Context, wants: &[Want], _: &str, _: &[Reply]) -> ReadStep {
         let pages = wants.iter().map(|want| page(ask, want)).collect();
-        ReadStep::Pages(More { pages, next: None, after_commit: vec![] })
+        ReadStep::Pages(More { pages, next: None, after_commit: vec![], unread: vec![] })
     }
 }
 

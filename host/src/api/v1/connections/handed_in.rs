@@ -106,6 +106,7 @@ pub fn check_wishes(asked: Wished, hosted: bool) -> Answer<Wishes> {
         accounts,
         purpose: asked.purpose,
         hosted,
+        customer: None,
     })
 }
 
