@@ -11,6 +11,7 @@ pub mod browser;
 pub mod callback;
 mod consent;
 mod country;
+mod customer;
 mod form;
 pub mod page;
 mod pick;

@@ -27,6 +27,7 @@ use axum::http::{Method, Uri};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::serve::ListenerExt;
 use problem::{Code, Problem};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::{Info, OpenApi, Paths};
@@ -149,7 +150,8 @@ pub async fn serve(
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
     });
-    Ok(axum::serve(listener, router(app)).with_graceful_shutdown(shutdown).await?)
+    let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
+    Ok(axum::serve(listener, service).with_graceful_shutdown(shutdown).await?)
 }
 
 /// The OpenAPI document.

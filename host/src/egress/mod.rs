@@ -23,6 +23,7 @@ mod transport;
 mod value;
 mod webhook;
 
+pub use address::is_public;
 pub use cookie::CookieJar;
 pub use limits::*;
 

@@ -46,7 +46,7 @@ pub struct Wishes {
     /// The hosted page leads the customer; otherwise the business's own pages do.
     #[serde(default)]
     pub hosted: bool,
-    /// Where the customer sits, as the business passed it on: some banks want to be told.
+    /// Where the customer sits, as the business passed it on or our page saw it: some banks want to be told.
     #[serde(default)]
     pub customer: Option<CustomerPresent>,
 }

@@ -96,12 +96,13 @@ impl Store {
     }
 
     /// The customer of a link chose the bank and agreed: the connection is created, and the connector's turn
-    /// begins. From here on there is time until `expires_at`, however late the link was used. None if
-    /// somebody was faster, or the link is over.
+    /// begins. From here on there is time until `expires_at`, however late the link was used. `customer`: from
+    /// where they did. None if somebody was faster, or the link is over.
     pub async fn choose(
         &self,
         id: AuthorisationId,
         new: &NewConnection,
+        customer: Option<&CustomerPresent>,
         expires_at: Timestamp,
         now: Timestamp,
     ) -> Result<Option<Authorisation>> {
@@ -114,9 +115,10 @@ impl Store {
         }
         let row: AuthorisationRow = tx.one(BY_ID, args![id]).await?;
         let of_business = self.keys.of_in(&mut tx, row.business.as_bytes()).await?;
-        let wishes = of_business.open(WISHES, id.as_bytes(), &row.wishes)?;
+        let mut sealed: Sealed = of_business.open_json(WISHES, id.as_bytes(), &row.wishes)?;
+        sealed.wishes.customer = customer.cloned();
         let key = self.insert_connection(&mut tx, new, now).await?;
-        let wishes = key.seal(WISHES, id.as_bytes(), &wishes)?;
+        let wishes = key.seal(WISHES, id.as_bytes(), json(&sealed, WISHES)?.as_bytes())?;
         let sql = "UPDATE authorisation SET connection = $2, wishes = $3 WHERE id = $1";
         tx.run(sql, args![id, new.id, wishes]).await?;
         take_turn(&mut tx, new.id, id, now).await?;

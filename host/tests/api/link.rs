@@ -45,6 +45,7 @@ impl<'a> Browser<'a> {
         let mut body = url::form_urlencoded::Serializer::new(String::new());
         let body = body.extend_pairs(fields).finish();
         let request = self.client.post(format!("{}{path}", self.world.base));
+        let request = request.header("user-agent", "A browser").header("x-forwarded-for", "9.9.9.9");
         request.header("content-type", "application/x-www-form-urlencoded").body(body)
     }
 
@@ -183,6 +184,9 @@ async fn looking_binds_nobody_and_agreeing_binds_the_browser() {
     }
     let standing = shown(&world, &tenant, id).await;
     assert_eq!((&standing["state"], &standing["institution_id"]), (&json!("prompted"), &json!(ASKING)));
+    let stored = world.app.store.authorisation(tenant.business, id).await.unwrap().unwrap();
+    let here = CustomerPresent { ip: "9.9.9.9".parse().unwrap(), user_agent: Some("A browser".into()) };
+    assert_eq!(stored.wishes.customer, Some(here), "the bank may be told");
     // A second time changes nothing.
     assert_eq!(sent_to(&customer.post(&format!("{path}/agree"), &[("bank", ASKING)]).await), path);
     let listed = world.get(&tenant, "/v1/connections").await.is(200);

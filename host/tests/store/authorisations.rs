@@ -116,10 +116,10 @@ both! {
         assert!(bed.claim_all(START).await.is_empty());
 
         let connection = bed.linking();
-        let chosen = bed.store.choose(new.id, &connection, START.plus(HOUR), START).await.unwrap().unwrap();
+        let chosen = bed.store.choose(new.id, &connection, None, START.plus(HOUR), START).await.unwrap().unwrap();
         assert_eq!((chosen.state, chosen.connection), (AuthorisationState::Asking, Some(connection.id)));
         assert_eq!((chosen.institution.as_deref(), &chosen.wishes), (Some(INSTITUTION), &new.wishes));
-        assert_eq!(bed.store.choose(new.id, &bed.linking(), START.plus(HOUR), START).await.unwrap(), None, "once");
+        assert_eq!(bed.store.choose(new.id, &bed.linking(), None, START.plus(HOUR), START).await.unwrap(), None, "once");
         assert_eq!(bed.state(connection.id).await, ConnectionState::Linking);
         let lease = bed.claim(START).await;
         assert_eq!(lease.connection, connection.id);
@@ -129,7 +129,7 @@ both! {
         let late = bed.new_authorisation(None, STATE);
         bed.store.create_link(&late, START).await.unwrap();
         let over = START.plus(HOUR);
-        assert_eq!(bed.store.choose(late.id, &bed.linking(), over.plus(HOUR), over).await.unwrap(), None, "its time is over");
+        assert_eq!(bed.store.choose(late.id, &bed.linking(), None, over.plus(HOUR), over).await.unwrap(), None, "its time is over");
     }
 
     async fn the_first_browser_has_a_link_and_no_other(bed) {

@@ -55,18 +55,19 @@ both! {
         let made = bed.store.create_link(&link(&bed, 1), START).await.unwrap();
         assert_eq!((made.state, made.expires_at), (AuthorisationState::Choosing, START.plus(DAY)));
         let (new, late) = (connection(&bed), Timestamp(START.plus(DAY).0 - 1));
-        let begun = bed.store.choose(made.id, &new, late.plus(HOUR), late).await.unwrap().unwrap();
+        let here = CustomerPresent { ip: "9.9.9.9".parse().unwrap(), user_agent: None };
+        let begun = bed.store.choose(made.id, &new, Some(&here), late.plus(HOUR), late).await.unwrap().unwrap();
         assert_eq!((begun.state, begun.connection), (AuthorisationState::Asking, Some(new.id)));
-        assert_eq!((begun.expires_at, begun.wishes), (late.plus(HOUR), made.wishes));
+        assert_eq!((begun.expires_at, begun.wishes), (late.plus(HOUR), Wishes { customer: Some(here), ..made.wishes }));
         assert!(bed.store.overdue_authorisations(START.plus(DAY)).await.unwrap().is_empty());
         let lease = bed.claim(late).await;
         assert_eq!(lease.connection, new.id);
         assert!(bed.store.open_authorisation(&lease, made.id).await.unwrap().is_some());
 
-        let again = bed.store.choose(made.id, &connection(&bed), late.plus(HOUR), late).await.unwrap();
+        let again = bed.store.choose(made.id, &connection(&bed), None, late.plus(HOUR), late).await.unwrap();
         assert_eq!(again, None, "somebody was faster");
         let other = bed.store.create_link(&link(&bed, 2), START).await.unwrap();
-        let over = bed.store.choose(other.id, &connection(&bed), late.plus(HOUR), START.plus(DAY)).await.unwrap();
+        let over = bed.store.choose(other.id, &connection(&bed), None, late.plus(HOUR), START.plus(DAY)).await.unwrap();
         assert_eq!(over, None, "too late");
         let found = bed.store.authorisation_by_link(&[2; 32]).await.unwrap().unwrap();
         assert_eq!((found.id, found.state), (other.id, AuthorisationState::Choosing));

@@ -4,6 +4,7 @@
 //! nothing.
 
 use super::browser::Browser;
+use super::customer;
 use super::form::{self, Typed};
 use super::page::{self, Page};
 use super::show::{self, Asked, DECLINED};
@@ -14,7 +15,7 @@ use crate::api::linking::{self, AUTHORISATION_LIVES, TURN_WAIT, TYPED_BYTES_MAX}
 use crate::api::problem::Code;
 use crate::api::v1::authorisations::{self, FormField};
 use crate::app::App;
-use crate::model::{Authorisation, AuthorisationState, Input, Secret, StandingAsk};
+use crate::model::{Authorisation, AuthorisationState, CustomerPresent, Input, Secret, StandingAsk};
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 
@@ -24,6 +25,8 @@ pub struct Act {
     pub known: Authorisation,
     /// Who sent it.
     pub browser: Browser,
+    /// From where.
+    pub present: Option<CustomerPresent>,
     typed: Typed,
 }
 
@@ -31,8 +34,9 @@ impl Act {
     /// Checks who sends, then reads what.
     pub async fn begin(api: &Api, token: &str, request: Request) -> Result<Self, Page> {
         let (known, browser) = page::acting(&api.app, token, request.headers()).await?;
+        let present = customer::present(&request);
         let typed = form::read(request, api).await?;
-        Ok(Self { known, browser, typed })
+        Ok(Self { known, browser, present, typed })
     }
 
     /// The customer says to have logged in at the bank itself.
@@ -77,7 +81,8 @@ pub async fn agree(
         checked => checked?,
     }
     let new = linking::new_connection(known.business, &institution, customer_ref, now);
-    if let Some(begun) = app.store.choose(known.id, &new, now.plus(AUTHORISATION_LIVES), now).await? {
+    let (present, until) = (act.present.as_ref(), now.plus(AUTHORISATION_LIVES));
+    if let Some(begun) = app.store.choose(known.id, &new, present, until, now).await? {
         tracing::info!(authorisation = %begun.id, connection = %new.id, institution, "agreed");
         app.nudge.schedule.notify_one();
         linking::after_turn(app, begun, TURN_WAIT).await?;

@@ -7,7 +7,7 @@ use crate::api::Api;
 use crate::api::linking::{self, AUTHORISATION_LIVES, LINK_LIVES, TURN_WAIT};
 use crate::api::problem::Code;
 use crate::app::App;
-use crate::model::{Authorisation, AuthorisationState, Connection};
+use crate::model::{Authorisation, AuthorisationState, Connection, Wishes};
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 
@@ -78,12 +78,9 @@ pub async fn again(
         checked => checked?,
     }
     let institution = Some(connection.institution.clone());
-    let new = linking::new_authorisation(
-        known.business,
-        institution,
-        known.wishes.clone(),
-        now.plus(AUTHORISATION_LIVES),
-    )?;
+    let wishes = Wishes { customer: act.present.clone(), ..known.wishes.clone() };
+    let until = now.plus(AUTHORISATION_LIVES);
+    let new = linking::new_authorisation(known.business, institution, wishes, until)?;
     let begun = app.store.authorise_again(connection.id, &new, now).await?.ok_or_else(page::unknown_link)?;
     act.browser.binds(app, &begun).await?;
     tracing::info!(authorisation = %begun.id, before = %known.id, connection = %connection.id, "begun again");
