@@ -75,6 +75,7 @@ use axum::http::{StatusCode, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Days, NaiveDate, Utc};
+use std::collections::btree_map::Entry::Vacant;
 use std::collections::{BTreeMap, HashMap};
 
 /// How far back the first statement of an account goes.
@@ -160,8 +161,8 @@ impl Stated {
         let due = account.entries.iter().filter(|entry| is_booked(entry));
         let due = due.filter(|entry| entry.booked_at.date_naive() <= until);
         for entry in due {
-            if !self.entries.contains_key(&entry.serial) {
-                self.entries.insert(entry.serial, entry.clone());
+            if let Vacant(place) = self.entries.entry(entry.serial) {
+                place.insert(entry.clone());
                 lines.push(Line { entry: entry.clone(), reversal: false });
             }
         }
