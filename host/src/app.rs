@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 /// How often approvals and quarantines are looked up (another process, the CLI, may have changed them),
-/// and connections ended that should have ended by now.
+/// connections ended that should have ended by now, and consents looked at that are due.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
 /// How often old rows are looked for when none were left: they are counted in days.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
@@ -135,7 +135,8 @@ fn fingerprint(manifest: &Manifest, routes: &[Route]) -> String {
     };
     add(manifest.name.clone());
     for route in routes {
-        add(format!("{} {} {:?}", route.name, route.line(), route.reply));
+        let shown = (&route.reply, &route.marks, &route.texts);
+        add(format!("{} {} {shown:?}", route.name, route.line()));
     }
     for value in &manifest.values {
         add(format!("{} {:?} {:?} {:?} {}", value.name, value.kind, value.usage, value.routes, value.public));
@@ -257,6 +258,12 @@ async fn housekeeping(app: Arc<App>, mut stopping: watch::Receiver<bool>) {
         if let Err(error) = sync::end_overdue(&app).await {
             tracing::error!(%error, "connections that should have ended could not be erased; trying again");
         }
+        if let Err(error) = sync::end_overdue_authorisations(&app).await {
+            tracing::error!(%error, "authorisations that nobody went on with could not be ended; trying again");
+        }
+        if let Err(error) = sync::tend_consents(&app).await {
+            tracing::error!(%error, "consents that are due could not be looked at; trying again");
+        }
         let now = app.clock.now();
         if now >= sweep_at {
             match app.store.sweep(&app.config.retention, now).await {
@@ -269,7 +276,21 @@ async fn housekeeping(app: Arc<App>, mut stopping: watch::Receiver<bool>) {
                 Err(error) => tracing::warn!(%error, "old rows could not be swept; trying again"),
             }
         }
-        let _ = tokio::time::timeout(HOUSEKEEPING, stopping.changed()).await;
+        // A consent's end is not a matter of five seconds more or less.
+        let next_consent = app.store.next_consent_due().await.ok().flatten();
+        tokio::select! {
+            _ = tokio::time::timeout(HOUSEKEEPING, stopping.changed()) => {}
+            () = moment_to_come(&app.clock, next_consent) => {}
+        }
+    }
+}
+
+/// Returns at this moment; never, if it has passed already: what could not be done then is tried again
+/// with everything else.
+async fn moment_to_come(clock: &Clock, moment: Option<Timestamp>) {
+    match moment.filter(|moment| *moment > clock.now()) {
+        Some(moment) => clock.sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }
 

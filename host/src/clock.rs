@@ -90,6 +90,12 @@ impl Clock {
 }
 
 impl Deadline {
+    /// This one, or `span` from now, whichever is sooner.
+    #[must_use]
+    pub fn and_before(self, span: Duration) -> Self {
+        let other = self.clock.deadline(span);
+        if other.left() < self.left() { other } else { self }
+    }
     /// Is it over?
     pub fn passed(&self) -> bool {
         self.left().is_zero()

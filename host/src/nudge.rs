@@ -16,6 +16,8 @@ pub struct Nudge {
     pub webhooks: Notify,
     /// A connection was erased.
     pub erased: Notify,
+    /// An authorisation went on.
+    pub authorisations: Notify,
     finished: broadcast::Sender<SyncId>,
 }
 
@@ -25,6 +27,7 @@ impl Default for Nudge {
             schedule: Notify::new(),
             webhooks: Notify::new(),
             erased: Notify::new(),
+            authorisations: Notify::new(),
             finished: broadcast::Sender::new(FINISHED_BACKLOG),
         }
     }

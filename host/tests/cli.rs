@@ -86,6 +86,28 @@ fn a_business_and_its_keys_are_made_listed_and_ended() {
 }
 
 #[test]
+fn a_business_says_how_it_is_shown_and_takes_it_back() {
+    let folder = prepared();
+    let here = folder.path();
+    let made = good(here, &["business", "create", "Acme Ltd", "--json"]);
+    let made: serde_json::Value = serde_json::from_str(&made).unwrap();
+    let business = made["id"].as_str().unwrap();
+    let theme = |more: &[&'static str]| [&["business", "theme", business][..], more].concat();
+    assert!(good(here, &theme(&[])).contains("is shown as Acme Ltd in #1d3f72; purpose: -"));
+    let said = good(here, &theme(&["--display-name", "Acme", "--colour", "#7A1F3D", "--purpose", "Books."]));
+    assert!(said.contains("is shown as Acme in #7a1f3d; purpose: Books."), "{said}");
+    let listed = good(here, &["business", "list"]);
+    assert!(listed.contains("Acme Ltd  Acme") && listed.contains("#7a1f3d"), "{listed}");
+    let light = bad(here, &theme(&["--colour", "#ffcc00"]));
+    assert!(light.contains("#ffcc00 is too light") && light.contains("such as #"), "{light}");
+    assert!(bad(here, &theme(&["--colour", "blue"])).contains("#rrggbb"));
+    let back = good(here, &theme(&["--display-name", "", "--colour", ""]));
+    assert!(back.contains("is shown as Acme Ltd in #1d3f72; purpose: Books."), "{back}");
+    let unknown = bad(here, &["business", "theme", "biz_00000000000000000000000000"]);
+    assert!(unknown.contains("tidegate business list"), "{unknown}");
+}
+
+#[test]
 fn a_registration_is_replaced_whole_and_its_values_are_never_shown() {
     let folder = prepared();
     let here = folder.path();

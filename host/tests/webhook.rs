@@ -135,6 +135,7 @@ impl House {
         }
         let mut config = Config {
             listen: "127.0.0.1:0".parse().unwrap(),
+            public_url: "http://127.0.0.1:1".to_owned(),
             database_url: format!("sqlite:{}", path("db").display()),
             master_key: Secret::new(Vault::new_master_key_line().unwrap()),
             institutions_dir: path("institutions"),
@@ -206,6 +207,7 @@ impl House {
             phase: 0,
             slot_at: now,
             due_at: now,
+            linking: false,
         };
         self.app.store.create_connection(&connection, now).await.unwrap();
         let event = payload::connection_deleted(self.business, id, "demo-bank", false, now);

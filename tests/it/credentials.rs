@@ -144,11 +144,19 @@ impl Scene {
         told(&self.world.api, &self.endpoint, kind).await
     }
 
-    async fn reauthorise(&self, connection: &str, pin: &str) {
+    async fn hand_in(&self, connection: &str, pin: &str, checked_at_bank: bool) -> Answer {
         let consent = json!({ "granted_at": self.world.clock.now(), "scopes": [], "how": "test" });
-        let request = json!({ "credentials": { "pin": pin }, "consent": consent });
-        let path = format!("/v1/connections/{connection}/reauthorise");
-        expect(&self.world.api.post(&path, &request).await.unwrap(), 200).unwrap();
+        let request = json!({
+            "credentials": { "pin": pin }, "consent": consent, "checked_at_bank": checked_at_bank,
+        });
+        self.world.api.post(&format!("/v1/connections/{connection}/reauthorise"), &request).await.unwrap()
+    }
+
+    /// After two refusals nothing is sent to the bank before the customer was at its own site.
+    async fn reauthorise_after_two_refusals(&self, connection: &str, pin: &str) {
+        let answer = self.hand_in(connection, pin, false).await;
+        assert_eq!((answer.status, answer.text("/code")), (409, "credentials-refused"), "{}", answer.body);
+        expect(&self.hand_in(connection, pin, true).await, 200).unwrap();
     }
 
     /// Waits until each account failed so often in a row.
@@ -220,12 +228,12 @@ async fn refused_credentials_are_tried_once_more_after_an_hour_and_then_the_cust
     assert_eq!((scene.told(ASK).await, scene.told("sync.failed").await), (1, 1));
 
     // New credentials begin anew: they are tried at once, and have two tries of their own.
-    scene.reauthorise(&ada.connection, "3333").await;
+    scene.reauthorise_after_two_refusals(&ada.connection, "3333").await;
     scene.failed(&ada, 0).await;
     desk.refuse("3333");
     let again = scene.ask(&ada.accounts[0]).await;
     assert_eq!(again.text("/reason"), "credentials-rejected", "{}", again.body);
-    scene.reauthorise(&ada.connection, "4444").await;
+    expect(&scene.hand_in(&ada.connection, "4444", false).await, 200).unwrap();
     scene.sync_of(&ada).await;
     assert_eq!((scene.state(&ada.connection).await, scene.told(ASK).await), (json!("active"), 1));
 }
@@ -250,7 +258,7 @@ async fn a_new_connection_with_wrong_credentials_waits_the_hour_too() {
     scene.sync_of(&ben).await;
     assert_eq!(desk.logins("1111"), 2, "never a third try");
 
-    scene.reauthorise(&connection, "3333").await;
+    scene.reauthorise_after_two_refusals(&connection, "3333").await;
     let ada = scene.read("3333", connection).await;
     scene.sync_of(&ada).await;
     assert_eq!(scene.told(ASK).await, 1);

@@ -43,6 +43,7 @@ fn body(method: &Method, path: &str, reauthorisation: &Value) -> Option<Value> {
     match (method.as_str(), path) {
         ("POST", path) if path.ends_with("/reauthorise") => Some(reauthorisation.clone()),
         ("POST", _) => Some(json!({})),
+        ("PATCH", path) if path.starts_with("/v1/connections") => Some(json!({ "interval_minutes": 120 })),
         ("PATCH", _) => Some(json!({ "state": "disabled" })),
         _ => None,
     }
@@ -51,6 +52,8 @@ fn body(method: &Method, path: &str, reauthorisation: &Value) -> Option<Value> {
 fn unknown() -> Ids {
     Ids::from([
         ("connection_id", ConnectionId::new().to_string()),
+        ("authorisation_id", AuthorisationId::new().to_string()),
+        ("consent_id", ConsentId::new().to_string()),
         ("account_id", AccountId::new().to_string()),
         ("transaction_id", TransactionId { account: AccountId::new(), number: 1 }.to_string()),
         ("sync_id", SyncId::new().to_string()),
@@ -70,8 +73,14 @@ async fn real(api: &Api, linked: &Linked, endpoint: &str) -> Ids {
         });
         text(&items(&listed.await)[0], "/id").to_owned()
     };
+    // Nobody has to come for it to exist.
+    let path = format!("/v1/connections/{}/reauthorise", linked.connection);
+    let begun = api.post(&path, &json!({})).await.unwrap();
+    expect(&begun, 200).unwrap();
     Ids::from([
         ("connection_id", linked.connection.clone()),
+        ("authorisation_id", begun.text("/authorisation/id").to_owned()),
+        ("consent_id", first(format!("/v1/consents?connection_id={}", linked.connection)).await),
         ("account_id", account.to_owned()),
         ("transaction_id", first(format!("/v1/accounts/{account}/transactions")).await),
         ("sync_id", first(format!("/v1/accounts/{account}/syncs")).await),
@@ -139,16 +148,25 @@ async fn another_businesss_ids_are_as_unknown_as_ids_that_were_never_given_out()
 
     assert_eq!((linked.ledger(linked.everyday()).await, theirs_asked()), before);
     let connection = world.api.get(&format!("/v1/connections/{}", linked.connection)).await.unwrap();
-    assert_eq!(connection.text("/state"), "active");
+    assert_eq!((connection.text("/state"), &connection.body["interval_minutes"]), ("active", &Value::Null));
     let endpoint = world.api.get(&format!("/v1/webhook-endpoints/{}", theirs["endpoint_id"])).await.unwrap();
     assert_eq!(endpoint.text("/state"), "active");
-    for (list, id) in
-        [("connections", "connection_id"), ("accounts", "account_id"), ("webhook-endpoints", "endpoint_id")]
-    {
+    for (list, id) in [
+        ("connections", "connection_id"),
+        ("consents", "consent_id"),
+        ("consents", "connection_id"),
+        ("accounts", "account_id"),
+        ("webhook-endpoints", "endpoint_id"),
+    ] {
         let listed = other.get(&format!("/v1/{list}")).await.unwrap();
         expect(&listed, 200).unwrap();
         assert!(!listed.body.to_string().contains(theirs[id].as_str()), "{list}");
     }
+    // Nor by a filter: their connection is as unknown as any.
+    let filter = |ids: &Ids| format!("/v1/consents?connection_id={}", ids["connection_id"]);
+    let got = other.get(&filter(&theirs)).await.unwrap();
+    let expected = other.get(&filter(&unknown)).await.unwrap();
+    assert_eq!((got.status, &got.body), (404, &expected.body));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -206,7 +224,7 @@ async fn each_route_needs_exactly_one_scope_and_403_names_it() {
         let expected = match (method.as_str(), path.as_str()) {
             ("GET", _) => "read",
             (_, path) if path.ends_with("/sync") => "sync",
-            (_, path) if path.starts_with("/v1/connections") => "connections",
+            (_, path) if path.starts_with("/v1/connections") || path == "/v1/links" => "connections",
             _ => "webhooks",
         };
         assert_eq!(enough, [expected], "{method} {path}");

@@ -8,14 +8,27 @@
 )]
 
 mod bank_misbehaves;
+mod consents;
 mod credentials;
+mod door_camt;
+mod door_dialogue;
+mod door_portal;
+mod door_signed;
+mod door_uk;
+mod door_uk_running;
+mod doors;
 mod hostile;
 mod isolation;
 mod leaving;
+mod link_page;
 mod linked;
+mod mock_bank;
 mod operations;
+mod prism;
 mod relisted;
 mod served;
+mod shipped;
+mod specification;
 mod story;
 mod sync;
 mod walls;

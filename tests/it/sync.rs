@@ -123,6 +123,8 @@ async fn the_customers_address_reaches_the_bank_only_while_the_customer_is_there
         assert_eq!(request.fapi["x-customer-user-agent"], "Browser/1.0 (test)", "{request:?}");
     }
     assert_eq!(attended.body["customer_present"], true, "{}", attended.body);
+    let listed = linked.api.get(&format!("/v1/accounts/{}/syncs", linked.ours(everyday))).await.unwrap();
+    assert_eq!(items(&listed)[0], attended.body, "on record, for whoever asks later");
 
     let since = requests_so_far(&world);
     let alone = linked.good_sync(everyday).await;

@@ -44,7 +44,11 @@ struct Only {
 const ONLY: &[Only] = &[
     Only { sentence: "only `sandbox` names wasmtime", modules: &["sandbox"], names: &["wasmtime"] },
     Only { sentence: "only `store` names sqlx", modules: &["store"], names: &["sqlx"] },
-    Only { sentence: "only `api` names axum", modules: &["api"], names: &["axum", "tower_http", "utoipa"] },
+    Only {
+        sentence: "only `api` names axum",
+        modules: &["api"],
+        names: &["axum", "tower_http", "utoipa", "askama"],
+    },
     Only {
         sentence: "every connection out of the process goes through `egress`",
         modules: &["egress"],

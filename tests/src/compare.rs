@@ -22,11 +22,41 @@ pub async fn rows(api: &Api, account: &str) -> anyhow::Result<Vec<Value>> {
     }
 }
 
+/// What a door of the bank tells of its rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tells {
+    /// All of it.
+    Everything,
+    /// All but their ids.
+    NoIds,
+    /// Booked rows only, without ids.
+    BookedWithoutIds,
+}
+
 /// Stored rows and booked balance of one account against the bank's statement; how many rows.
 pub async fn compare(api: &Api, account: &str, bank: &Bank, bank_id: &str) -> anyhow::Result<usize> {
-    let statement = bank.statement(bank_id)?;
+    compare_told(api, account, bank, bank_id, Tells::Everything).await
+}
+
+/// The same at a door that does not tell everything.
+pub async fn compare_told(
+    api: &Api,
+    account: &str,
+    bank: &Bank,
+    bank_id: &str,
+    tells: Tells,
+) -> anyhow::Result<usize> {
+    let mut statement = bank.statement(bank_id)?;
+    if tells == Tells::BookedWithoutIds {
+        statement.rows.retain(|row| row.status == RowStatus::Booked);
+    }
     let mut stored: Vec<Line> = rows(api, account).await?.iter().map(our_line).collect();
     let mut theirs: Vec<Line> = statement.rows.iter().map(bank_line).collect();
+    if tells != Tells::Everything {
+        let with_id = stored.iter().filter(|line| !line[0].is_empty()).count();
+        ensure!(with_id == 0, "{account}: {with_id} rows have ids, which this door does not tell");
+        theirs.iter_mut().for_each(|line| line[0].clear());
+    }
     stored.sort();
     theirs.sort();
     let missing: Vec<_> = theirs.iter().filter(|line| !stored.contains(line)).collect();

@@ -41,7 +41,12 @@ impl Api {
     pub fn new(origin: impl Into<String>, key: Option<&str>) -> reqwest::Result<Self> {
         let client =
             reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build()?;
-        Ok(Self { client, origin: origin.into(), key: key.map(str::to_owned) })
+        Ok(Self::with_client(client, origin, key))
+    }
+
+    /// Through a client of the caller's making, as with a certificate of its own.
+    pub fn with_client(client: reqwest::Client, origin: impl Into<String>, key: Option<&str>) -> Self {
+        Self { client, origin: origin.into(), key: key.map(str::to_owned) }
     }
 
     /// The same connections with another key.

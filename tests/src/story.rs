@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-pub use crate::compare::{compare, rows};
+pub use crate::compare::{Tells, compare, compare_told, rows};
 pub use crate::http::{expect, items, text};
 
 /// How long any one fact may take to become true, in real time.

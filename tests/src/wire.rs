@@ -67,6 +67,10 @@ pub struct Line {
 }
 
 impl Line {
+    /// What cuts this connection.
+    pub fn cutter(&self) -> Cutter {
+        self.cutter.clone()
+    }
     fn alive(&self) -> io::Result<()> {
         if self.cutter.0.load(Ordering::SeqCst) {
             let _ = self.stream.set_zero_linger(); // closing then sends RST instead of FIN
@@ -78,7 +82,7 @@ impl Line {
 
 impl Connected<IncomingStream<'_, Door>> for Cutter {
     fn connect_info(stream: IncomingStream<'_, Door>) -> Self {
-        stream.io().cutter.clone()
+        stream.io().cutter()
     }
 }
 

@@ -4,7 +4,7 @@
 //! The service runs in this process, so that its clock can be moved; the bank's own clock is moved
 //! beside it. Must not know: what is being tested.
 
-use crate::bank::{Bank, BankConfig};
+use crate::bank::{Bank, BankConfig, Client, NewClient};
 use crate::http::Api;
 use crate::sink::Sink;
 use crate::story::{LOOK_EVERY, PATIENCE, expect, items, text};
@@ -14,9 +14,11 @@ use host::clock::Clock;
 use host::config::Config;
 use host::model::Timestamp;
 use serde_json::Value;
+use std::collections::BTreeSet;
+use std::net::TcpListener as Door;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -24,8 +26,12 @@ use tokio::task::JoinHandle;
 
 /// The id of the demo bank's profile.
 pub const DEMO_BANK: &str = "demo-bank";
+/// Where the demo bank is in the profiles that stand in `institutions/`.
+const PLACEHOLDER: &str = "http://127.0.0.1:7701";
+/// What the demo bank calls a business that may send its customers there.
+pub const CLIENT: &str = "corner-shop";
 /// The connectors that every world has.
-const CONNECTORS: [&str; 2] = ["connectors/open-banking-uk", "tests/guests/hostile"];
+const CONNECTORS: [&str; 3] = ["connectors/open-banking-uk", "tests/guests/asking", "tests/guests/hostile"];
 
 /// How a world is set up.
 #[derive(Default)]
@@ -34,8 +40,15 @@ pub struct WorldConfig {
     pub database: Option<String>,
     /// The bank.
     pub bank: BankConfig,
-    /// More profiles: id and text.
+    /// The operator is registered with the bank as [`CLIENT`], with a signing key and, if the bank has
+    /// mutual TLS, a certificate; otherwise as the bank's first client, with HTTP Basic.
+    pub registered: bool,
+    /// More profiles: id and text. In the text, the demo bank is at the placeholder of `institutions/`.
     pub profiles: Vec<(String, String)>,
+    /// More profiles of `institutions/`, by id, each with lines that take the place of its own, or follow them.
+    pub shipped: Vec<(&'static str, &'static str)>,
+    /// The operator's standing at institutions: id, and values by name.
+    pub registrations: Vec<(String, Vec<(String, String)>)>,
     /// More addresses that may be reached.
     pub allow: Vec<String>,
     /// Lines added to `[limits]` and after it in the demo bank's profile.
@@ -64,13 +77,31 @@ pub struct World {
     pub config: PathBuf,
     folder: tempfile::TempDir,
     adjust: Option<fn(&mut Config)>,
-    server: Option<(oneshot::Sender<()>, JoinHandle<anyhow::Result<()>>)>,
+    server: Option<Server>,
+    /// Where the service listens, kept from one start to the next: a bank sends browsers back there.
+    door: Door,
+}
+
+/// One more process of the service: on the same database, with an API of its own.
+pub struct Process {
+    /// The service.
+    pub app: Arc<App>,
+    /// Its API, with the business's key.
+    pub api: Api,
+    server: Server,
+}
+
+impl Process {
+    /// Stops it as a signal would, and waits until it has drained.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        let _ = self.server.0.send(());
+        self.server.1.await?
+    }
 }
 
 impl World {
     /// Builds what must be built, starts bank and sink, installs and starts the service.
     pub async fn start(setup: WorldConfig) -> anyhow::Result<Self> {
-        let components = components().await?;
         let folder = tempfile::tempdir()?;
         let bank = Bank::start(setup.bank).await?;
         let clock = Clock::system();
@@ -80,39 +111,61 @@ impl World {
         let config = folder.path().join("tidegate.toml");
         let institutions = folder.path().join("institutions");
         std::fs::create_dir(&institutions)?;
-        let profile = demo_profile(&bank, &setup.demo_bank)?;
-        std::fs::write(institutions.join(format!("{DEMO_BANK}.toml")), profile)?;
-        for (id, text) in &setup.profiles {
+        let mut profiles = vec![(DEMO_BANK.to_owned(), demo_profile(&bank, &setup.demo_bank)?)];
+        for (id, more) in &setup.shipped {
+            profiles.push(((*id).to_owned(), shipped_profile(id, more)?));
+        }
+        profiles.extend(setup.profiles);
+        for (id, text) in &profiles {
+            let text = text.replace(PLACEHOLDER, &bank.auth_origin());
             std::fs::write(institutions.join(format!("{id}.toml")), text)?;
         }
-        let bank_address = bank.auth_origin().replace("http://", "");
-        let mut allow = vec![bank_address, sink.address().to_string()];
+        let components = components_of(profiles.iter().map(|(_, text)| text.as_str())).await?;
+        let door = Door::bind("127.0.0.1:0")?;
+        door.set_nonblocking(true)?;
+        let origin = format!("http://{}", door.local_addr()?);
+        let origins = [Some(bank.auth_origin()), bank.tls_origin().map(str::to_owned)];
+        let addresses = origins.iter().flatten().filter_map(|origin| origin.split("://").nth(1));
+        let mut allow: Vec<String> = addresses.map(str::to_owned).collect();
+        allow.push(sink.address().to_string());
         allow.extend(setup.allow);
         let database = setup
             .database
             .unwrap_or_else(|| format!("sqlite:{}", folder.path().join("tidegate.db").display()));
-        std::fs::write(&config, configuration(folder.path(), &components, &database, &allow))?;
+        std::fs::write(&config, configuration(folder.path(), &origin, &components, &database, &allow))?;
 
         let path = folder.path().join("tidegate.key").display().to_string();
         tidegate(&config, &["vault", "new-key", "--file", &path])?;
         tidegate(&config, &["migrate"])?;
-        let secret = folder.path().join("client-secret");
-        std::fs::write(&secret, &bank.config().client_secret)?;
-        let id = format!("client-id={}", bank.config().client_id);
-        let file = format!("client-secret={}", secret.display());
-        tidegate(&config, &["registration", "set", DEMO_BANK, "--value", &id, "--value-file", &file])?;
-        tidegate(&config, &["institution", "approve", DEMO_BANK, "--yes"])?;
-        for (id, _) in &setup.profiles {
+        match setup.registered {
+            true => {
+                let client =
+                    bank.register_client(&NewClient::new(CLIENT, &format!("{origin}/v1/callback")))?;
+                register_client(&config, folder.path(), &client, bank.roots())?;
+            }
+            false => {
+                let of_client = [
+                    ("client-id", &bank.config().client_id),
+                    ("client-secret", &bank.config().client_secret),
+                ];
+                let of_client = of_client.map(|(name, value)| (name.to_owned(), value.clone()));
+                register(&config, folder.path(), DEMO_BANK, &of_client)?;
+            }
+        }
+        for (institution, values) in &setup.registrations {
+            register(&config, folder.path(), institution, values)?;
+        }
+        for (id, _) in &profiles {
             tidegate(&config, &["institution", "approve", id, "--yes"])?;
         }
         let business = made(&config, &["business", "create", "Corner Shop Ltd", "--json"], "/id")?;
         let key = made(&config, &["api-key", "create", &business, "--json"], "/key")?;
 
         let app = build(&config, setup.adjust, &clock).await?;
-        let (origin, server) = serve(app.clone()).await?;
+        let server = Some(serve(app.clone(), &door)?);
         let api = Api::new(origin.clone(), Some(&key))?;
-        let (adjust, server) = (setup.adjust, Some(server));
-        Ok(Self { bank, sink, app, clock, api, origin, business, config, folder, adjust, server })
+        let adjust = setup.adjust;
+        Ok(Self { bank, sink, app, clock, api, origin, business, config, folder, adjust, server, door })
     }
 
     /// The world's own folder.
@@ -138,7 +191,9 @@ impl World {
             let mut planned = Vec::new();
             for account in items(&listed) {
                 let shown = api.get(&format!("/v1/accounts/{}", text(account, "/id"))).await?;
-                planned.push(serde_json::from_value::<Timestamp>(shown.body["next_at"].clone())?);
+                // One that is not read has no plan.
+                let next: Option<Timestamp> = serde_json::from_value(shown.body["next_at"].clone())?;
+                planned.extend(next);
             }
             anyhow::Ok(planned)
         };
@@ -169,15 +224,25 @@ impl World {
         Ok(())
     }
 
-    /// Stops the service and starts it again on the same database; the configuration and the folders
-    /// are read anew. It listens on another port.
+    /// Stops the service and starts it again on the same database and port; the configuration and the
+    /// folders are read anew.
     pub async fn restart(&mut self) -> anyhow::Result<()> {
         self.stop().await?;
         self.app = build(&self.config, self.adjust, &self.clock).await?;
-        let (origin, server) = serve(self.app.clone()).await?;
-        self.api = Api::new(origin.clone(), self.api.key())?;
-        (self.origin, self.server) = (origin, Some(server));
+        self.server = Some(serve(self.app.clone(), &self.door)?);
+        self.origin = format!("http://{}", self.door.local_addr()?);
+        self.api = Api::new(self.origin.clone(), self.api.key())?;
         Ok(())
+    }
+
+    /// Starts one more process of the service on the same database, which must be PostgreSQL.
+    pub async fn another_process(&self) -> anyhow::Result<Process> {
+        let app = build(&self.config, self.adjust, &self.clock).await?;
+        let door = Door::bind("127.0.0.1:0")?;
+        door.set_nonblocking(true)?;
+        let api = Api::new(format!("http://{}", door.local_addr()?), self.api.key())?;
+        let server = serve(app.clone(), &door)?;
+        Ok(Process { app, api, server })
     }
 
     /// Another business with a key of its own: its API.
@@ -188,7 +253,7 @@ impl World {
     }
 }
 
-/// The service, built from its configuration file.
+/// The service, built from its configuration file, for browsers that reach it at `origin`.
 async fn build(config: &Path, adjust: Option<fn(&mut Config)>, clock: &Clock) -> anyhow::Result<Arc<App>> {
     let mut loaded = Config::load(Some(config))?;
     loaded.compiler = vec![program()?.display().to_string(), "connector".into(), "compile".into()];
@@ -200,14 +265,71 @@ async fn build(config: &Path, adjust: Option<fn(&mut Config)>, clock: &Clock) ->
 
 type Server = (oneshot::Sender<()>, JoinHandle<anyhow::Result<()>>);
 
-async fn serve(app: Arc<App>) -> anyhow::Result<(String, Server)> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let origin = format!("http://{}", listener.local_addr()?);
+fn serve(app: Arc<App>, door: &Door) -> anyhow::Result<Server> {
+    let listener = TcpListener::from_std(door.try_clone()?)?;
     let (stop, stopped) = oneshot::channel();
     let shutdown = async move {
         let _ = stopped.await;
     };
-    Ok((origin, (stop, tokio::spawn(app.run(listener, shutdown)))))
+    Ok((stop, tokio::spawn(app.run(listener, shutdown))))
+}
+
+/// The operator's standing at the bank, as the bank handed it out.
+fn register_client(config: &Path, folder: &Path, client: &Client, roots: Option<&str>) -> anyhow::Result<()> {
+    let values = [("client-id", &client.client_id), ("signing-key-id", &client.signing_key_id)];
+    let key = written(folder, "signing-key", &client.signing_key)?;
+    let mut arguments = vec!["registration".to_owned(), "set".into(), DEMO_BANK.into()];
+    for (name, value) in values {
+        arguments.extend(["--value".to_owned(), format!("{name}={value}")]);
+    }
+    arguments.extend(["--value-file".to_owned(), format!("signing-key={key}")]);
+    if let Some((chain, key)) = client.certificate.as_ref().zip(client.certificate_key.as_ref()) {
+        arguments.push("--client-identity".to_owned());
+        arguments.push(written(folder, "transport.pem", &format!("{chain}{key}"))?);
+    }
+    if let Some(roots) = roots {
+        arguments.extend(["--roots".to_owned(), written(folder, "roots.pem", roots)?]);
+    }
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    tidegate(config, &arguments).map(drop)
+}
+
+/// A file in the world's folder; its path.
+fn written(folder: &Path, name: &str, text: &str) -> anyhow::Result<String> {
+    let path = folder.join(name);
+    std::fs::write(&path, text)?;
+    Ok(path.display().to_string())
+}
+
+/// The operator's standing at an institution: values by name, each from a file.
+fn register(
+    config: &Path,
+    folder: &Path,
+    institution: &str,
+    values: &[(String, String)],
+) -> anyhow::Result<()> {
+    let mut arguments = vec!["registration".to_owned(), "set".to_owned(), institution.to_owned()];
+    for (name, value) in values {
+        let file = written(folder, &format!("{institution}.{name}"), value)?;
+        arguments.extend(["--value-file".to_owned(), format!("{name}={file}")]);
+    }
+    tidegate(config, &arguments.iter().map(String::as_str).collect::<Vec<_>>()).map(drop)
+}
+
+/// A profile that stands in `institutions/`; a line of the caller's takes the place of the profile's own line for
+/// that key, or stands at the end, which is `[limits]`.
+fn shipped_profile(id: &str, more: &str) -> anyhow::Result<String> {
+    let text = std::fs::read_to_string(root().join("institutions").join(format!("{id}.toml")))?;
+    ensure!(text.contains("[limits]"), "the profile {id} has no [limits]");
+    let key = |line: &str| line.split_once('=').map(|(key, _)| key.trim().to_owned());
+    let mut lines: Vec<&str> = text.lines().collect();
+    for line in more.lines() {
+        match lines.iter_mut().find(|own| key(own).is_some() && key(own) == key(line)) {
+            Some(own) => *own = line,
+            None => lines.push(line),
+        }
+    }
+    Ok(lines.join("\n") + "\n")
 }
 
 /// The profile that stands in `institutions/`, with the addresses the bank really listens on.
@@ -216,8 +338,15 @@ fn demo_profile(bank: &Bank, more: &str) -> anyhow::Result<String> {
     let mut lines: Vec<String> = Vec::new();
     for line in text.lines() {
         let replaced = match line.split('=').next().map(str::trim) {
-            Some("auth") => format!("auth = \"{}\"", bank.auth_origin()),
-            Some("api") => format!("api = \"{}\"", bank.api_origin()),
+            // Browsers have no certificate.
+            Some("authorise") => format!("authorise = \"{}\"", bank.auth_origin()),
+            Some("auth") => {
+                let secure = bank.tls_origin().map(str::to_owned);
+                format!("auth = \"{}\"", secure.unwrap_or_else(|| bank.auth_origin()))
+            }
+            Some("api") => {
+                format!("api = \"{}\"", bank.tls_api_origin().unwrap_or_else(|| bank.api_origin()))
+            }
             _ => line.to_owned(),
         };
         // What the caller says of a key replaces what the profile says.
@@ -232,10 +361,10 @@ fn demo_profile(bank: &Bank, more: &str) -> anyhow::Result<String> {
     Ok(format!("{text}\n{more}\n"))
 }
 
-fn configuration(folder: &Path, components: &Path, database: &str, allow: &[String]) -> String {
+fn configuration(folder: &Path, origin: &str, components: &Path, database: &str, allow: &[String]) -> String {
     let folder = folder.display();
     format!(
-        "[server]\nlisten = \"127.0.0.1:0\"\n\
+        "[server]\nlisten = \"127.0.0.1:0\"\npublic-url = \"{origin}\"\n\
          [database]\nurl = \"{database}\"\n\
          [vault]\nmaster-key-file = \"{folder}/tidegate.key\"\n\
          [connectors]\ndir = \"{}\"\ncache-dir = \"{}\"\n\
@@ -252,7 +381,7 @@ pub fn root() -> PathBuf {
 }
 
 /// The folder cargo built this program into, e.g. `target/debug`.
-fn built() -> anyhow::Result<PathBuf> {
+pub fn built() -> anyhow::Result<PathBuf> {
     let me = std::env::current_exe()?;
     let folder = me.ancestors().find(|folder| folder.join(".fingerprint").is_dir());
     Ok(folder.context("this program was not started from cargo's target folder")?.to_owned())
@@ -277,18 +406,32 @@ pub fn program() -> anyhow::Result<PathBuf> {
     PROGRAM.get_or_init(|| build().map_err(|error| format!("{error:#}"))).clone().map_err(anyhow::Error::msg)
 }
 
-/// The folder of the connectors, built once.
+/// The folder of the connectors that every world has, each built once.
 pub async fn components() -> anyhow::Result<PathBuf> {
-    static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let build = || -> anyhow::Result<PathBuf> {
+    components_of([]).await
+}
+
+/// The folder of the connectors, with those that these profiles name.
+async fn components_of<'p>(profiles: impl IntoIterator<Item = &'p str>) -> anyhow::Result<PathBuf> {
+    static BUILT: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let named = |profile: &str| {
+        let line = profile.lines().find_map(|line| line.strip_prefix("connector = "))?;
+        Some(format!("connectors/{}", line.trim().trim_matches('"')))
+    };
+    let ours = profiles.into_iter().filter_map(named).filter(|folder| root().join(folder).is_dir());
+    let wanted: BTreeSet<String> = CONNECTORS.map(str::to_owned).into_iter().chain(ours).collect();
+    let build = move || -> anyhow::Result<PathBuf> {
         let out = built()?.join("components");
-        for connector in CONNECTORS {
-            host::cli::connector::build::build(&root().join(connector), &out)?;
+        let mut known = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+        for connector in wanted {
+            if !known.contains(&connector) {
+                host::cli::connector::build::build(&root().join(&connector), &out)?;
+                known.insert(connector);
+            }
         }
         Ok(out)
     };
-    let once = move || FOLDER.get_or_init(|| build().map_err(|error| format!("{error:#}"))).clone();
-    tokio::task::spawn_blocking(once).await?.map_err(anyhow::Error::msg)
+    tokio::task::spawn_blocking(build).await?
 }
 
 fn tidegate(config: &Path, arguments: &[&str]) -> anyhow::Result<String> {

@@ -4,9 +4,21 @@ use serde::Deserialize;
 use std::borrow::Cow;
 use tidegate_sdk::{Context, Failure, Part, Profile, Reply, Request, date, json::Text, status};
 
-/// This connector has no settings; unknown ones are passed over.
-#[derive(Debug, Clone, Copy, Deserialize)]
-pub struct Settings {}
+/// How far back history goes when the customer is not just there: 90 days, less one, since the bank's
+/// day may have begun before ours.
+const HISTORY_DAYS: i64 = 89;
+
+/// `[settings]` of the profile; unknown ones are passed over.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct Settings {
+    /// What the bank calls itself, if that is not its `authorise` origin.
+    pub issuer: Option<String>,
+    /// How long a consent is asked for; 0 for one without an end.
+    pub consent_days: Option<u64>,
+    /// What a consent is asked for.
+    pub permissions: Option<Vec<String>>,
+}
 
 /// The base URL of the account information API, e.g. `https://bank.example/open-banking/v3.1/aisp`.
 pub fn api(ask: &Context) -> Result<String, Failure> {
@@ -83,27 +95,47 @@ struct Reason {
 
 /// Passes a 2xx reply on, and turns a refusal into a failure.
 ///
-/// The error body decides where it says something: a consent that is over is over whatever the
-/// status (banks use 400 and 403), and a window that is refused is asked for again, shorter. A body
+/// The error body decides where it says something: a window that is refused is asked for again,
+/// shorter, and a consent that is over is over whatever the status (banks use 400 and 403). A body
 /// that cannot be read leaves it to the status.
 pub fn check(ask: &Context, reply: &Reply) -> Result<(), Failure> {
     if let 400 | 403 = reply.status {
         let refusal: Refusal = reply.json().unwrap_or_default();
         for reason in &refusal.errors {
             match reason.code.as_str() {
+                _ if reason.path.contains("fromBookingDateTime") => {
+                    return Err(Failure::WindowNotAvailable(None));
+                }
                 "UK.OBIE.Reauthenticate"
                 | "UK.OBIE.Resource.InvalidConsentStatus"
                 | "UK.OBIE.Resource.ConsentMismatch" => return Err(Failure::ConsentExpired),
                 "UK.OBIE.Field.InvalidDate" => return Err(Failure::WindowNotAvailable(None)),
-                _ if reason.path.contains("fromBookingDateTime") => {
-                    return Err(Failure::WindowNotAvailable(None));
-                }
                 "UK.OBIE.Resource.NotFound" => return Err(Failure::NotSupported),
                 _ => {}
             }
         }
     }
     status::check(reply, ask.now_ms).map(|_| ())
+}
+
+/// The same for a list of transactions from `since` on.
+///
+/// Older history than 90 days needs a customer who was just there. The standard's word for that is
+/// the one for a consent that is over, `UK.OBIE.Reauthenticate` with 403, and not every bank names
+/// the field. So where an old window is refused, a younger one is asked for first: if the consent is
+/// over, that is refused too.
+pub fn check_history(ask: &Context, reply: &Reply, since: &str) -> Result<(), Failure> {
+    let Err(failure) = check(ask, reply) else { return Ok(()) };
+    let today = date::iso(ask.now_ms);
+    let earliest = date::civil(&today).and_then(|today| date::plus_days(today, -HISTORY_DAYS));
+    match (failure, earliest) {
+        (Failure::ConsentExpired | Failure::WindowNotAvailable(None), Some(earliest))
+            if reply.status == 403 && since < earliest.as_str() =>
+        {
+            Err(Failure::WindowNotAvailable(Some(earliest)))
+        }
+        (failure, _) => Err(failure),
+    }
 }
 
 #[cfg(test)]
@@ -147,6 +179,7 @@ mod tests {
         let limited = RateLimited { retry_after_s: None, scope: Scope::Connection };
         for (status, code, path, expected) in [
             (403, "UK.OBIE.Reauthenticate", "", Failure::ConsentExpired),
+            (403, "UK.OBIE.Reauthenticate", "fromBookingDateTime", Failure::WindowNotAvailable(None)),
             (400, "UK.OBIE.Resource.InvalidConsentStatus", "", Failure::ConsentExpired),
             (400, "UK.OBIE.Field.InvalidDate", "", Failure::WindowNotAvailable(None)),
             (400, "UK.OBIE.Field.Invalid", "fromBookingDateTime", Failure::WindowNotAvailable(None)),
@@ -161,7 +194,21 @@ mod tests {
             assert_eq!(check(&context(), &reply), Err(expected), "{status} {code} {path}");
         }
         assert_eq!(check(&context(), &reply(403, b"<html>")), Err(Failure::ConsentExpired));
-        assert_eq!(check(&context(), &reply(400, ERROR_WINDOW)), Err(Failure::WindowNotAvailable(None)));
+        assert_eq!(check(&context(), &reply(403, ERROR_WINDOW)), Err(Failure::WindowNotAvailable(None)));
         assert_eq!(check(&context(), &reply(403, ERROR_REAUTHENTICATE)), Err(Failure::ConsentExpired));
+    }
+
+    #[test]
+    fn a_refused_list_is_the_windows_fault_first_if_the_window_is_old() {
+        // Today is 2026-11-20.
+        let shorter = || Err(Failure::WindowNotAvailable(Some("2026-08-23".into())));
+        let check = |status, body: &[u8], since| check_history(&context(), &reply(status, body), since);
+        for body in [ERROR_WINDOW, ERROR_REAUTHENTICATE, b""] {
+            assert_eq!(check(403, body, "2026-08-22"), shorter());
+        }
+        assert_eq!(check(403, ERROR_REAUTHENTICATE, "2026-08-23"), Err(Failure::ConsentExpired));
+        assert_eq!(check(403, ERROR_WINDOW, "2026-08-23"), Err(Failure::WindowNotAvailable(None)));
+        assert_eq!(check(401, b"", "2020-01-01"), Err(Failure::SessionExpired));
+        assert_eq!(check(200, b"", "2020-01-01"), Ok(()));
     }
 }

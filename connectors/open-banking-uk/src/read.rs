@@ -27,7 +27,7 @@ pub fn read(ask: &Context, wants: &[Want], memory: &str, replies: &[Reply]) -> R
     if memory.is_empty() {
         return match next_want(ask, wants, 0)? {
             Some(send) => Err(Stop::Send(send)),
-            None => Ok(More { pages: Vec::new(), next: None, after_commit: Vec::new() }),
+            None => Ok(More { pages: Vec::new(), unread: Vec::new(), next: None, after_commit: Vec::new() }),
         };
     }
     let bad_memory = || Failure::unreadable(None, "memory");
@@ -36,7 +36,12 @@ pub fn read(ask: &Context, wants: &[Want], memory: &str, replies: &[Reply]) -> R
     let [reply] = replies else {
         return Err(Failure::unreadable(None, "replies").into());
     };
-    bank::check(ask, reply)?;
+    match &want.transactions {
+        Some(window) if matches!(place.asked, Asked::Transactions { .. }) => {
+            bank::check_history(ask, reply, &window.since)?;
+        }
+        _ => bank::check(ask, reply)?,
+    }
     let mut page = Page {
         account: want.account.clone(),
         transactions: Vec::new(),
@@ -69,7 +74,7 @@ pub fn read(ask: &Context, wants: &[Want], memory: &str, replies: &[Reply]) -> R
             next_want(ask, wants, place.want + 1)?
         }
     };
-    Ok(More { pages: vec![page], next, after_commit: Vec::new() })
+    Ok(More { pages: vec![page], unread: Vec::new(), next, after_commit: Vec::new() })
 }
 
 /// The first request of the first want from here on that wants something.
@@ -86,15 +91,16 @@ fn next_want(ask: &Context, wants: &[Want], from: usize) -> Result<Option<Send>,
 }
 
 /// From the first day on. An end is named only when it lies in the past: else rows announced for
-/// days to come would be left out.
+/// days to come would be left out. The zone changes nothing, since banks must ignore it, but without
+/// one it is no `date-time` of the specification, and a bank that checks requests refuses it.
 fn ask_transactions(ask: &Context, want: &Want, index: usize, window: &Window) -> Result<Send, Failure> {
     let mut request = Request::get(format!("{}/accounts", bank::api(ask)?))
         .segment(&want.account)
         .segment("transactions")
-        .query("fromBookingDateTime", Field::Text(&format!("{}T00:00:00", window.since)));
+        .query("fromBookingDateTime", Field::Text(&format!("{}T00:00:00Z", window.since)));
     let today = date::iso(ask.now_ms);
     if date::civil(&today).is_some_and(|today| window.until.as_str() < today) {
-        request = request.query("toBookingDateTime", Field::Text(&format!("{}T23:59:59", window.until)));
+        request = request.query("toBookingDateTime", Field::Text(&format!("{}T23:59:59Z", window.until)));
     }
     let url = request.url_text();
     send(bank::get(ask, &url), index, Asked::Transactions { url, pages: Pages::default() })
@@ -145,7 +151,7 @@ mod tests {
         let send = first(&wants);
         assert_eq!(
             url(&send),
-            format!("{BASE}/22289/transactions?fromBookingDateTime=2026-11-01T00%3A00%3A00")
+            format!("{BASE}/22289/transactions?fromBookingDateTime=2026-11-01T00%3A00%3A00Z")
         );
 
         let (page, next) = pages(step(&wants, &send.memory, &[reply(200, PAGE_1)]));
@@ -154,7 +160,7 @@ mod tests {
         let send = next.unwrap();
         assert_eq!(
             url(&send),
-            format!("{BASE}/22289/transactions?fromBookingDateTime=2026-11-01T00%3A00%3A00&page=2")
+            format!("{BASE}/22289/transactions?fromBookingDateTime=2026-11-01T00%3A00%3A00Z&page=2")
         );
 
         let (page, next) = pages(step(&wants, &send.memory, &[reply(200, PAGE_2)]));
@@ -196,7 +202,7 @@ mod tests {
         let mut old = want("22289", true);
         old.transactions = Some(Window { since: "2026-10-01".into(), until: "2026-10-31".into() });
         let asked = url(&first(&[old]));
-        assert!(asked.ends_with("&toBookingDateTime=2026-10-31T23%3A59%3A59"), "{asked}");
+        assert!(asked.ends_with("&toBookingDateTime=2026-10-31T23%3A59%3A59Z"), "{asked}");
     }
 
     #[test]
@@ -238,7 +244,7 @@ mod tests {
         for (status, body, expected) in [
             (401, &b""[..], Failure::SessionExpired),
             (403, ERROR_REAUTHENTICATE, Failure::ConsentExpired),
-            (400, ERROR_WINDOW, Failure::WindowNotAvailable(None)),
+            (403, ERROR_WINDOW, Failure::WindowNotAvailable(None)),
             (429, b"", Failure::RateLimited(limited)),
             (503, b"", Failure::BankUnavailable(None)),
         ] {

@@ -1,12 +1,11 @@
-//! From a refresh token to an access token (RFC 6749, section 6), and the end of a consent.
+//! Opening, renewing and closing: which way in there is, and what it leads to.
+//!
+//! What is handed in counts first. With nothing to get in with, the customer is asked at the bank.
 
-use crate::bank::{self, Settings};
-use serde::{Deserialize, Deserializer};
+use crate::{consent, token};
+use serde::{Deserialize, Serialize};
 use tidegate_sdk::request::Field;
-use tidegate_sdk::{
-    Context, Failure, Flow, Goal, Part, Profile, RateLimited, Reply, Request, Scope, SessionInfo, Stop,
-    status,
-};
+use tidegate_sdk::{Context, Failure, Flow, Goal, Reply, SessionInfo, Stop};
 
 /// An access token handed in with less than this left is renewed at once.
 const LEFT_MIN_MS: u64 = 60_000;
@@ -15,117 +14,83 @@ const LEFT_MIN_MS: u64 = 60_000;
 pub fn session(ask: &Context, goal: Goal, memory: &str, replies: &[Reply]) -> Result<SessionInfo, Stop> {
     let mut flow = Flow::new(memory, replies)?;
     if goal == Goal::Close {
-        return close(ask, &mut flow);
-    }
-    if goal == Goal::Open
-        && flow.is_first_call()
-        && let Some(token) = ask.credential("access-token")
-    {
-        let can_renew = ask.credential("refresh-token").is_some();
-        let lasts = token.expires_at_ms.is_some_and(|end| end > ask.now_ms + LEFT_MIN_MS);
-        // One that does not say when it ends is used as long as it works, if it is all there is.
-        if lasts || (token.expires_at_ms.is_none() && !can_renew) {
-            return Ok(SessionInfo { valid_until_ms: token.expires_at_ms, state: None });
+        // Without its id there is no consent to speak of.
+        if ask.credential("consent-id").is_some() {
+            consent::end(ask, &mut flow)?;
         }
+        return Ok(SessionInfo { valid_until_ms: None, state: None, consent: None });
     }
-    if ask.credential("refresh-token").is_none() {
-        // Nothing to get in with: only the customer can give a new consent.
-        return Err(Failure::ConsentExpired.into());
-    }
-    let request = token_request(
-        ask,
-        &[("grant_type", Field::Text("refresh_token")), ("refresh_token", Field::Value("refresh-token"))],
-    )?
-    .capture_json("access-token", "access_token", true)
-    .capture_json("refresh-token", "refresh_token", false);
-    let lasts_s = flow.ask(request, |reply| token(ask, reply))?;
-    let valid_until_ms = lasts_s.map(|seconds| ask.now_ms.saturating_add(seconds.saturating_mul(1_000)));
-    Ok(SessionInfo { valid_until_ms, state: None })
-}
-
-/// Ends the consent at the bank, if we know its id: with a token of our own, since the customer's
-/// may be gone. Otherwise there is nothing to say to the bank.
-fn close(ask: &Context, flow: &mut Flow<'_>) -> Result<SessionInfo, Stop> {
-    let closed = SessionInfo { valid_until_ms: None, state: None };
-    if ask.credential("consent-id").is_none() {
-        return Ok(closed);
-    }
-    let request = token_request(
-        ask,
-        &[("grant_type", Field::Text("client_credentials")), ("scope", Field::Text("accounts"))],
-    )?
-    .capture_json("client-token", "access_token", true);
-    flow.ask(request, |reply| token(ask, reply))?;
-    let request = Request::delete(format!("{}/account-access-consents", bank::api(ask)?))
-        .segment_value("consent-id")
-        .header("x-fapi-interaction-id", ask.uuid(0))
-        .header_parts("authorization", vec![Part::text("Bearer "), Part::value("client-token")]);
-    flow.ask(request, |reply| match reply.status {
-        // Gone already is as good; the standard answers 400 to an id it does not know.
-        400 | 404 => Ok(()),
-        _ => status::check(reply, ask.now_ms).map(|_| ()),
-    })?;
-    Ok(closed)
-}
-
-fn token_request(ask: &Context, fields: &[(&str, Field<'_>)]) -> Result<Request, Failure> {
-    let profile: Profile<Settings> = ask.profile()?;
-    Ok(Request::post(format!("{}/token", profile.origin("auth")?))
-        .header("accept", "application/json")
-        .basic("client-id", "client-secret")
-        .form(fields))
-}
-
-/// What the route lets us see of the token reply.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct TokenReply {
-    #[serde(deserialize_with = "seconds")]
-    expires_in: Option<u64>,
-    error: String,
-}
-
-/// A number, or, as some banks write it, a number in quotes.
-fn seconds<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Written {
-        Number(u64),
-        Text(String),
-    }
-    match Option::<Written>::deserialize(from)? {
-        None => Ok(None),
-        Some(Written::Number(number)) => Ok(Some(number)),
-        Some(Written::Text(text)) => text.parse().map(Some).map_err(serde::de::Error::custom),
-    }
-}
-
-/// The token's seconds, if the bank says them.
-///
-/// `invalid_grant` means the refresh token is used up, revoked or out of date: the customer must
-/// consent anew. Every other refusal is about us (our client id, our secret, our request) and never
-/// the customer's fault, so nobody is bothered: it is `bank-unavailable`, which backs off until the
-/// operator has put the registration right.
-fn token(ask: &Context, reply: &Reply) -> Result<Option<u64>, Failure> {
-    let limited = || {
-        let retry_after_s = status::retry_after_s(reply, ask.now_ms);
-        Failure::RateLimited(RateLimited { retry_after_s, scope: Scope::Institution })
+    // Noted, since what is captured on the way would look like another way.
+    let (way, agreed) = flow.note(|| (Way::of(ask, goal), has_agreed(ask)))?;
+    let valid_until_ms = match way {
+        Way::AccessToken => ask.credential("access-token").and_then(|token| token.expires_at_ms),
+        Way::RefreshToken => by_refresh_token(ask, &mut flow)?,
+        Way::Customer => {
+            consent::ask_for(ask, &mut flow)?;
+            by_code(ask, &mut flow)?
+        }
+        // Only the customer can give a new consent.
+        Way::Nothing if goal == Goal::Renew => return Err(Failure::ConsentExpired.into()),
+        // Customers are asked with signed requests only.
+        Way::Nothing => return Err(Failure::NotSupported.into()),
     };
-    match reply.status {
-        200..=299 => {
-            let token: TokenReply = reply.json()?;
-            Ok(token.expires_in)
-        }
-        429 => Err(limited()),
-        400..=499 => {
-            let refusal: TokenReply = reply.json().unwrap_or_default();
-            match refusal.error.as_str() {
-                "invalid_grant" => Err(Failure::ConsentExpired),
-                _ => Err(Failure::BankUnavailable(status::retry_after_s(reply, ask.now_ms))),
+    let consent = match agreed || way == Way::Customer {
+        true => Some(consent::agreed(ask, &mut flow)?),
+        false => None,
+    };
+    Ok(SessionInfo { valid_until_ms, state: None, consent })
+}
+
+/// A way in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Way {
+    AccessToken,
+    RefreshToken,
+    Customer,
+    Nothing,
+}
+
+impl Way {
+    fn of(ask: &Context, goal: Goal) -> Self {
+        let can_renew = ask.credential("refresh-token").is_some();
+        if let (Goal::Open, Some(token)) = (goal, ask.credential("access-token")) {
+            let lasts = token.expires_at_ms.is_some_and(|end| end > ask.now_ms + LEFT_MIN_MS);
+            // One that does not say when it ends is used as long as it works, if it is all there is.
+            if lasts || (token.expires_at_ms.is_none() && !can_renew) {
+                return Self::AccessToken;
             }
         }
-        _ => Err(status::check(reply, ask.now_ms).err().unwrap_or(Failure::BankUnavailable(None))),
+        match goal {
+            _ if can_renew => Self::RefreshToken,
+            Goal::Open if ask.credential(token::SIGNING_KEY).is_some() => Self::Customer,
+            _ => Self::Nothing,
+        }
     }
+}
+
+/// The customer has just agreed, and the tokens are here: a turn that was cut short begins anew, and the
+/// consent is still to be recorded.
+fn has_agreed(ask: &Context) -> bool {
+    ask.credential("authorisation-code").is_some()
+}
+
+/// RFC 6749, section 6.
+fn by_refresh_token(ask: &Context, flow: &mut Flow<'_>) -> Result<Option<u64>, Stop> {
+    let fields =
+        [("grant_type", Field::Text("refresh_token")), ("refresh_token", Field::Value("refresh-token"))];
+    token::trade(ask, flow, &fields)
+}
+
+/// RFC 6749, 4.1.3; RFC 7636, 4.5.
+fn by_code(ask: &Context, flow: &mut Flow<'_>) -> Result<Option<u64>, Stop> {
+    let fields = [
+        ("grant_type", Field::Text("authorization_code")),
+        ("code", Field::Value("authorisation-code")),
+        ("redirect_uri", Field::Value("redirect-uri")),
+        ("code_verifier", Field::Value("pkce-verifier")),
+    ];
+    token::trade(ask, flow, &fields)
 }
 
 #[cfg(test)]
@@ -134,7 +99,9 @@ mod tests {
     use super::*;
     use crate::OpenBankingUk;
     use crate::fixtures::*;
-    use tidegate_sdk::{Capture, Connector, Encoded, Encoding, Method, Operation, Place, Send, SessionStep};
+    use tidegate_sdk::{
+        Capture, Connector, ConsentGiven, Method, Place, Prompt, PromptKind, Request, Send, SessionStep,
+    };
 
     fn step(ask: &Context, goal: Goal, memory: &str, replies: &[Reply]) -> SessionStep {
         OpenBankingUk::session(ask, goal, memory, replies)
@@ -144,44 +111,36 @@ mod tests {
         assert_eq!(requests.len(), 1);
         (requests.remove(0), memory)
     }
-    fn answered(body: &[u8], status: u16) -> SessionStep {
-        let (_, memory) = sent(step(&context(), Goal::Renew, "", &[]));
-        step(&context(), Goal::Renew, &memory, &[reply(status, body)])
-    }
     fn ready(valid_until_ms: Option<u64>) -> SessionStep {
-        SessionStep::Ready(SessionInfo { valid_until_ms, state: None })
+        SessionStep::Ready(SessionInfo { valid_until_ms, state: None, consent: None })
+    }
+    fn capture(name: &str, place: &str, required: bool) -> Capture {
+        Capture { name: name.into(), place: Place::Json(place.into()), required }
     }
 
     #[test]
     fn a_renewal_trades_the_refresh_token_and_never_sees_it() {
-        let (request, memory) = sent(step(&context(), Goal::Renew, "", &[]));
-        assert_eq!(request.method, Method::Post);
-        assert_eq!(request.url_text(), "https://auth.bank.example/token");
-        assert_eq!(request.header_text("authorization").as_deref(), Some("Basic {basic}"));
-        assert_eq!(request.body_text(), "grant_type=refresh_token&refresh_token={percent-refresh-token}");
-        let basic = request.derived.iter().find(|derived| derived.name == "basic").unwrap();
-        assert_eq!(
-            basic.how,
-            Operation::Encode(Encoded {
-                alphabet: Encoding::Base64,
-                over: vec![
-                    Part::value("percent-client-id"),
-                    Part::text(":"),
-                    Part::value("percent-client-secret")
-                ],
-            })
-        );
-        let capture = |name: &str, place: &str, required| Capture {
-            name: name.into(),
-            place: Place::Json(place.into()),
-            required,
-        };
-        assert_eq!(
-            request.captures,
-            [capture("access-token", "access_token", true), capture("refresh-token", "refresh_token", false)]
-        );
-        let done = step(&context(), Goal::Renew, &memory, &[reply(200, TOKEN)]);
-        assert_eq!(done, ready(Some(NOW + 300_000)));
+        for ask in [context(), registered()] {
+            let mut ask = ask;
+            ask.credentials.push(credential("refresh-token", None));
+            let (request, memory) = sent(step(&ask, Goal::Renew, "", &[]));
+            assert_eq!(request.method, Method::Post);
+            assert_eq!(request.url_text(), "https://auth.bank.example/token");
+            let body = request.body_text();
+            assert!(
+                body.starts_with("grant_type=refresh_token&refresh_token={percent-refresh-token}"),
+                "{body}"
+            );
+            assert_eq!(
+                request.captures,
+                [
+                    capture("access-token", "access_token", true),
+                    capture("refresh-token", "refresh_token", false)
+                ]
+            );
+            let done = step(&ask, Goal::Renew, &memory, &[reply(200, TOKEN)]);
+            assert_eq!(done, ready(Some(NOW + 300_000)));
+        }
     }
 
     #[test]
@@ -213,33 +172,98 @@ mod tests {
         assert_eq!(step(&ask, Goal::Open, "", &[]), ready(None));
         assert_eq!(step(&ask, Goal::Renew, "", &[]), SessionStep::Fail(Failure::ConsentExpired));
         ask.credentials.clear();
-        assert_eq!(step(&ask, Goal::Open, "", &[]), SessionStep::Fail(Failure::ConsentExpired));
+        // Nor can a customer be asked without a key to sign the request with.
+        assert_eq!(step(&ask, Goal::Open, "", &[]), SessionStep::Fail(Failure::NotSupported));
     }
 
     #[test]
-    fn a_refused_renewal_is_the_customers_only_when_the_grant_is_over() {
-        assert_eq!(answered(TOKEN_INVALID_GRANT, 400), SessionStep::Fail(Failure::ConsentExpired));
-        assert_eq!(
-            answered(br#"{"error":"invalid_client"}"#, 401),
-            SessionStep::Fail(Failure::BankUnavailable(None))
+    fn a_customer_is_asked_at_the_bank_and_what_they_agreed_to_is_recorded() {
+        let mut ask = registered();
+        let (token, memory) = sent(step(&ask, Goal::Open, "", &[]));
+        assert!(token.body_text().starts_with("grant_type=client_credentials&scope=accounts&"));
+        assert_eq!(token.captures, [capture("client-token", "access_token", true)]);
+
+        let (wanted, memory) = sent(step(&ask, Goal::Open, &memory, &[reply(200, TOKEN)]));
+        assert_eq!((wanted.method, wanted.url_text()), (Method::Post, CONSENTS.to_owned()));
+        assert_eq!(wanted.header_text("authorization").as_deref(), Some("Bearer {client-token}"));
+        assert_eq!(wanted.header_text("content-type").as_deref(), Some("application/json"));
+        assert_eq!(wanted.captures, [capture("consent-id", "Data.ConsentId", true)]);
+
+        ask.credentials.extend([credential("client-token", None), credential("consent-id", None)]);
+        let asked = step(&ask, Goal::Open, &memory, &[reply(201, b"{}")]);
+        let SessionStep::AskCustomer(Prompt { ask: PromptKind::Redirect(redirect), memory, .. }) = asked
+        else {
+            panic!("{asked:?}")
+        };
+        assert!(filled(&redirect.url).starts_with("https://bank.example/login/authorize?"));
+
+        // Minutes later, perhaps in another process.
+        ask.now_ms += 600_000;
+        ask.credentials.push(credential("authorisation-code", None));
+        let (trade, memory) = sent(step(&ask, Goal::Open, &memory, &[]));
+        let body = trade.body_text();
+        assert!(
+            body.starts_with(
+                "grant_type=authorization_code&code={percent-authorisation-code}\
+                 &redirect_uri={percent-redirect-uri}&code_verifier={percent-pkce-verifier}&"
+            ),
+            "{body}"
         );
-        assert_eq!(answered(b"{}", 403), SessionStep::Fail(Failure::BankUnavailable(None)));
-        assert_eq!(answered(b"<html>", 400), SessionStep::Fail(Failure::BankUnavailable(None)));
-        assert_eq!(answered(b"", 503), SessionStep::Fail(Failure::BankUnavailable(None)));
-        assert_eq!(answered(b"", 302), SessionStep::Fail(Failure::unreadable(None, "status-302")));
-        let limited = RateLimited { retry_after_s: None, scope: Scope::Institution };
-        assert_eq!(answered(b"{}", 429), SessionStep::Fail(Failure::RateLimited(limited)));
+        assert!(trade.derived.len() <= 16, "the contract's limit: {}", trade.derived.len());
+        assert_eq!(trade.captures.len(), 2);
+
+        ask.credentials.extend([credential("access-token", None), credential("refresh-token", None)]);
+        let (_, memory) = sent(step(&ask, Goal::Open, &memory, &[reply(200, TOKEN)]));
+        let (look, memory) = sent(step(&ask, Goal::Open, &memory, &[reply(200, TOKEN)]));
+        assert_eq!(look.method, Method::Get);
+        assert_eq!(look.url_text(), format!("{CONSENTS}/{{percent-consent-id}}"));
+        ask.now_ms += 5_000;
+        let SessionStep::Ready(info) = step(&ask, Goal::Open, &memory, &[reply(200, CONSENT)]) else {
+            panic!()
+        };
+        assert_eq!(info.valid_until_ms, Some(NOW + 900_000), "counted from the token's own reply");
+        let ConsentGiven { expires_at_ms, scopes, reference } = info.consent.unwrap();
+        assert_eq!((scopes.len(), reference.as_deref()), (5, Some("urn-alphabank-intent-88379")));
+        assert_eq!(expires_at_ms, Some(NOW + 90 * 86_400_000));
     }
 
     #[test]
-    fn the_life_of_a_token_may_be_a_number_a_text_or_unsaid() {
-        assert_eq!(answered(br#"{"expires_in":"60"}"#, 200), ready(Some(NOW + 60_000)));
-        assert_eq!(answered(br#"{"expires_in":null}"#, 200), ready(None));
-        assert_eq!(answered(b"{}", 200), ready(None));
-        assert_eq!(
-            answered(br#"{"expires_in":"soon"}"#, 200),
-            SessionStep::Fail(Failure::unreadable(None, "expires_in"))
-        );
+    fn a_code_that_the_bank_refuses_ends_it() {
+        let mut ask = registered();
+        ask.credentials.push(credential("authorisation-code", None));
+        let memory = r#"[["customer",false],null,null,null]"#;
+        let (_, memory) = sent(step(&ask, Goal::Open, memory, &[]));
+        let refused = step(&ask, Goal::Open, &memory, &[reply(400, TOKEN_INVALID_GRANT)]);
+        assert_eq!(refused, SessionStep::Fail(Failure::ConsentExpired));
+    }
+
+    #[test]
+    fn a_turn_that_was_cut_short_after_the_tokens_came_records_the_consent_all_the_same() {
+        let mut ask = registered();
+        for name in ["authorisation-code", "consent-id", "client-token", "access-token", "refresh-token"] {
+            ask.credentials.push(credential(name, None));
+        }
+        let (renewal, memory) = sent(step(&ask, Goal::Open, "", &[]));
+        assert!(renewal.body_text().starts_with("grant_type=refresh_token&"), "the code is used up");
+        let (_, memory) = sent(step(&ask, Goal::Open, &memory, &[reply(200, TOKEN)]));
+        let (_, memory) = sent(step(&ask, Goal::Open, &memory, &[reply(200, TOKEN)]));
+        let SessionStep::Ready(info) = step(&ask, Goal::Open, &memory, &[reply(200, CONSENT)]) else {
+            panic!()
+        };
+        assert!(info.consent.is_some());
+    }
+
+    #[test]
+    fn a_bank_that_refuses_to_be_asked_for_consents_bothers_nobody() {
+        let ask = registered();
+        let (_, memory) = sent(step(&ask, Goal::Open, "", &[]));
+        let (_, memory) = sent(step(&ask, Goal::Open, &memory, &[reply(200, TOKEN)]));
+        let refused = |status| step(&ask, Goal::Open, &memory, &[reply(status, b"{}")]);
+        for status in [401, 403, 503] {
+            assert_eq!(refused(status), SessionStep::Fail(Failure::BankUnavailable(None)), "{status}");
+        }
+        let not_given = Failure::unreadable(None, "consents.status-400");
+        assert_eq!(refused(400), SessionStep::Fail(not_given), "permissions that it does not have");
     }
 
     #[test]
@@ -255,10 +279,7 @@ mod tests {
         assert_eq!(request.body_text(), "grant_type=client_credentials&scope=accounts");
         let (request, memory) = sent(step(&ask, Goal::Close, &memory, &[reply(200, TOKEN)]));
         assert_eq!(request.method, Method::Delete);
-        assert_eq!(
-            request.url_text(),
-            "https://api.bank.example/open-banking/v3.1/aisp/account-access-consents/{percent-consent-id}"
-        );
+        assert_eq!(request.url_text(), format!("{CONSENTS}/{{percent-consent-id}}"));
         assert_eq!(request.header_text("authorization").as_deref(), Some("Bearer {client-token}"));
         for status in [204, 400, 404] {
             assert_eq!(step(&ask, Goal::Close, &memory, &[reply(status, b"")]), ready(None));

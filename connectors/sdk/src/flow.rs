@@ -25,16 +25,19 @@
 //! same within a sync, never on `now-ms` or `seed`.
 
 use crate::{
-    Account, AccountsStep, Failure, More, ReadStep, Reply, Request, Send, SessionInfo, SessionStep, memory,
+    Account, AccountsStep, Failure, More, Prompt, PromptKind, ReadStep, Redirect, Reply, Request, Send,
+    SessionInfo, SessionStep, memory,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-/// Why straight-line code ends early: a reply is missing, or it cannot go on.
+/// Why straight-line code ends early: a reply is missing, the customer is needed, or it cannot go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Stop {
     /// Send these and call again.
     Send(Send),
+    /// Ask the customer and call again; in `session` only, elsewhere it becomes `not-supported`.
+    Ask(Box<Prompt>),
     /// It cannot go on.
     Fail(Failure),
 }
@@ -49,6 +52,7 @@ impl From<Result<SessionInfo, Stop>> for SessionStep {
     fn from(result: Result<SessionInfo, Stop>) -> Self {
         match result {
             Ok(info) => Self::Ready(info),
+            Err(Stop::Ask(prompt)) => Self::AskCustomer(*prompt),
             Err(Stop::Send(send)) => Self::Send(send),
             Err(Stop::Fail(failure)) => Self::Fail(failure),
         }
@@ -59,6 +63,7 @@ impl From<Result<Vec<Account>, Stop>> for AccountsStep {
     fn from(result: Result<Vec<Account>, Stop>) -> Self {
         match result {
             Ok(accounts) => Self::Done(accounts),
+            Err(Stop::Ask(_)) => Self::Fail(Failure::NotSupported),
             Err(Stop::Send(send)) => Self::Send(send),
             Err(Stop::Fail(failure)) => Self::Fail(failure),
         }
@@ -69,6 +74,7 @@ impl From<Result<More, Stop>> for ReadStep {
     fn from(result: Result<More, Stop>) -> Self {
         match result {
             Ok(more) => Self::Pages(more),
+            Err(Stop::Ask(_)) => Self::Fail(Failure::NotSupported),
             Err(Stop::Send(send)) => Self::Send(send),
             Err(Stop::Fail(failure)) => Self::Fail(failure),
         }
@@ -133,6 +139,77 @@ impl<'a> Flow<'a> {
         self.used += 1;
         Ok(answer)
     }
+
+    /// Remembers what `make` gives the first time: for a decision that must stay the same although the
+    /// context changes, such as whether a value is there yet.
+    pub fn note<T: Serialize + DeserializeOwned>(&mut self, make: impl FnOnce() -> T) -> Result<T, Failure> {
+        let bad_memory = |_| Failure::unreadable(None, "memory");
+        if let Some(noted) = self.answers.get(self.used) {
+            self.used += 1;
+            return T::deserialize(noted).map_err(bad_memory);
+        }
+        let made = make();
+        self.answers.push(serde_json::to_value(&made).map_err(bad_memory)?);
+        self.used += 1;
+        Ok(made)
+    }
+
+    /// Asks the customer for values, by their declared names; goes on once they are there.
+    ///
+    /// ```
+    /// # use tidegate_sdk::*;
+    /// # fn session(flow: &mut Flow) -> Result<(), Stop> {
+    /// flow.ask_for(&["username", "password"], "Log in as you do on your bank's own site.", None)?;
+    /// // from here on requests may name them
+    /// # Ok(()) }
+    /// ```
+    pub fn ask_for(&mut self, names: &[&str], text: &str, expires_at_ms: Option<u64>) -> Result<(), Stop> {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        self.prompt(text, PromptKind::Form(names), expires_at_ms)
+    }
+
+    /// Sends the customer's browser to the bank; goes on when it came back.
+    pub fn redirect(&mut self, to: Redirect, text: &str, expires_at_ms: Option<u64>) -> Result<(), Stop> {
+        self.prompt(text, PromptKind::Redirect(to), expires_at_ms)
+    }
+
+    /// Asks the bank again and again, with so many milliseconds between, until `reduce` finds that the
+    /// customer has acted.
+    pub fn wait_for<T: Serialize + DeserializeOwned>(
+        &mut self,
+        request: Request,
+        every_ms: u32,
+        text: &str,
+        reduce: impl FnOnce(&Reply) -> Result<Option<T>, Failure>,
+    ) -> Result<T, Stop> {
+        let before = self.answers.len();
+        // In a list of one, so that an answer without content, `()`, is not taken for none.
+        let answer: Option<(T,)> = self.ask(request, |reply| Ok(reduce(reply)?.map(|found| (found,))))?;
+        answer.map(|(found,)| found).ok_or_else(|| {
+            // Forgotten, so that the next call asks the bank once more.
+            self.answers.truncate(before);
+            match memory::save(&self.answers) {
+                Ok(memory) => Stop::Ask(Box::new(Prompt {
+                    text: text.to_owned(),
+                    ask: PromptKind::Wait(every_ms),
+                    expires_at_ms: None,
+                    memory,
+                })),
+                Err(failure) => Stop::Fail(failure),
+            }
+        })
+    }
+
+    /// The answer stands in memory before it is given: being called again with it is the answer.
+    fn prompt(&mut self, text: &str, ask: PromptKind, expires_at_ms: Option<u64>) -> Result<(), Stop> {
+        if self.answers.get(self.used).is_some() {
+            self.used += 1;
+            return Ok(());
+        }
+        self.answers.push(Value::Null);
+        let memory = memory::save(&self.answers)?;
+        Err(Stop::Ask(Box::new(Prompt { text: text.to_owned(), ask, expires_at_ms, memory })))
+    }
 }
 
 #[cfg(test)]
@@ -193,6 +270,44 @@ mod tests {
             sum("[]", &[reply("1"), reply("2")]),
             Err(Stop::Fail(Failure::unreadable(None, "replies")))
         );
+    }
+
+    /// Logs in with what the customer types, then waits for the bank's app.
+    fn log_in(memory: &str, replies: &[Reply]) -> Result<u32, Stop> {
+        let mut flow = Flow::new(memory, replies)?;
+        flow.ask_for(&["pin"], "Your PIN, please.", None)?;
+        flow.ask(Request::post("login"), |_| Ok(()))?;
+        flow.wait_for(Request::get("approved"), 2_000, "Look at your app.", |reply| reply.json())
+    }
+
+    #[test]
+    fn a_customer_is_asked_in_the_middle_and_the_code_goes_on_behind() {
+        let Err(Stop::Ask(prompt)) = log_in("", &[]) else { panic!() };
+        assert_eq!(prompt.ask, PromptKind::Form(vec!["pin".into()]));
+        let (url, memory) = sent(log_in(&prompt.memory, &[]));
+        assert_eq!(url, "login");
+        let (url, memory) = sent(log_in(&memory, &[reply("")]));
+        assert_eq!(url, "approved");
+        // Not yet: asked again, as often as it takes.
+        let Err(Stop::Ask(prompt)) = log_in(&memory, &[reply("null")]) else { panic!() };
+        assert_eq!(prompt.ask, PromptKind::Wait(2_000));
+        let (url, memory) = sent(log_in(&prompt.memory, &[]));
+        assert_eq!(url, "approved");
+        assert_eq!(log_in(&memory, &[reply("7")]), Ok(7));
+    }
+
+    #[test]
+    fn an_answer_without_content_ends_the_waiting_for_good() {
+        let run = |memory: &str, replies: &[Reply]| -> Result<(), Stop> {
+            let mut flow = Flow::new(memory, replies)?;
+            let done = |reply: &Reply| Ok((reply.status == 200).then_some(()));
+            flow.wait_for(Request::get("a"), 1_000, "Look at your app.", done)?;
+            flow.ask(Request::get("b"), |_| Ok(()))
+        };
+        let Err(Stop::Send(send)) = run("[]", &[reply("")]) else { panic!() };
+        let [request] = send.requests.as_slice() else { panic!() };
+        assert_eq!(request.url_text(), "b");
+        assert_eq!(run(&send.memory, &[reply("")]), Ok(()));
     }
 
     #[test]

@@ -9,23 +9,33 @@
 //! benches call the trait directly.
 //!
 //! Read in this order: [`Connector`], [`flow`] (several requests as straight-line code),
-//! [`request`], [`memory`], [`json`], [`paging`], [`status`], [`date`], [`decimal`], [`ids`].
+//! [`request`], [`jwt`], [`signature`], [`walk`] (accounts page by page), [`answers`], [`memory`], [`json`],
+//! [`html`], `xml` (a feature), [`segments`], [`paging`],
+//! [`status`], [`date`], [`decimal`], [`ids`].
 //!
 //! Must not know: any one bank. Never does I/O; has no clock but `context.now-ms`.
 
 #[cfg(target_arch = "wasm32")]
 mod allocator;
+pub mod answers;
 mod context;
 pub mod date;
 pub mod decimal;
 mod failure;
 pub mod flow;
+pub mod html;
 pub mod ids;
 pub mod json;
+pub mod jwt;
 pub mod memory;
 pub mod paging;
 pub mod request;
+pub mod segments;
+pub mod signature;
 pub mod status;
+pub mod walk;
+#[cfg(feature = "xml")]
+pub mod xml;
 
 /// What `wit-bindgen` generates from `wit/connector.wit`. Use the re-exports of this crate instead.
 #[doc(hidden)]
@@ -59,10 +69,11 @@ pub use wit_bindgen;
 extern crate self as tidegate_sdk;
 
 pub use bindings::exports::tidegate::connector::connector::{
-    Account, AccountsStep, Balance, BalanceKind, Capture, ConsentInfo, Context, Coverage, CoverageKind,
-    CredentialInfo, Derived, Encoded, Encoding, Failure, Goal, Header, IdStability, Mac, Method, More,
-    Operation, PaddedLength, Page, Part, Picked, Place, Prompt, RateLimited, ReadStep, Reply, ReplyHeader,
-    Request, Scope, Send, SessionInfo, SessionStep, Signature, Status, Transaction, Unreadable, Want, Window,
+    Account, AccountsStep, Balance, BalanceKind, Capture, ConsentGiven, ConsentInfo, Context, Coverage,
+    CoverageKind, CredentialInfo, Derived, Encoded, Encoding, Failure, Goal, Header, IdStability, Mac,
+    Method, More, Operation, PaddedLength, Page, Part, Picked, Place, Prompt, PromptKind, RateLimited,
+    ReadStep, Redirect, Reply, ReplyHeader, Request, Returned, Scope, Send, SessionInfo, SessionStep,
+    Signature, Status, Transaction, Unread, Unreadable, Want, Window,
 };
 pub use context::Profile;
 pub use flow::{Flow, Stop};

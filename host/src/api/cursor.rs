@@ -5,7 +5,7 @@
 //! a forged one shows only what its caller may see anyway.
 
 use super::problem::{Code, Problem};
-use crate::model::{AccountId, ConnectionId, DeliveryId, SyncId};
+use crate::model::{AccountId, ConnectionId, ConsentId, DeliveryId, SyncId};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -67,6 +67,7 @@ macro_rules! id_cursors {
 // Lists that continue after an id.
 id_cursors! {
     ConnectionId = b'c';
+    ConsentId = b'n';
     AccountId = b'a';
     SyncId = b's';
     DeliveryId = b'd';

@@ -3,7 +3,10 @@
 //! Must not know: what the values mean. A refusal never repeats a value: bodies carry credentials.
 
 use super::problem::{Answer, Code, Problem};
-use crate::model::{AccountId, ConnectionId, DeliveryId, EndpointId, Secret, SyncId, TransactionId};
+use crate::model::{
+    AccountId, AuthorisationId, ConnectionId, ConsentId, DeliveryId, EndpointId, Secret, SyncId,
+    TransactionId,
+};
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request};
@@ -129,6 +132,8 @@ macro_rules! path_ids {
 
 path_ids! {
     ConnectionId = "connection_id", "connection", "GET /v1/connections";
+    AuthorisationId = "authorisation_id", "authorisation", "GET /v1/connections/{connection_id}";
+    ConsentId = "consent_id", "consent", "GET /v1/consents";
     AccountId = "account_id", "account", "GET /v1/accounts";
     TransactionId = "transaction_id", "transaction", "GET /v1/accounts/{account_id}/transactions";
     SyncId = "sync_id", "sync", "GET /v1/accounts/{account_id}/syncs";

@@ -22,7 +22,7 @@ const REQUEST_TIME_MAX: Duration = Duration::from_secs(75);
 /// customer's reference), and sets the headers that every answer has.
 pub async fn observe(request: Request, next: Next) -> Response {
     let id = request_id(request.headers());
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let (method, path) = (request.method().clone(), shown(request.uri().path()));
     let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default());
     let began = Instant::now();
     let mut response = next.run(request).instrument(span.clone()).await;
@@ -33,6 +33,15 @@ pub async fn observe(request: Request, next: Next) -> Response {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// The path as it is logged: a link's token is a secret.
+fn shown(path: &str) -> String {
+    match path.strip_prefix("/link/").map(|rest| rest.split_once('/')) {
+        Some(Some((_, rest))) => format!("/link/…/{rest}"),
+        Some(None) => "/link/…".to_owned(),
+        None => path.to_owned(),
+    }
 }
 
 fn request_id(headers: &HeaderMap) -> HeaderValue {
@@ -82,6 +91,13 @@ mod tests {
         assert_ne!(with(b"a b"), "a b");
         assert_eq!(with(&[b'a'; 129]).len(), 36);
         assert_eq!(request_id(&HeaderMap::new()).len(), 36);
+    }
+
+    #[test]
+    fn the_token_of_a_link_is_not_logged() {
+        assert_eq!(shown("/link/s3cr3t"), "/link/…");
+        assert_eq!(shown("/link/s3cr3t/go"), "/link/…/go");
+        assert_eq!(shown("/v1/accounts"), "/v1/accounts");
     }
 
     #[tokio::test]

@@ -12,6 +12,9 @@ mod health;
 mod idempotency;
 pub mod key;
 mod layers;
+mod link;
+mod linking;
+mod ndjson;
 mod problem;
 mod schema;
 mod v1;
@@ -24,15 +27,16 @@ use axum::http::{Method, Uri};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::serve::ListenerExt;
 use problem::{Code, Problem};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::openapi::{Info, OpenApi, Paths};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use v1::accounts::{changes, sync, transactions};
-use v1::connections::export;
+use v1::connections::{export, pause, settings};
 use v1::webhook_endpoints::deliveries;
-use v1::{accounts, connections, institutions, syncs, webhook_endpoints};
+use v1::{accounts, authorisations, connections, consents, institutions, links, syncs, webhook_endpoints};
 
 /// What handlers share.
 #[derive(Clone)]
@@ -56,6 +60,10 @@ fn guarded() -> [(Scope, Routes); 4] {
         .routes(routes!(connections::list))
         .routes(routes!(connections::show))
         .routes(routes!(export::export))
+        .routes(routes!(authorisations::show))
+        .routes(routes!(consents::list))
+        .routes(routes!(consents::export))
+        .routes(routes!(consents::show))
         .routes(routes!(accounts::list))
         .routes(routes!(accounts::show))
         .routes(routes!(accounts::balances))
@@ -70,9 +78,13 @@ fn guarded() -> [(Scope, Routes); 4] {
         .routes(routes!(deliveries::attempts));
     let sync = new().routes(routes!(sync::request));
     let connections = new()
+        .routes(routes!(links::create))
         .routes(routes!(connections::create))
-        .routes(routes!(connections::delete))
-        .routes(routes!(connections::reauthorise));
+        .routes(routes!(connections::go_on))
+        .routes(routes!(settings::change, connections::delete))
+        .routes(routes!(connections::reauthorise))
+        .routes(routes!(pause::pause))
+        .routes(routes!(pause::resume));
     let webhooks = new()
         .routes(routes!(webhook_endpoints::create))
         .routes(routes!(webhook_endpoints::change, webhook_endpoints::delete))
@@ -98,6 +110,7 @@ pub fn router(app: Arc<App>) -> Router {
     }
     let (routes, _) = all.split_for_parts();
     routes
+        .merge(link::routes())
         .merge(docs::routes(&document()))
         .fallback(unknown_path)
         .method_not_allowed_fallback(method_not_allowed)
@@ -137,7 +150,8 @@ pub async fn serve(
             tracing::debug!(%error, "TCP_NODELAY could not be set");
         }
     });
-    Ok(axum::serve(listener, router(app)).with_graceful_shutdown(shutdown).await?)
+    let service = router(app).into_make_service_with_connect_info::<SocketAddr>();
+    Ok(axum::serve(listener, service).with_graceful_shutdown(shutdown).await?)
 }
 
 /// The OpenAPI document.

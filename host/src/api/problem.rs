@@ -42,8 +42,16 @@ pub enum Code {
     InstitutionUnavailable,
     /// The customer must act first.
     ReauthorisationRequired,
+    /// The bank refused the customer's credentials as often as is safe.
+    CredentialsRefused,
+    /// Nothing is asked of the customer now.
+    NotAsked,
+    /// Its business stopped syncs of the connection.
+    ConnectionPaused,
     /// The bank no longer lists the account.
     AccountClosed,
+    /// Its business switched the account off.
+    AccountExcluded,
     /// As many endpoints as a business may have.
     TooManyEndpoints,
     /// The same request is being answered.
@@ -74,7 +82,7 @@ pub enum Code {
 
 impl Code {
     /// All of them, in the order of their status.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 29] = [
         Self::InvalidBody,
         Self::InvalidQuery,
         Self::BadCursor,
@@ -86,7 +94,11 @@ impl Code {
         Self::SlowRequest,
         Self::InstitutionUnavailable,
         Self::ReauthorisationRequired,
+        Self::CredentialsRefused,
+        Self::NotAsked,
+        Self::ConnectionPaused,
         Self::AccountClosed,
+        Self::AccountExcluded,
         Self::TooManyEndpoints,
         Self::RequestInFlight,
         Self::CursorExpired,
@@ -124,7 +136,15 @@ impl Code {
                 "reauthorisation-required",
                 "The customer must act before anything is asked of the bank",
             ),
+            Self::CredentialsRefused => (
+                S::CONFLICT,
+                "credentials-refused",
+                "The bank refused the customer's credentials as often as is safe",
+            ),
+            Self::NotAsked => (S::CONFLICT, "not-asked", "Nothing is asked of the customer now"),
+            Self::ConnectionPaused => (S::CONFLICT, "connection-paused", "The connection is paused"),
             Self::AccountClosed => (S::CONFLICT, "account-closed", "The bank no longer lists the account"),
+            Self::AccountExcluded => (S::CONFLICT, "account-excluded", "The account is switched off"),
             Self::TooManyEndpoints => {
                 (S::CONFLICT, "too-many-endpoints", "There are too many webhook endpoints")
             }
@@ -240,7 +260,6 @@ impl Problem {
         self
     }
     /// What went wrong.
-    #[cfg(test)]
     pub fn code(&self) -> Code {
         self.0.code
     }

@@ -4,7 +4,7 @@ use super::problem::{Code, ProblemSchema};
 use crate::model::{ConnectionState, EventType, Scope, SyncCode};
 use serde::Serialize;
 use utoipa::openapi::path::Operation;
-use utoipa::openapi::schema::{Array, ArrayBuilder, Object, ObjectBuilder, Type};
+use utoipa::openapi::schema::{Array, ArrayBuilder, Object, ObjectBuilder, OneOfBuilder, Schema, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{PartialSchema, ToSchema};
@@ -55,14 +55,24 @@ fn serialised<T: Serialize>(values: &[T]) -> Object {
 pub fn connection_state() -> Object {
     serialised(&[
         ConnectionState::Active,
+        ConnectionState::Paused,
         ConnectionState::ReauthorisationRequired,
         ConnectionState::Closing,
         ConnectionState::Deleted,
     ])
 }
+/// Schema of a consent's state.
+pub fn consent_state() -> Object {
+    words(&["in_force", "ended"])
+}
+/// Schema of which accounts of a connection are read.
+pub fn accounts_kept() -> Schema {
+    let ids = ArrayBuilder::new().items(ObjectBuilder::new().schema_type(Type::String)).build();
+    Schema::OneOf(OneOfBuilder::new().item(words(&["all"])).item(ids).build())
+}
 /// Schema of an account's state.
 pub fn account_state() -> Object {
-    words(&["active", "closed"])
+    words(&["active", "closed", "excluded"])
 }
 /// Schema of a transaction's status.
 pub fn transaction_status() -> Object {

@@ -14,9 +14,10 @@ const FOR_TESTS: &str = "TIDEGATE_TESTS_";
 const TYPOS_MAX: usize = 2;
 
 /// Each variable with the section and key it sets; those without one are read by `super`.
-pub(super) const VARIABLES: [(&str, Option<(&str, &str)>); 11] = [
+pub(super) const VARIABLES: [(&str, Option<(&str, &str)>); 12] = [
     ("TIDEGATE_CONFIG", None),
     ("TIDEGATE_LISTEN", Some(("server", "listen"))),
+    ("TIDEGATE_PUBLIC_URL", Some(("server", "public-url"))),
     ("TIDEGATE_DATABASE_URL", Some(("database", "url"))),
     ("TIDEGATE_MASTER_KEY", None),
     ("TIDEGATE_MASTER_KEY_FILE", Some(("vault", "master-key-file"))),
@@ -43,7 +44,7 @@ macro_rules! sections {
 }
 
 sections! {
-    server Server { listen: String }
+    server Server { listen: String, public_url: String }
     database Database { url: String }
     vault Vault { master_key_file: PathBuf }
     connectors Connectors { dir: PathBuf, cache_dir: PathBuf, threads: i64 }
@@ -54,7 +55,8 @@ sections! {
     api Api { rate_per_s: i64, burst: i64, body_max_bytes: i64 }
     retention Retention {
         unchanged_syncs_days: i64, sync_requests_days: i64, events_days: i64, deliveries_days: i64,
-        attempts_days: i64, idempotency_keys_days: i64, ended_consents_days: i64,
+        attempts_days: i64, idempotency_keys_days: i64, authorisations_days: i64,
+        ended_consents_days: i64,
     }
     log Log { format: String, filter: String }
 }

@@ -38,6 +38,8 @@ const DELIVERY_DAYS: RangeInclusive<u64> = 7..=36_500;
 pub struct Config {
     /// Where the API listens.
     pub listen: SocketAddr,
+    /// Where customers' browsers reach it, without a slash at the end.
+    pub public_url: String,
     /// `sqlite:PATH` or `postgres://…`.
     pub database_url: String,
     /// The master key text (see `vault`): from `TIDEGATE_MASTER_KEY` or the file named in the configuration. No key, no start.
@@ -211,8 +213,10 @@ impl Typed {
         let seconds = |key, range, value| within(key, range, value).map(Duration::from_secs);
         let threads: usize = within("connectors.threads", &THREADS, self.connectors.threads)?;
         let processors = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let listen = address("server.listen", &self.server.listen)?;
         Ok(Config {
-            listen: address("server.listen", &self.server.listen)?,
+            listen,
+            public_url: public_url(self.server.public_url, listen)?,
             database_url: url,
             master_key,
             institutions_dir: self.institutions.dir,
@@ -255,6 +259,7 @@ impl layers::Retention {
             deliveries: days("retention.deliveries-days", &DELIVERY_DAYS, self.deliveries_days)?,
             attempts: days("retention.attempts-days", &DELIVERY_DAYS, self.attempts_days)?,
             idempotency_keys: days("retention.idempotency-keys-days", &DAYS, self.idempotency_keys_days)?,
+            authorisations: days("retention.authorisations-days", &DAYS, self.authorisations_days)?,
             ended_consents: days("retention.ended-consents-days", &DAYS, self.ended_consents_days)?,
         };
         // What points to a row goes before it does.
@@ -284,6 +289,24 @@ fn compiler() -> Vec<String> {
     let program =
         std::env::current_exe().map_or_else(|_| "tidegate".to_owned(), |path| path.display().to_string());
     vec![program, "connector".to_owned(), "compile".to_owned()]
+}
+
+fn public_url(typed: String, listen: SocketAddr) -> Result<String, ConfigError> {
+    if typed.is_empty() {
+        return Ok(format!("http://{listen}"));
+    }
+    let fits = url::Url::parse(&typed).is_ok_and(|url| {
+        matches!(url.scheme(), "https" | "http")
+            && url.host_str().is_some()
+            && url.query().is_none()
+            && url.fragment().is_none()
+            && url.username().is_empty()
+    });
+    if !fits || typed.ends_with('/') {
+        let problem = "must be an https (or http) address without a slash at the end, such as \"https://link.example.com\"";
+        return Err(ConfigError::Value { key: "server.public-url", problem: problem.to_owned() });
+    }
+    Ok(typed)
 }
 
 fn address(key: &'static str, text: &str) -> Result<SocketAddr, ConfigError> {
@@ -363,7 +386,7 @@ mod tests {
             (
                 "[server]\nlisten-on = \"a\"",
                 &[],
-                "tidegate.toml: there is no key server.listen-on; its keys are: listen",
+                "tidegate.toml: there is no key server.listen-on; its keys are: listen, public-url",
             ),
             (
                 "[sync]\nconcurency = 3",
@@ -384,6 +407,11 @@ mod tests {
             ("server = 1", &[], "tidegate.toml: server must be a section"),
             ("[server", &[], "tidegate.toml is not TOML: "),
             ("[server]\nlisten = \"localhost\"", &[], "server.listen: \"localhost\" is not IP:PORT"),
+            (
+                "[server]\npublic-url = \"https://link.example/\"",
+                &[],
+                "server.public-url: must be an https (or http) address without a slash at the end",
+            ),
             ("[database]\nurl = \"mysql://u:hunter2@h\"", &[], "database.url: must start with \"sqlite:\""),
             ("[sync]\nlease-s = 1", &[], "sync.lease-s: must be 10 to 3600, not 1"),
             ("[webhook]\nper-endpoint = -1", &[], "webhook.per-endpoint: must be 1 to 100000, not -1"),

@@ -42,7 +42,7 @@ const BLOCKED_V6: [(Ipv6Addr, u32); 5] = [
 ];
 
 /// Is it an address of the public internet?
-pub(super) fn is_public(ip: IpAddr) -> bool {
+pub fn is_public(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => !BLOCKED_V4.iter().any(|(net, bits)| {
             shares_bits(u32::from(Ipv4Addr::from(*net)).into(), u32::from(ip).into(), 32, *bits)

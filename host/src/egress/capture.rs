@@ -23,9 +23,13 @@ pub(super) fn check(call: &Call<'_>, captures: &[Capture]) -> Result<(), EgressE
     }
     for (index, capture) in captures.iter().enumerate() {
         let name = if is_name(&capture.name) { capture.name.as_str() } else { "…" };
-        if call.manifest.value(&capture.name).is_none_or(|declared| declared.kind != ValueKind::Credential) {
+        if call
+            .manifest
+            .value(&capture.name)
+            .is_none_or(|declared| !matches!(declared.kind, ValueKind::Credential | ValueKind::Prompt))
+        {
             return Err(EgressError::Refused(format!(
-                "the capture \"{name}\" must be declared in connector.toml as a [[value]] of kind \"credential\""
+                "the capture \"{name}\" must be declared in connector.toml as a [[value]] of kind \"credential\" (or \"prompt\", if it ends with the authorisation)"
             )));
         }
         if captures.iter().take(index).any(|other| other.name == capture.name) {
@@ -44,12 +48,13 @@ pub(super) fn check(call: &Call<'_>, captures: &[Capture]) -> Result<(), EgressE
     Ok(())
 }
 
-/// Takes out all that is there, and blanks it. All are looked for before the first is blanked, so
-/// that their order says nothing.
+/// Takes out all that is there, and blanks what is not public. All are looked for before the first is
+/// blanked, so that their order says nothing.
 pub(super) fn take(
     reply: &mut Open,
     captures: &[Capture],
     success: bool,
+    public: &dyn Fn(&str) -> bool,
 ) -> Result<Vec<(String, Secret)>, EgressError> {
     let mut captured = Vec::new();
     let mut blanks = Vec::new();
@@ -64,7 +69,9 @@ pub(super) fn take(
             }
             Some((text, blank)) => {
                 captured.push((capture.name.clone(), Secret::new(text)));
-                blanks.extend(blank);
+                if !public(&capture.name) {
+                    blanks.extend(blank);
+                }
             }
             None if capture.required && success => {
                 return Err(EgressError::BadReply(format!(

@@ -23,11 +23,12 @@ mod transport;
 mod value;
 mod webhook;
 
+pub use address::is_public;
 pub use cookie::CookieJar;
 pub use limits::*;
 
 use crate::clock::{Clock, Deadline};
-use crate::model::{Manifest, Purpose, Registration, Reply, Request, Route, Secret};
+use crate::model::{Manifest, Purpose, Redirect, Registration, Reply, Request, Route, Secret};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -71,6 +72,8 @@ pub struct Call<'a> {
     pub purposes: &'a [Purpose],
     /// Values by name: credentials, registration values, `customer-ip`, `customer-user-agent`.
     pub values: &'a BTreeMap<String, Secret>,
+    /// The number of this request within the session, for the operation `counter`.
+    pub counter: u64,
     /// After it nothing is sent.
     pub deadline: &'a Deadline,
 }
@@ -148,6 +151,12 @@ impl Egress {
         jar: &mut CookieJar,
     ) -> Result<Exchange, EgressError> {
         send::send(self, call, request, jar).await
+    }
+
+    /// Where a connector sends the customer's browser, with values filled in: on a route with purpose
+    /// `customer`, and without any secret.
+    pub fn browser_url(&self, call: &Call<'_>, redirect: &Redirect) -> Result<String, EgressError> {
+        send::browser_url(self, call, redirect)
     }
 
     /// Searches text that a connector hands out (memory, state, rows) for secrets of at least 16

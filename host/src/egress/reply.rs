@@ -6,7 +6,10 @@ use super::json;
 use super::secret::Tripwire;
 use super::value::Values;
 use super::{Call, EgressError, Exchange};
-use crate::model::{Purpose, Reply, Request, Route, Secret};
+use crate::model::{Purpose, Reply, ReplyEncoding, Request, Route, Secret};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use memchr::memmem::Finder;
 use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, SET_COOKIE};
 use zeroize::Zeroizing;
 
@@ -27,6 +30,8 @@ const WIRE_HEADERS: [&str; 7] = [
     "set-cookie2",
     "transfer-encoding",
 ];
+/// Bytes of what is shown of a login reply by the texts around it: a sentence for a customer.
+const TEXT_BYTES_MAX: usize = 1_024;
 /// Headers of a login reply that a connector may see.
 const LOGIN_HEADERS: [&str; 3] = ["content-type", "date", "retry-after"];
 
@@ -55,9 +60,11 @@ pub(super) fn finish(
     let status = raw.status;
     let mut open = opened(raw);
     decode(&mut open, &route.name)?;
-    let captured = capture::take(&mut open, &request.captures, (200..300).contains(&status))?;
+    unwrap(&mut open, route)?;
+    let public = |name: &str| call.manifest.value(name).is_some_and(|declared| declared.public);
+    let captured = capture::take(&mut open, &request.captures, (200..300).contains(&status), &public)?;
     if route.purpose == Purpose::Login {
-        reduce(&mut open, &route.reply);
+        reduce(&mut open, route);
     }
     tripwire(call, route, values, &captured, &open, secret_bytes)?;
     let names = captured.iter().map(|(name, _)| name.clone()).collect();
@@ -113,18 +120,47 @@ fn decode(open: &mut Open, route: &str) -> Result<(), EgressError> {
     Ok(())
 }
 
-/// Leaves of a login reply only the listed top-level fields that are strings, numbers or booleans,
-/// digit by digit as the bank wrote them.
-fn reduce(open: &mut Open, fields: &[String]) {
+/// Takes off the encoding that the route declares.
+fn unwrap(open: &mut Open, route: &Route) -> Result<(), EgressError> {
+    if route.reply_encoding == ReplyEncoding::Base64 {
+        open.body.retain(|byte| !byte.is_ascii_whitespace());
+        let decoded = Zeroizing::new(std::mem::take(&mut open.body));
+        open.body = STANDARD.decode(decoded.as_slice()).map_err(|_| {
+            EgressError::BadReply(format!("the reply on route \"{}\" is not base64", route.name))
+        })?;
+    }
+    Ok(())
+}
+
+/// Leaves of a login reply only what the route lists: fields that are strings, numbers or booleans, digit
+/// by digit as the bank wrote them, which of the marks stand there, and what stands between texts.
+fn reduce(open: &mut Open, route: &Route) {
     open.headers.retain(|(name, _)| LOGIN_HEADERS.contains(&name.as_str()));
-    let body = std::mem::take(&mut open.body);
+    let body = Zeroizing::new(std::mem::take(&mut open.body));
     let text = std::str::from_utf8(&body).ok().filter(|text| json::is_json(text)).unwrap_or_default();
-    let kept = fields.iter().filter_map(|field| {
-        let token = json::find(text, &[field]).pop().and_then(|range| text.get(range))?;
+    let fields = route.reply.iter().filter_map(|field| {
+        let path: Vec<&str> = field.split('.').collect();
+        let token = json::find(text, &path).pop().and_then(|range| text.get(range))?;
         json::scalar(token)?;
         Some(format!("{}:{token}", serde_json::Value::from(field.as_str())))
     });
-    open.body = format!("{{{}}}", kept.collect::<Vec<_>>().join(",")).into_bytes();
+    let stands = |text: &&String| Finder::new(text.as_bytes()).find(&body).is_some();
+    let marks = route.marks.iter().filter(|(_, text)| stands(text));
+    let marks = marks.map(|(name, _)| format!("{}:true", serde_json::Value::from(name.as_str())));
+    let plain = std::str::from_utf8(&body).unwrap_or_default();
+    let texts = route.texts.iter().filter_map(|(name, ends)| {
+        let found = between(plain, ends)?;
+        Some(format!("{}:{}", serde_json::Value::from(name.as_str()), serde_json::Value::from(found)))
+    });
+    open.body =
+        format!("{{{}}}", fields.chain(marks).chain(texts).collect::<Vec<_>>().join(",")).into_bytes();
+}
+
+/// What stands between two texts; nothing if it is longer than a sentence.
+fn between<'t>(text: &'t str, (before, after): &(String, String)) -> Option<&'t str> {
+    let (_, rest) = text.split_once(before.as_str())?;
+    let (found, _) = rest.split_once(after.as_str())?;
+    (found.len() <= TEXT_BYTES_MAX).then_some(found)
 }
 
 /// Withholds a reply in which a secret can be read.

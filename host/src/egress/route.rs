@@ -8,7 +8,7 @@ use super::encoding::{percent, percent_decoded};
 use super::limits::URL_BYTES_MAX;
 use super::value::Values;
 use super::{Call, EgressError};
-use crate::model::{Method, Part, Request, Route};
+use crate::model::{Method, Part, Purpose, Request, Route};
 use std::fmt::Write as _;
 
 /// Stands for a value in the text; no URL of a connector can hold it.
@@ -67,7 +67,7 @@ pub(super) fn aim<'a>(call: &Call<'a>, request: &'a Request) -> Result<Target<'a
     else {
         return refused(match call.routes.iter().find(on_it) {
             Some(route) => format!(
-                "route \"{}\" ({}) may not be asked now: `login` and `end` belong to `session` (`end` to the goal `close`), `read` to `accounts` and `read`, `acknowledge` to `after-commit`",
+                "route \"{}\" ({}) may not be asked now: `login` and `end` belong to `session` (`end` to the goal `close`), `read` to `accounts` and `read`, `acknowledge` to `after-commit`, `customer` to the `redirect` of `ask-customer`",
                 route.name,
                 route.line()
             ),
@@ -155,6 +155,12 @@ impl Target<'_> {
                     out.push(letter);
                 } else if let Some(name) = names.next() {
                     let value = values.fill(name)?;
+                    if value.secret && self.route.purpose == Purpose::Customer {
+                        return refused(format!(
+                            "the customer's browser would see the secret \"{name}\" on route \"{}\"; send a hash or a signature instead",
+                            self.route.name
+                        ));
+                    }
                     match std::str::from_utf8(&value.bytes) {
                         Ok(text) if value.percent => out.push_str(text),
                         _ => out.push_str(&percent(&value.bytes)),

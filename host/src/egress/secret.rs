@@ -3,7 +3,7 @@
 
 use super::encoding::{json, percent, xml};
 use super::limits::SECRET_BYTES_MIN;
-use crate::model::{Manifest, Secret, hex};
+use crate::model::{Manifest, Secret, hex, own_value};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use memchr::memmem::Finder;
@@ -29,7 +29,11 @@ impl Tripwire {
 
     /// Looks for this one too, unless it is declared public.
     pub fn add_declared(&mut self, name: &str, secret: &Secret, manifest: &Manifest) {
-        if !manifest.value(name).is_some_and(|declared| declared.public) {
+        let public = match own_value(name) {
+            Some(public) => public,
+            None => manifest.value(name).is_some_and(|declared| declared.public),
+        };
+        if !public {
             self.add(name, secret.reveal().as_bytes());
         }
     }

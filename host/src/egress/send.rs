@@ -6,7 +6,7 @@ use super::reply::{self, Raw};
 use super::transport::{self, Failed};
 use super::value::{self, Values};
 use super::{Call, Egress, EgressError, Exchange, capture, header, route};
-use crate::model::{Method, Request};
+use crate::model::{Method, Purpose, Redirect, Request};
 use reqwest::header::{COOKIE, HeaderValue};
 use std::time::Duration;
 
@@ -45,6 +45,33 @@ pub(super) async fn send(
     let raw = transmit(egress, call, request.method, message).await?;
     raw.cookies().for_each(|cookie| jar.take(cookie, &url, egress.clock.now()));
     reply::finish(call, target.route, request, &values, raw, limits.secret_bytes)
+}
+
+/// See [`super::Egress::browser_url`].
+pub(super) fn browser_url(
+    egress: &Egress,
+    call: &Call<'_>,
+    redirect: &Redirect,
+) -> Result<String, EgressError> {
+    let request = Request {
+        method: Method::Get,
+        url: redirect.url.clone(),
+        headers: Vec::new(),
+        body: Vec::new(),
+        derived: redirect.derived.clone(),
+        captures: Vec::new(),
+        after_ms: 0,
+    };
+    if value::request_bytes(&request) > egress.limits.request_bytes {
+        return Err(EgressError::Refused(format!(
+            "a redirect of more than {} bytes",
+            egress.limits.request_bytes
+        )));
+    }
+    let call = Call { purposes: &[Purpose::Customer], ..*call };
+    let target = route::aim(&call, &request)?;
+    let values = Values::derive(&call, target.route, &egress.limits, &request, egress.clock.now().seconds())?;
+    Ok(target.url(&values)?.into())
 }
 
 /// Waits as long as the connector asked for, if the lease lasts that long.

@@ -7,6 +7,7 @@ use super::limits::{DERIVED_MAX, Limits, RANDOM_BYTES_MAX, SECRET_BYTES_MIN};
 use super::{Call, EgressError, crypto, encoding};
 use crate::model::{
     Derived, Encoding, Operation, Part, Purpose, Request, Route, Secret, ValueDeclaration, ValueUse, is_name,
+    own_value,
 };
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -57,7 +58,7 @@ pub(super) fn request_bytes(request: &Request) -> usize {
                 }
                 Operation::Totp(seed) => seed.len(),
                 Operation::Pick { secret, positions } => secret.len() + positions.len(),
-                Operation::Random(_) => 1,
+                Operation::Random(_) | Operation::Counter => 1,
             }
     };
     parts(&request.url)
@@ -81,7 +82,12 @@ impl<'a> Values<'a> {
         let mut values = Self { call, route, limits, derived: BTreeMap::new() };
         for derived in &request.derived {
             let name = derived.name.as_str();
-            if !is_name(name) || call.manifest.value(name).is_some() || values.derived.contains_key(name) {
+            let taken = || {
+                call.manifest.value(name).is_some()
+                    || own_value(name).is_some()
+                    || values.derived.contains_key(name)
+            };
+            if !is_name(name) || taken() {
                 return refused(format!(
                     "the name of a derived value must be lower-case letters, digits and \"-\", and not be taken ({})",
                     if is_name(name) { name } else { "…" }
@@ -106,12 +112,27 @@ impl<'a> Values<'a> {
         if let Some(value) = self.derived.get(name) {
             return Ok(Cow::Borrowed(value));
         }
-        let (declared, secret) = self.declared(name, ValueUse::Fill)?;
-        Ok(Cow::Owned(Value {
-            bytes: Zeroizing::new(secret.reveal().as_bytes().to_vec()),
-            secret: !declared.public,
-            percent: false,
-        }))
+        let (public, secret) = match own_value(name) {
+            Some(public) => (public, self.own(name)?),
+            None => {
+                let (declared, secret) = self.declared(name, ValueUse::Fill)?;
+                (declared.public, secret)
+            }
+        };
+        let bytes = Zeroizing::new(secret.reveal().as_bytes().to_vec());
+        Ok(Cow::Owned(Value { bytes, secret: !public, percent: false }))
+    }
+
+    /// One of the host's own values, while a customer authorises.
+    fn own(&self, name: &str) -> Result<&'a Secret, EgressError> {
+        if !matches!(self.route.purpose, Purpose::Login | Purpose::Customer) {
+            return refused(format!("the value \"{name}\" may go only to `login` and `customer` routes"));
+        }
+        self.call.values.get(name).ok_or_else(|| {
+            EgressError::Refused(format!(
+                "the value \"{name}\" exists only while `session` opens a connection for a customer"
+            ))
+        })
     }
 
     /// Parts with values filled in.
@@ -246,6 +267,7 @@ impl<'a> Values<'a> {
                 plain(text.into_bytes())
             }
             Operation::Pick { secret, positions } => self.pick(secret, positions)?,
+            Operation::Counter => plain(self.call.counter.to_string().into_bytes()),
             Operation::Random(count) => {
                 if *count > RANDOM_BYTES_MAX {
                     return refused(format!("more than {RANDOM_BYTES_MAX} random bytes"));

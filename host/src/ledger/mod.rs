@@ -13,7 +13,7 @@
 //! 3. What is left of the new rows was added. What is left of the old ones was removed if the bank
 //!    says so, or if it lies inside a complete reading and the balance proves it, or if it was
 //!    missing twice. When the balance proves that missing rows still count, the statement is
-//!    incomplete and nothing may be stored.
+//!    incomplete and nothing may be stored. A statement that brings its own balances must add up.
 //!
 //! The result does not depend on the order of rows or pages. Time and memory grow linearly with
 //! the rows, but for rule e, which looks at no more than [`matching::PAIRS_MAX`] pairs.
@@ -62,10 +62,13 @@ pub struct Verdict {
 
 /// The bank showed less than its own balance says there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{missing} booked rows are missing although the balance still counts them")]
-pub struct Incomplete {
-    /// How many rows we hold that the complete reading lacked.
-    pub missing: usize,
+pub enum Incomplete {
+    /// So many rows that we hold were not in the complete reading.
+    #[error("{0} booked rows are missing although the balance still counts them")]
+    Missing(usize),
+    /// A statement's own balances say that rows are missing, or too many.
+    #[error("the statement's opening balance and rows do not add up to its closing balance")]
+    DoesNotAddUp,
 }
 
 /// Compares what we hold with what was seen.
@@ -77,6 +80,10 @@ pub fn reconcile(
     previous: &[Balance],
     observed: &Observed,
 ) -> Result<Verdict, Incomplete> {
+    let adds_up = proof::adds_up(observed);
+    if adds_up == Some(false) {
+        return Err(Incomplete::DoesNotAddUp);
+    }
     let seen = identity::without_repeats(&observed.transactions);
     let matches = matching::match_rows(known, &seen);
 
@@ -132,7 +139,11 @@ pub fn reconcile(
     });
     missed.sort_unstable();
     // The second miss may have removed rows that the first judgement left in.
-    let proof = if gone { proof } else { prove(previous, &observed.balances, &changes) };
+    let proof = match adds_up {
+        Some(true) => Proof::Proved,
+        _ if gone => proof,
+        _ => prove(previous, &observed.balances, &changes),
+    };
     Ok(Verdict { changes, missed, proof })
 }
 
@@ -155,7 +166,7 @@ fn judge_absent(
         return Ok((kept, false)); // the balance says nothing about them
     }
     if kept == Proof::Proved {
-        return Err(Incomplete { missing: booked.len() });
+        return Err(Incomplete::Missing(booked.len()));
     }
     let mut without = changes.to_vec();
     without.extend(booked.into_iter().map(|row| removal(row)));

@@ -1,7 +1,7 @@
 //! The only end-to-end proof there is: old balance + changes = new balance.
 
-use super::booked_balance;
-use crate::model::{Balance, Money, NewChange, Proof, Transaction, TransactionStatus};
+use super::{Observed, booked_balance};
+use crate::model::{Balance, BalanceKind, Money, NewChange, Proof, Transaction, TransactionStatus};
 
 /// Does the bank's booked balance agree with these changes? Only rows in the balance's currency count.
 pub fn prove(previous: &[Balance], balances: &[Balance], changes: &[NewChange]) -> Proof {
@@ -25,4 +25,21 @@ pub fn prove(previous: &[Balance], balances: &[Balance], changes: &[NewChange]) 
         .sum();
     let Money { minor, .. } = old;
     if i128::from(minor) + moved == i128::from(new.minor) { Proof::Proved } else { Proof::Contradicted }
+}
+
+/// Does a statement that brings its own balances add up: opening + booked rows = closing? None if it
+/// brings none. Rows in other currencies don't count.
+pub(super) fn adds_up(observed: &Observed) -> Option<bool> {
+    let of = |kind| {
+        let mut found = observed.balances.iter().filter(|balance| balance.kind == kind);
+        found.next().filter(|_| found.next().is_none()).map(|balance| balance.money)
+    };
+    let (opening, closing) = (of(BalanceKind::Opening)?, of(BalanceKind::Closing)?);
+    let counts = |row: &&Transaction| {
+        row.status == TransactionStatus::Booked && row.money.currency == closing.currency
+    };
+    let moved: i128 =
+        observed.transactions.iter().filter(counts).map(|row| i128::from(row.money.minor)).sum();
+    (opening.currency == closing.currency)
+        .then(|| i128::from(opening.minor) + moved == i128::from(closing.minor))
 }

@@ -216,7 +216,7 @@ fn a_row_that_the_balance_still_counts_makes_the_statement_incomplete() {
     let mut held = Held::default();
     held.look(&whole_month(vec![row("a", 2, -100, "Coffee"), row("b", 3, -250, "Book")], booked(650)));
     let short = whole_month(vec![row("a", 2, -100, "Coffee")], booked(650));
-    assert_eq!(reconcile(&held.rows, &held.balances, &short), Err(Incomplete { missing: 1 }));
+    assert_eq!(reconcile(&held.rows, &held.balances, &short), Err(Incomplete::Missing(1)));
 }
 
 #[test]

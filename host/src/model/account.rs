@@ -1,6 +1,7 @@
 //! Accounts.
 
 use super::{AccountId, Balance, BusinessId, ConnectionId, Currency, SyncId, Timestamp};
+use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
 /// An account as the bank lists it.
@@ -24,6 +25,8 @@ pub enum AccountState {
     Active,
     /// The bank no longer lists it; history stays.
     Closed,
+    /// Switched off by its business: not read until it is switched on again; history stays.
+    Excluded,
 }
 
 /// An account that we hold.
@@ -68,4 +71,6 @@ pub struct AccountHead {
     pub last_sync: Option<SyncId>,
     /// When data was last known to be what the bank has.
     pub fresh_at: Option<Timestamp>,
+    /// What is held reaches back to this day without a gap, as far as readings proved it.
+    pub history_since: Option<NaiveDate>,
 }

@@ -1,6 +1,9 @@
 //! Connections, consents, businesses, keys and registrations.
 
-use super::{ApiKeyId, BusinessId, ConnectionId, ConsentId, RegistrationId, Timestamp};
+use super::{
+    AccountId, ApiKeyId, AuthorisationId, BusinessId, Colour, ConnectionId, ConsentId, RegistrationId, Theme,
+    Timestamp,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -11,8 +14,21 @@ pub struct Business {
     pub id: BusinessId,
     /// What the operator calls it.
     pub name: String,
+    /// What its customers are shown.
+    pub theme: Theme,
     /// When it was created.
     pub created_at: Timestamp,
+}
+
+impl Business {
+    /// What its customers know it by.
+    pub fn display_name(&self) -> &str {
+        self.theme.display_name.as_deref().unwrap_or(&self.name)
+    }
+    /// The colour of its pages.
+    pub fn colour(&self) -> Colour {
+        self.theme.colour.unwrap_or(Colour::DEFAULT)
+    }
 }
 
 /// What an API key may do.
@@ -69,8 +85,12 @@ pub struct ApiKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ConnectionState {
+    /// New: the customer has still to let us in.
+    Linking,
     /// Synced on schedule and on request.
     Active,
+    /// Stopped by its business: nothing is asked of the bank until it is resumed.
+    Paused,
     /// The customer must act; nothing is asked of the bank until then.
     ReauthorisationRequired,
     /// To be erased as soon as the bank was asked to end the consent; unknown to everybody else.
@@ -117,10 +137,27 @@ pub struct Connection {
     pub session_state: Option<String>,
     /// The accounts were listed since the last credential was handed in.
     pub accounts_listed: bool,
+    /// How often in a row the bank refused the customer's credentials.
+    pub rejections: i64,
+    /// The authorisation that is the connector's turn now, and when.
+    pub attempt: Option<(AuthorisationId, Timestamp)>,
+    /// Minutes between two syncs, if not the institution's.
+    pub interval_minutes: Option<u32>,
+    /// Which of its accounts are read.
+    pub accounts: AccountsKept,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it was deleted.
     pub deleted_at: Option<Timestamp>,
+}
+
+/// Which accounts of a connection are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AccountsKept {
+    /// All that the bank lists, also those that appear later.
+    All,
+    /// These, and none that appears later.
+    Only(Vec<AccountId>),
 }
 
 /// What a customer agreed to, and until when.

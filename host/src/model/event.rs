@@ -14,12 +14,27 @@ pub enum EventType {
     /// The customer must act before the connection is synced again.
     #[serde(rename = "connection.reauthorisation_required")]
     ReauthorisationRequired,
+    /// The customer let us in.
+    #[serde(rename = "connection.authorised")]
+    ConnectionAuthorised,
+    /// The customer was on the way to letting us in, and it came to nothing.
+    #[serde(rename = "connection.authorisation_failed")]
+    AuthorisationFailed,
     /// The bank lists an account that it did not list before.
     #[serde(rename = "account.added")]
     AccountAdded,
     /// The bank no longer lists an account; its history stays.
     #[serde(rename = "account.closed")]
     AccountClosed,
+    /// A consent ends by itself soon (told 14 days, 7 days and 1 day ahead).
+    #[serde(rename = "consent.expiring")]
+    ConsentExpiring,
+    /// The business stopped syncs of a connection.
+    #[serde(rename = "connection.paused")]
+    ConnectionPaused,
+    /// A paused connection is synced again.
+    #[serde(rename = "connection.resumed")]
+    ConnectionResumed,
     /// The connection ended and its data is erased.
     #[serde(rename = "connection.deleted")]
     ConnectionDeleted,
@@ -30,11 +45,16 @@ pub enum EventType {
 
 impl EventType {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 11] = [
         Self::AccountUpdated,
         Self::ReauthorisationRequired,
+        Self::ConnectionAuthorised,
+        Self::AuthorisationFailed,
         Self::AccountAdded,
         Self::AccountClosed,
+        Self::ConsentExpiring,
+        Self::ConnectionPaused,
+        Self::ConnectionResumed,
         Self::ConnectionDeleted,
         Self::SyncFailed,
     ];
@@ -44,8 +64,13 @@ impl EventType {
         match self {
             Self::AccountUpdated => "account.updated",
             Self::ReauthorisationRequired => "connection.reauthorisation_required",
+            Self::ConnectionAuthorised => "connection.authorised",
+            Self::AuthorisationFailed => "connection.authorisation_failed",
             Self::AccountAdded => "account.added",
             Self::AccountClosed => "account.closed",
+            Self::ConsentExpiring => "consent.expiring",
+            Self::ConnectionPaused => "connection.paused",
+            Self::ConnectionResumed => "connection.resumed",
             Self::ConnectionDeleted => "connection.deleted",
             Self::SyncFailed => "sync.failed",
         }

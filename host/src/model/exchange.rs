@@ -2,6 +2,7 @@
 //! free of the guest's types, with rows already checked.
 
 use super::{Balance, BankAccount, Coverage, Failure, Timestamp, Transaction, Window};
+use serde::{Deserialize, Serialize};
 
 /// A piece of a URL, header or body.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +79,8 @@ pub enum Operation {
     },
     /// So many random bytes.
     Random(u8),
+    /// The number of this request within the session.
+    Counter,
 }
 
 /// A named value the host computes.
@@ -90,7 +93,7 @@ pub struct Derived {
 }
 
 /// The methods a connector may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Method {
     /// Safe to repeat.
@@ -205,18 +208,58 @@ pub enum Goal {
 /// Something only the customer can do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prompt {
-    /// `form`, `redirect` or `wait`.
-    pub kind: String,
     /// What to tell the customer.
     pub text: String,
-    /// Names of the values to ask for.
-    pub fields: Vec<String>,
-    /// Where the browser must go.
-    pub redirect: Option<Vec<Part>>,
+    /// How to ask.
+    pub ask: PromptKind,
     /// When it is too late.
     pub expires_at: Option<Timestamp>,
     /// Comes back with the answer.
     pub memory: String,
+}
+
+/// How the customer is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PromptKind {
+    /// For these values, by name.
+    Form(Vec<String>),
+    /// By the bank, in the customer's browser.
+    Redirect(Redirect),
+    /// Elsewhere; ask again after so many milliseconds.
+    Wait(u32),
+}
+
+/// Where the customer's browser goes, and what comes back with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redirect {
+    /// On a route with purpose `customer`.
+    pub url: Vec<Part>,
+    /// Computed in this order.
+    pub derived: Vec<Derived>,
+    /// Parameters that become values.
+    pub returned: Vec<Returned>,
+}
+
+/// A parameter that comes back with the customer's browser.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Returned {
+    /// As the bank calls it.
+    pub parameter: String,
+    /// The declared value of kind `prompt` that it becomes.
+    pub name: String,
+    /// Its absence fails the authorisation.
+    pub required: bool,
+}
+
+/// What the customer agreed to at the bank, as the connector understood it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ConsentAtBank {
+    /// When it ends by itself.
+    pub expires_at: Option<Timestamp>,
+    /// The permissions, in the bank's words.
+    pub scopes: Vec<String>,
+    /// The bank's name for it.
+    pub reference: Option<String>,
 }
 
 /// What `session` answered.
@@ -232,6 +275,8 @@ pub enum SessionStep {
         valid_until: Option<Timestamp>,
         /// Kept for the next calls.
         state: Option<String>,
+        /// What the customer agreed to, if that is new.
+        consent: Option<ConsentAtBank>,
     },
     /// It cannot go on.
     Fail(Failure),
@@ -292,7 +337,7 @@ pub enum ReadStep {
     Send(Send),
     /// Rows, and perhaps more to ask.
     Pages {
-        /// Rows by account.
+        /// Rows by account; an account that cannot be read has a page that says why.
         pages: Vec<Page>,
         /// What to ask now.
         next: Option<Send>,

@@ -115,6 +115,8 @@ ids! {
     RegistrationId = "reg";
     /// A customer's link to an institution.
     ConnectionId = "con";
+    /// One attempt of a customer to let us in.
+    AuthorisationId = "aut";
     /// One period of a customer's consent.
     ConsentId = "cns";
     /// A bank account.

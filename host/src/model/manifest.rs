@@ -3,6 +3,7 @@
 
 use super::{Institution, Method};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Name of the custom section of a component that carries `connector.toml`.
 pub const MANIFEST_SECTION: &str = "tidegate:manifest";
@@ -12,6 +13,23 @@ pub const CONTRACT_VERSION: &str = "0.1.0";
 pub const MANIFEST_BYTES_MAX: usize = 64 * 1024;
 /// Routes and values of one connector: the largest real ones have about ten.
 pub const MANIFEST_ENTRIES_MAX: usize = 64;
+/// Bytes of a mark's text: a sentence of a page.
+pub const MARK_BYTES_MAX: usize = 256;
+/// Bytes of a label: what stands beside an input field.
+pub const LABEL_BYTES_MAX: usize = 128;
+
+/// Values that the host makes itself while a customer authorises; no connector may declare them.
+/// The first two are no secrets: the bank and the browser see them.
+pub const REDIRECT_URI: &str = "redirect-uri";
+/// See [`REDIRECT_URI`].
+pub const REDIRECT_STATE: &str = "redirect-state";
+/// RFC 7636: only its hash may go to the browser.
+pub const PKCE_VERIFIER: &str = "pkce-verifier";
+
+/// The value of kind `customer` that holds their address.
+pub const CUSTOMER_IP: &str = "customer-ip";
+/// The value of kind `customer` that holds what their browser calls itself.
+pub const CUSTOMER_USER_AGENT: &str = "customer-user-agent";
 
 /// What a route is for; decides what may be filled in and what is seen of the reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -26,6 +44,32 @@ pub enum Purpose {
     Acknowledge,
     /// Ending the session or the consent. Only from `session` with the goal `close`.
     End,
+    /// Where the customer's browser is sent. The host itself asks nothing there.
+    Customer,
+}
+
+impl Purpose {
+    /// Its name in `connector.toml`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Login => "login",
+            Self::Read => "read",
+            Self::Acknowledge => "acknowledge",
+            Self::End => "end",
+            Self::Customer => "customer",
+        }
+    }
+}
+
+/// How the body of a login reply is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReplyEncoding {
+    /// As it stands.
+    #[default]
+    Plain,
+    /// RFC 4648, line breaks allowed: decoded before captures, fields and marks are looked for.
+    Base64,
 }
 
 /// A route a connector declares: resolved against an institution's origins.
@@ -42,9 +86,20 @@ pub struct RouteDeclaration {
     pub path: String,
     /// What it is for.
     pub purpose: Purpose,
-    /// For `login`: top-level JSON fields of the reply that the connector may see.
+    /// For `login`: JSON fields of the reply that the connector may see, each by the names on its way
+    /// joined by points.
     #[serde(default)]
     pub reply: Vec<String>,
+    /// For `login`: names of texts; the connector is told which of them stand in the reply.
+    #[serde(default)]
+    pub marks: BTreeMap<String, String>,
+    /// For `login`: names, each with two texts; the connector is told what stands between the first
+    /// occurrence of one and the next of the other.
+    #[serde(default)]
+    pub texts: BTreeMap<String, (String, String)>,
+    /// For `login`: how the reply's body is written.
+    #[serde(default)]
+    pub reply_encoding: ReplyEncoding,
 }
 
 /// Where a value comes from.
@@ -57,6 +112,34 @@ pub enum ValueKind {
     Registration,
     /// Of the customer's browser: `customer-ip`, `customer-user-agent`.
     Customer,
+    /// Of one authorisation: an OTP, or what the bank sends back with the customer's browser. Gone
+    /// once the session is ready.
+    Prompt,
+}
+
+impl ValueKind {
+    /// Its name in `connector.toml`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Credential => "credential",
+            Self::Registration => "registration",
+            Self::Customer => "customer",
+            Self::Prompt => "prompt",
+        }
+    }
+}
+
+/// How a value is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Input {
+    /// Shown while it is typed.
+    Text,
+    /// Not shown.
+    #[default]
+    Password,
+    /// Digits, used once.
+    Code,
 }
 
 /// What may be done with a value.
@@ -91,6 +174,23 @@ pub struct ValueDeclaration {
     /// A connection may lack it when it is created.
     #[serde(default)]
     pub optional: bool,
+    /// What the customer calls it; what a form asks for needs one.
+    #[serde(default)]
+    pub label: String,
+    /// How a form asks for it.
+    #[serde(default)]
+    pub input: Input,
+}
+
+/// Which accounts are wanted of one `read`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReadMode {
+    /// One, so that its failure can't spoil another's reading.
+    #[default]
+    Single,
+    /// All that are due: the bank gives one statement for all.
+    Together,
 }
 
 /// `connector.toml`.
@@ -106,6 +206,9 @@ pub struct Manifest {
     /// One sentence for people.
     #[serde(default)]
     pub description: String,
+    /// Which accounts one `read` is about.
+    #[serde(default)]
+    pub read: ReadMode,
     /// What it asks for.
     #[serde(default, rename = "route")]
     pub routes: Vec<RouteDeclaration>,
@@ -167,7 +270,17 @@ impl Manifest {
                 ));
             }
         }
+        manifest.routes.iter().try_for_each(check_login)?;
         for (index, value) in manifest.values.iter().enumerate() {
+            if own_value(&value.name).is_some() {
+                return rule(format!("value \"{}\" is the host's own; it needs no declaration", value.name));
+            }
+            if value.label.len() > LABEL_BYTES_MAX || value.label.chars().any(char::is_control) {
+                return rule(format!(
+                    "value \"{}\": `label` has at most {LABEL_BYTES_MAX} bytes and no control characters",
+                    value.name
+                ));
+            }
             if !is_name(&value.name) {
                 return rule(format!("value {index}: `name` must be a lower-case name"));
             }
@@ -186,6 +299,45 @@ impl Manifest {
     /// The declaration of a value.
     pub fn value(&self, name: &str) -> Option<&ValueDeclaration> {
         self.values.iter().find(|value| value.name == name)
+    }
+}
+
+/// What only some purposes may say.
+fn check_login(route: &RouteDeclaration) -> Result<(), BadManifest> {
+    let rule = |text: &str| Err(BadManifest::Rule(format!("route \"{}\": {text}", route.name)));
+    let only_login = !route.reply.is_empty()
+        || !route.marks.is_empty()
+        || !route.texts.is_empty()
+        || route.reply_encoding != ReplyEncoding::Plain;
+    if only_login && route.purpose != Purpose::Login {
+        return rule(
+            "`reply`, `marks`, `texts` and `reply-encoding` are for the purpose `login`; other replies are handed on whole",
+        );
+    }
+    if route.purpose == Purpose::Customer && route.method != Method::Get {
+        return rule("a browser is sent somewhere by GET");
+    }
+    let fits = |(name, text): (&String, &String)| is_name(name) && (1..=MARK_BYTES_MAX).contains(&text.len());
+    if route.marks.len() > MANIFEST_ENTRIES_MAX || !route.marks.iter().all(fits) {
+        return rule("a mark has a lower-case name and a text of 1 to 256 bytes");
+    }
+    let ends = |(name, (before, after)): (&String, &(String, String))| {
+        fits((name, before)) && fits((name, after)) && !route.marks.contains_key(name)
+    };
+    if route.texts.len() > MANIFEST_ENTRIES_MAX || !route.texts.iter().all(ends) {
+        return rule(
+            "one of `texts` has a lower-case name that is no mark's, and stands between two texts of 1 to 256 bytes",
+        );
+    }
+    Ok(())
+}
+
+/// Is it one of the host's own values, and if so, may replies hold it?
+pub fn own_value(name: &str) -> Option<bool> {
+    match name {
+        REDIRECT_URI | REDIRECT_STATE => Some(true),
+        PKCE_VERIFIER => Some(false),
+        _ => None,
     }
 }
 
@@ -214,6 +366,12 @@ pub struct Route {
     pub purpose: Purpose,
     /// Fields of a login reply that the connector may see.
     pub reply: Vec<String>,
+    /// Texts of a login reply that the connector is told of.
+    pub marks: BTreeMap<String, String>,
+    /// What of a login reply the connector is told by the texts around it.
+    pub texts: BTreeMap<String, (String, String)>,
+    /// How a login reply is written.
+    pub reply_encoding: ReplyEncoding,
 }
 
 impl Route {
@@ -233,19 +391,14 @@ impl Route {
 
     /// One line for people: `POST https://bank.example:443/token (login)`.
     pub fn line(&self) -> String {
-        let purpose = match self.purpose {
-            Purpose::Login => "login",
-            Purpose::Read => "read",
-            Purpose::Acknowledge => "acknowledge",
-            Purpose::End => "end",
-        };
         format!(
-            "{} {}://{}:{}{} ({purpose})",
+            "{} {}://{}:{}{} ({})",
             self.method.name(),
             self.scheme,
             self.host,
             self.port,
-            self.path
+            self.path,
+            self.purpose.name()
         )
     }
 }
@@ -280,7 +433,59 @@ pub fn resolve_routes(manifest: &Manifest, institution: &Institution) -> Result<
                 path: format!("{}{}", url.path().trim_end_matches('/'), route.path),
                 purpose: route.purpose,
                 reply: route.reply.clone(),
+                marks: route.marks.clone(),
+                texts: route.texts.clone(),
+                reply_encoding: route.reply_encoding,
             })
         })
         .collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn parse(more: &str) -> Result<Manifest, String> {
+        let text = format!("name = \"bank\"\nversion = \"1\"\ncontract = \"0.1.0\"\n{more}");
+        Manifest::parse(text.as_bytes()).map_err(|error| error.to_string())
+    }
+
+    fn route(method: &str, purpose: &str, more: &str) -> Result<Manifest, String> {
+        parse(&format!(
+            "[[route]]\nname = \"r\"\nmethod = \"{method}\"\norigin = \"api\"\npath = \"/r\"\npurpose = \"{purpose}\"\n{more}"
+        ))
+    }
+
+    #[test]
+    fn only_a_login_route_says_what_of_its_reply_is_seen() {
+        let said = ["reply = [\"a.b\"]", "marks = { refused = \"is wrong\" }", "reply-encoding = \"base64\""];
+        for more in said {
+            assert!(route("POST", "login", more).is_ok(), "{more}");
+            assert!(route("GET", "read", more).unwrap_err().contains("for the purpose `login`"), "{more}");
+        }
+        for bad in ["marks = { refused = \"\" }", "marks = { Refused = \"x\" }"] {
+            assert!(route("POST", "login", bad).unwrap_err().contains("a mark has"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_browser_is_sent_by_get() {
+        assert!(route("GET", "customer", "").is_ok());
+        assert!(route("POST", "customer", "").unwrap_err().contains("by GET"));
+    }
+
+    #[test]
+    fn the_hosts_own_values_cannot_be_declared_and_labels_are_short() {
+        let value = |name: &str, label: &str| {
+            parse(&format!(
+                "[[value]]\nname = \"{name}\"\nkind = \"prompt\"\nuse = \"fill\"\nroutes = []\nlabel = \"{label}\"\ninput = \"code\""
+            ))
+        };
+        assert_eq!(value("otp", "Code").unwrap().value("otp").map(|otp| otp.input), Some(Input::Code));
+        for own in [REDIRECT_URI, REDIRECT_STATE, PKCE_VERIFIER] {
+            assert!(value(own, "").unwrap_err().contains("the host's own"));
+        }
+        assert!(value("otp", &"x".repeat(LABEL_BYTES_MAX + 1)).unwrap_err().contains("`label`"));
+    }
 }

@@ -4,7 +4,9 @@
 //! Must not know: wasmtime, sqlx, axum, HTTP clients, the clock. No I/O; time comes as an argument.
 
 mod account;
+mod authorisation;
 mod connection;
+mod consent;
 mod event;
 mod exchange;
 mod hex;
@@ -14,11 +16,14 @@ mod manifest;
 mod money;
 mod retention;
 mod sync;
+mod theme;
 mod time;
 mod transaction;
 
 pub use account::*;
+pub use authorisation::*;
 pub use connection::*;
+pub use consent::*;
 pub use event::*;
 pub use exchange::*;
 pub use hex::*;
@@ -28,5 +33,6 @@ pub use manifest::*;
 pub use money::*;
 pub use retention::*;
 pub use sync::*;
+pub use theme::*;
 pub use time::*;
 pub use transaction::*;

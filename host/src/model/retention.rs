@@ -18,6 +18,8 @@ pub struct Retention {
     pub attempts: Duration,
     /// Answers to requests with an `Idempotency-Key`.
     pub idempotency_keys: Duration,
+    /// Authorisations that are over.
+    pub authorisations: Duration,
     /// Consents of erased connections, counted from their end.
     pub ended_consents: Duration,
 }
@@ -32,6 +34,7 @@ impl Retention {
             deliveries: span,
             attempts: span,
             idempotency_keys: span,
+            authorisations: span,
             ended_consents: span,
         }
     }

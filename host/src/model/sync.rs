@@ -223,6 +223,8 @@ pub struct Lease {
     pub institution: String,
     /// Where the connection's slot lies in the interval: 0 is its start, 2³² its end.
     pub phase: i64,
+    /// Minutes between its syncs, if not the institution's; what this run plans by.
+    pub interval_minutes: Option<u32>,
     /// Rises with every claim.
     pub token: i64,
     /// The nominal slot being served; the next one is counted from it.
@@ -282,6 +284,8 @@ pub struct SyncCommit {
     pub balances: Vec<super::Balance>,
     /// The connector's own state.
     pub state: Option<String>,
+    /// What is held reaches back to this day without a gap.
+    pub history_since: Option<chrono::NaiveDate>,
     /// When the account is due again.
     pub due_at: Timestamp,
 }

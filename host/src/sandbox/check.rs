@@ -18,6 +18,15 @@ const DETAILS_BYTES_MAX: usize = 16 << 10;
 const BALANCES_MAX: usize = 64;
 /// Characters of a prompt.
 const PROMPT_CHARS_MAX: usize = 1_000;
+/// Fields of one form: more than a customer would fill in.
+const FORM_FIELDS_MAX: usize = 8;
+/// Parameters that come back from a redirect: code, state, and a few of the bank's own.
+const RETURNED_MAX: usize = 8;
+/// Milliseconds until a waiting connector is asked again: soon enough for a customer who looks at
+/// the screen, seldom enough for the bank.
+const WAIT_MS: std::ops::RangeInclusive<u32> = 1_000..=60_000;
+/// Scopes of a consent: UK Open Banking knows about twenty.
+const SCOPES_MAX: usize = 64;
 /// Characters of a field path in `unreadable`.
 const FIELD_CHARS_MAX: usize = 64;
 
@@ -46,6 +55,7 @@ pub(super) fn session(step: wit::SessionStep, limits: &Limits) -> Result<Session
             SessionStep::Ready {
                 valid_until: info.valid_until_ms.map(Timestamp::from_millis),
                 state: info.state,
+                consent: info.consent.map(checked_consent).transpose()?,
             }
         }
         wit::SessionStep::Fail(failure) => SessionStep::Fail(checked_failure(failure)),
@@ -91,11 +101,10 @@ pub(super) fn read(step: wit::ReadStep, wanted: &[Want], limits: &Limits) -> Res
         wit::ReadStep::Fail(failure) => ReadStep::Fail(checked_failure(failure)),
         wit::ReadStep::Pages(more) => {
             at_most("pages in one answer", more.pages.len(), limits.pages_per_step)?;
-            let pages = more
-                .pages
-                .into_iter()
-                .map(|page| checked_page(page, wanted, limits))
-                .collect::<Result<_, _>>()?;
+            at_most("unread accounts in one answer", more.unread.len(), limits.accounts)?;
+            let unread = more.unread.into_iter().map(|unread| refused_page(unread, wanted));
+            let pages = more.pages.into_iter().map(|page| checked_page(page, wanted, limits));
+            let pages = pages.chain(unread).collect::<Result<_, _>>()?;
             at_most("requests after the commit", more.after_commit.len(), limits.requests_per_step)?;
             ReadStep::Pages {
                 pages,
@@ -106,10 +115,22 @@ pub(super) fn read(step: wit::ReadStep, wanted: &[Want], limits: &Limits) -> Res
     })
 }
 
-fn checked_page(page: wit::Page, wanted: &[Want], limits: &Limits) -> Result<Page, Broken> {
-    if wanted.iter().all(|want| want.account != page.account) {
-        return Err("a page names an account that was not wanted".into());
+fn is_wanted(account: &str, wanted: &[Want]) -> Result<(), Broken> {
+    match wanted.iter().any(|want| want.account == account) {
+        true => Ok(()),
+        false => Err("a page names an account that was not wanted".into()),
     }
+}
+
+/// An account that the connector could not read.
+fn refused_page(unread: wit::Unread, wanted: &[Want]) -> Result<Page, Broken> {
+    is_wanted(&unread.account, wanted)?;
+    let why = checked_failure(wit::Failure::Unreadable(unread.why));
+    Ok(Page { account: unread.account, content: Err(why) })
+}
+
+fn checked_page(page: wit::Page, wanted: &[Want], limits: &Limits) -> Result<Page, Broken> {
+    is_wanted(&page.account, wanted)?;
     at_most("rows of a page", page.transactions.len(), limits.page_rows)?;
     at_most("removed ids of a page", page.removed.len(), limits.page_rows)?;
     at_most("balances of a page", page.balances.len(), BALANCES_MAX)?;
@@ -261,16 +282,52 @@ fn checked_send(send: wit::Send, limits: &Limits) -> Result<Send, Broken> {
 fn checked_prompt(prompt: wit::Prompt, limits: &Limits) -> Result<Prompt, Broken> {
     chars_at_most("a prompt", &prompt.text, PROMPT_CHARS_MAX)?;
     at_most("bytes of memory", prompt.memory.len(), limits.memory_text_bytes)?;
-    if !matches!(prompt.kind.as_str(), "form" | "redirect" | "wait") {
-        return Err("a prompt's kind is `form`, `redirect` or `wait`".into());
-    }
+    let ask = match prompt.ask {
+        wit::PromptKind::Form(fields) => {
+            at_most("fields of a form", fields.len(), FORM_FIELDS_MAX)?;
+            if fields.is_empty() {
+                return Err("a form asks for nothing".into());
+            }
+            PromptKind::Form(fields)
+        }
+        wit::PromptKind::Redirect(redirect) => {
+            at_most("parameters that come back", redirect.returned.len(), RETURNED_MAX)?;
+            PromptKind::Redirect(Redirect {
+                url: parts(redirect.url),
+                derived: redirect.derived.into_iter().map(derived).collect(),
+                returned: redirect
+                    .returned
+                    .into_iter()
+                    .map(|returned| Returned {
+                        parameter: returned.parameter,
+                        name: returned.name,
+                        required: returned.required,
+                    })
+                    .collect(),
+            })
+        }
+        wit::PromptKind::Wait(ms) if WAIT_MS.contains(&ms) => PromptKind::Wait(ms),
+        wit::PromptKind::Wait(_) => {
+            return Err(format!("a prompt waits {} to {} ms", WAIT_MS.start(), WAIT_MS.end()));
+        }
+    };
     Ok(Prompt {
-        kind: prompt.kind,
         text: prompt.text,
-        fields: prompt.fields,
-        redirect: prompt.redirect.map(parts),
+        ask,
         expires_at: prompt.expires_at_ms.map(Timestamp::from_millis),
         memory: prompt.memory,
+    })
+}
+
+fn checked_consent(given: wit::ConsentGiven) -> Result<ConsentAtBank, Broken> {
+    at_most("scopes of a consent", given.scopes.len(), SCOPES_MAX)?;
+    for text in given.scopes.iter().chain(&given.reference) {
+        at_most("bytes of a consent's scope or reference", text.len(), BANK_ID_BYTES_MAX)?;
+    }
+    Ok(ConsentAtBank {
+        expires_at: given.expires_at_ms.map(Timestamp::from_millis),
+        scopes: given.scopes,
+        reference: given.reference,
     })
 }
 
@@ -332,11 +389,7 @@ fn request(given: wit::Request) -> Request {
             .map(|header| Header { name: header.name, value: parts(header.value) })
             .collect(),
         body: parts(given.body),
-        derived: given
-            .derived
-            .into_iter()
-            .map(|derived| Derived { name: derived.name, how: operation(derived.how) })
-            .collect(),
+        derived: given.derived.into_iter().map(derived).collect(),
         captures: given
             .captures
             .into_iter()
@@ -348,6 +401,10 @@ fn request(given: wit::Request) -> Request {
             .collect(),
         after_ms: given.after_ms,
     }
+}
+
+fn derived(given: wit::Derived) -> Derived {
+    Derived { name: given.name, how: operation(given.how) }
 }
 
 fn place(given: wit::Place) -> Place {
@@ -392,5 +449,6 @@ fn operation(given: wit::Operation) -> Operation {
             Operation::Pick { secret: picked.secret, positions: picked.positions }
         }
         wit::Operation::Random(bytes) => Operation::Random(bytes),
+        wit::Operation::Counter => Operation::Counter,
     }
 }

@@ -1,9 +1,13 @@
 -- Customer text stands only in columns of sealed bytes; ids, numbers, codes and times are clear.
 
+-- display_name, colour and purpose: what the hosted link page shows; null for the defaults.
 CREATE TABLE business (
-    id         {bytes} NOT NULL,
-    name       TEXT    NOT NULL,
-    created_at {int}   NOT NULL,
+    id           {bytes} NOT NULL,
+    name         TEXT    NOT NULL,
+    display_name TEXT,
+    colour       TEXT,
+    purpose      TEXT,
+    created_at   {int}   NOT NULL,
     CONSTRAINT business_key PRIMARY KEY (id)
 ) {in_key_order};
 
@@ -61,6 +65,8 @@ CREATE TABLE connector_quarantine (
     CONSTRAINT connector_quarantine_key PRIMARY KEY (digest)
 ) {table};
 
+-- attempt: the authorisation that is the connector's turn now, due at attempt_due_at. rejections: credentials
+-- that the bank refused in a row.
 CREATE TABLE connection (
     id                  {bytes} NOT NULL,
     business            {bytes} NOT NULL,
@@ -74,41 +80,50 @@ CREATE TABLE connection (
     session_open        {bool}  NOT NULL,
     session_state       {bytes},
     accounts_listed     {bool}  NOT NULL,
+    all_accounts        {bool}  NOT NULL,
     first_rejected_at   {int},
     last_rejected_at    {int},
+    rejections          {int}   NOT NULL,
+    attempt             {bytes},
+    attempt_due_at      {int},
     created_at          {int}   NOT NULL,
     deleted_at          {int},
     erased_at           {int},
     CONSTRAINT connection_key PRIMARY KEY (id),
     CONSTRAINT connection_business FOREIGN KEY (business) REFERENCES business (id),
-    CONSTRAINT connection_state CHECK (state IN ('active', 'reauthorisation_required', 'closing', 'deleted'))
+    CONSTRAINT connection_state CHECK (state IN ('linking', 'active', 'paused', 'reauthorisation_required', 'closing', 'deleted'))
 ) {table};
 CREATE INDEX connection_of_business ON connection (business, id);
 CREATE INDEX connection_of_customer ON connection (business, customer_ref_index, id) WHERE customer_ref_index IS NOT NULL;
 CREATE INDEX connection_rejected ON connection (institution, last_rejected_at) WHERE last_rejected_at IS NOT NULL;
+CREATE INDEX connection_linking ON connection (created_at) WHERE state = 'linking';
 CREATE INDEX connection_to_erase ON connection (id) WHERE deleted_at IS NOT NULL AND erased_at IS NULL;
 
 -- The row is the job: due_at is schedule, retry time and visibility timeout; token fences. closing_at:
 -- since when the job is to end the consent at the bank; failures counts the tries then.
+-- interval_minutes: null for the institution's own.
 CREATE TABLE schedule (
-    institution TEXT    NOT NULL,
-    phase       {int}   NOT NULL,
-    connection  {bytes} NOT NULL,
-    due_at      {int}   NOT NULL,
-    token       {int}   NOT NULL,
-    slot_at     {int}   NOT NULL,
-    claimed_at  {int},
-    failures    {int}   NOT NULL,
-    active      {bool}  NOT NULL,
-    closing_at  {int},
+    institution      TEXT    NOT NULL,
+    phase            {int}   NOT NULL,
+    connection       {bytes} NOT NULL,
+    due_at           {int}   NOT NULL,
+    token            {int}   NOT NULL,
+    slot_at          {int}   NOT NULL,
+    claimed_at       {int},
+    failures         {int}   NOT NULL,
+    active           {bool}  NOT NULL,
+    interval_minutes {int},
+    closing_at       {int},
     CONSTRAINT schedule_key PRIMARY KEY (institution, phase, connection)
 ) {in_key_order};
 CREATE INDEX schedule_due ON schedule (institution, due_at) WHERE active;
 CREATE INDEX schedule_closing ON schedule (closing_at) WHERE closing_at IS NOT NULL;
 
+-- due_at: when a notice is to be given of its end, or it ends; null if it has none or has ended.
 CREATE TABLE consent (
     id         {bytes} NOT NULL,
     connection {bytes} NOT NULL,
+    business   {bytes} NOT NULL,
     granted_at {int}   NOT NULL,
     expires_at {int},
     scopes     TEXT    NOT NULL,
@@ -116,10 +131,42 @@ CREATE TABLE consent (
     reference  {bytes},
     ended_at   {int},
     end_reason TEXT,
+    due_at     {int},
     CONSTRAINT consent_key PRIMARY KEY (connection, id),
     CONSTRAINT consent_connection FOREIGN KEY (connection) REFERENCES connection (id)
 ) {in_key_order};
+CREATE INDEX consent_of_business ON consent (business, id);
+CREATE INDEX consent_due ON consent (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX consent_ended ON consent (ended_at) WHERE ended_at IS NOT NULL;
+
+-- A customer on the way to letting us in. The hashes are of secrets that only the customer's browser holds.
+-- Sealed under the connection's key, or, while there is none, the business's.
+CREATE TABLE authorisation (
+    id            {bytes} NOT NULL,
+    business      {bytes} NOT NULL,
+    connection    {bytes},
+    institution   TEXT,
+    state         TEXT    NOT NULL,
+    reason        TEXT,
+    wishes        {bytes} NOT NULL,
+    prompt        {bytes},
+    progress      {bytes},
+    link_hash     {bytes} NOT NULL,
+    browser_hash  {bytes},
+    redirect_hash {bytes},
+    expires_at    {int}   NOT NULL,
+    created_at    {int}   NOT NULL,
+    ended_at      {int},
+    CONSTRAINT authorisation_key PRIMARY KEY (id),
+    CONSTRAINT authorisation_business FOREIGN KEY (business) REFERENCES business (id),
+    CONSTRAINT authorisation_connection FOREIGN KEY (connection) REFERENCES connection (id),
+    CONSTRAINT authorisation_state CHECK (state IN ('choosing', 'asking', 'prompted', 'ready', 'failed'))
+) {table};
+CREATE UNIQUE INDEX authorisation_link ON authorisation (link_hash);
+CREATE UNIQUE INDEX authorisation_redirect ON authorisation (redirect_hash) WHERE redirect_hash IS NOT NULL;
+CREATE INDEX authorisation_of_connection ON authorisation (connection, id) WHERE connection IS NOT NULL;
+CREATE INDEX authorisation_overdue ON authorisation (expires_at) WHERE ended_at IS NULL;
+CREATE INDEX authorisation_ended ON authorisation (ended_at) WHERE ended_at IS NOT NULL;
 
 CREATE TABLE credential (
     connection {bytes} NOT NULL,
@@ -132,6 +179,7 @@ CREATE TABLE credential (
 ) {table};
 
 -- `listed`: the bank's id, name and number, sealed; the indexes are keyed hashes of id and number.
+-- excluded: its business does not want it read, whether it is closed or not.
 CREATE TABLE account (
     id            {bytes} NOT NULL,
     connection    {bytes} NOT NULL,
@@ -141,6 +189,7 @@ CREATE TABLE account (
     bank_id_index {bytes},
     number_index  {bytes},
     state         TEXT    NOT NULL,
+    excluded      {bool}  NOT NULL,
     created_at    {int}   NOT NULL,
     CONSTRAINT account_key PRIMARY KEY (id),
     CONSTRAINT account_connection FOREIGN KEY (connection) REFERENCES connection (id),
@@ -165,6 +214,7 @@ CREATE TABLE account_head (
     failures        {int}   NOT NULL,
     last_sync       {bytes},
     fresh_at        {int},
+    history_since   TEXT,
     CONSTRAINT account_head_key PRIMARY KEY (account),
     CONSTRAINT account_head_account FOREIGN KEY (account) REFERENCES account (id)
 ) {table};

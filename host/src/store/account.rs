@@ -1,11 +1,11 @@
 //! Accounts and their heads.
 
 use super::arg::args;
-use super::codec::{balances, currency, from_word, json, small};
-use super::commit::finish;
+use super::codec::{balances, currency, date, from_word, json, small};
 use super::db::{Tx, row};
 use super::schedule::fence;
 use super::seal::OwnerKey;
+use super::waiting::{NoSync, answer_waiting, heads};
 use super::{PageOf, Result, Store, StoreError, endpoint, one_more};
 use crate::model::*;
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 row! {
     AccountRow {
         id: AccountId, connection: ConnectionId, business: BusinessId, listed: Option<Vec<u8>>, currency: String,
-        state: String, created_at: Timestamp,
+        state: String, excluded: bool, created_at: Timestamp,
     }
 }
 
@@ -22,13 +22,15 @@ row! {
     HeadRow {
         account: AccountId, seq: i64, epoch: i64, balances: String, state: Option<Vec<u8>>, due_at: Timestamp,
         requested_at: Option<Timestamp>, next_allowed_at: Option<Timestamp>, failures: i64,
-        last_sync: Option<SyncId>, fresh_at: Option<Timestamp>,
+        last_sync: Option<SyncId>, fresh_at: Option<Timestamp>, history_since: Option<String>,
     }
 }
 
 row! {
     /// What a listed account is recognised by.
-    KnownRow { id: AccountId, bank_id_index: Option<Vec<u8>>, number_index: Option<Vec<u8>>, state: String }
+    KnownRow {
+        id: AccountId, bank_id_index: Option<Vec<u8>>, number_index: Option<Vec<u8>>, state: String, excluded: bool,
+    }
 }
 
 /// The sealed part of an account.
@@ -42,33 +44,42 @@ struct Listed {
 const LISTED: &str = "account.listed";
 pub(super) const HEAD_STATE: &str = "account_head.state";
 
-const ACCOUNTS: &str = "SELECT a.id, a.connection, a.business, a.listed, a.currency, a.state, a.created_at
+const ACCOUNTS: &str = "SELECT a.id, a.connection, a.business, a.listed, a.currency, a.state, a.excluded, a.created_at
     FROM account a JOIN connection c ON c.id = a.connection
     WHERE a.business = $1 AND c.state NOT IN ('closing', 'deleted') AND ($2 IS NULL OR a.connection = $2) AND ($3 IS NULL OR a.id > $3)
     ORDER BY a.id LIMIT $4";
-const OF_CONNECTION: &str = "SELECT id, connection, business, listed, currency, state, created_at
+const OF_CONNECTION: &str = "SELECT id, connection, business, listed, currency, state, excluded, created_at
     FROM account WHERE connection = $1 ORDER BY id";
 
 impl Store {
     /// The bank's list of a connection's accounts: known ones (by bank id, else by number and currency; both
     /// through a keyed index) keep their id and get the new names; new ones are added, due now; vanished
-    /// ones are closed, and open again when they come back. `event` makes what is told of an account that was
-    /// added (also again) or closed, in the same transaction; the first accounts of a connection are told by
-    /// `account.updated`. Marks the connection as listed. All accounts, also closed ones.
+    /// ones are closed, and open again when they come back. Where only some accounts are kept, new ones are
+    /// excluded; `wanted` are the numbers of those to keep, if the business wished for some only. `event` makes what is told of an account that was added (also again) or closed, in the same
+    /// transaction; the first accounts of a connection are told by `account.updated`. Marks the connection as
+    /// listed. All accounts, also closed ones.
     pub async fn record_accounts(
         &self,
         lease: &Lease,
         listed: &[BankAccount],
-        event: &(dyn Fn(EventType, AccountId) -> NewEvent + std::marker::Sync),
+        wanted: Option<&[String]>,
+        event: &(dyn Fn(EventType, AccountId, AccountState) -> NewEvent + std::marker::Sync),
         now: Timestamp,
     ) -> Result<Vec<Account>> {
         let key = self.lease_key(lease).await?;
         let business = key.business.ok_or(StoreError::Corrupt("data key"))?;
         let mut tx = self.db.begin().await?;
         fence(&mut tx, lease).await?;
-        let sql =
-            "SELECT id, bank_id_index, number_index, state FROM account WHERE connection = $1 ORDER BY id";
+        let sql = "SELECT id, bank_id_index, number_index, state, excluded FROM account
+                   WHERE connection = $1 ORDER BY id";
         let known: Vec<KnownRow> = tx.all(sql, args![lease.connection]).await?;
+        let sql = "SELECT all_accounts FROM connection WHERE id = $1";
+        let (all,): (bool,) = tx.one(sql, args![lease.connection]).await?;
+        let wanted = wanted.filter(|_| known.is_empty());
+        let excludes = |bank: &BankAccount| match wanted {
+            Some(numbers) => !numbers.iter().any(|number| is_number(bank, number)),
+            None => !all,
+        };
         let seen = recognise(&key, &known, listed);
         // A bank may give an id to another account than before.
         tx.run("UPDATE account SET bank_id_index = NULL WHERE connection = $1", args![lease.connection])
@@ -76,23 +87,28 @@ impl Store {
         for (bank, place) in listed.iter().zip(&seen) {
             let account = Listing { key: &key, lease, business, bank, now };
             let appeared = match place {
-                Some(row) => account.update(&mut tx, row).await?.then_some(row.id),
-                None => Some(account.insert(&mut tx).await?),
+                Some(row) => account.update(&mut tx, row).await?.then_some((row.id, row.excluded)),
+                None => Some((account.insert(&mut tx, excludes(bank)).await?, excludes(bank))),
             };
-            if let Some(id) = appeared.filter(|_| !known.is_empty()) {
-                endpoint::tell(&mut tx, &event(EventType::AccountAdded, id)).await?;
+            if let Some((id, excluded)) = appeared.filter(|_| !known.is_empty()) {
+                let state = account_state("active", excluded)?;
+                endpoint::tell(&mut tx, &event(EventType::AccountAdded, id, state)).await?;
             }
         }
         let is_seen = |row: &KnownRow| seen.iter().flatten().any(|seen| seen.id == row.id);
         for gone in known.iter().filter(|row| !is_seen(row)) {
             keep_bank_id(&mut tx, gone, listed, &key).await?;
             if gone.state == "active" {
-                close(&mut tx, lease, gone.id, now).await?;
-                endpoint::tell(&mut tx, &event(EventType::AccountClosed, gone.id)).await?;
+                tx.run("UPDATE account SET state = 'closed' WHERE id = $1", args![gone.id]).await?;
+                let heads = heads(&mut tx, lease.connection).await?;
+                let closed = heads.iter().filter(|head| head.account() == gone.id);
+                answer_waiting(&mut tx, lease.connection, closed, false, &NoSync::closed(), now).await?;
+                endpoint::tell(&mut tx, &event(EventType::AccountClosed, gone.id, AccountState::Closed))
+                    .await?;
             }
         }
-        tx.run("UPDATE connection SET accounts_listed = $2 WHERE id = $1", args![lease.connection, true])
-            .await?;
+        let sql = "UPDATE connection SET accounts_listed = $2, all_accounts = $3 WHERE id = $1";
+        tx.run(sql, args![lease.connection, true, all && wanted.is_none()]).await?;
         let rows: Vec<AccountRow> = tx.all(OF_CONNECTION, args![lease.connection]).await?;
         tx.commit().await?;
         rows.into_iter().map(|row| open(&key, row)).collect()
@@ -100,7 +116,8 @@ impl Store {
 
     /// One of the business's accounts. Accounts of deleted connections are unknown.
     pub async fn account(&self, business: BusinessId, id: AccountId) -> Result<Option<Account>> {
-        let sql = "SELECT a.id, a.connection, a.business, a.listed, a.currency, a.state, a.created_at
+        let sql =
+            "SELECT a.id, a.connection, a.business, a.listed, a.currency, a.state, a.excluded, a.created_at
                    FROM account a JOIN connection c ON c.id = a.connection
                    WHERE a.id = $1 AND a.business = $2 AND c.state NOT IN ('closing', 'deleted')";
         let found: Option<AccountRow> = self.db.optional(sql, args![id, business]).await?;
@@ -136,7 +153,7 @@ impl Store {
     pub async fn accounts_with_heads(&self, connection: ConnectionId) -> Result<Vec<(Account, AccountHead)>> {
         let rows: Vec<AccountRow> = self.db.all(OF_CONNECTION, args![connection]).await?;
         let sql = "SELECT account, seq, epoch, balances, state, due_at, requested_at, next_allowed_at, failures, last_sync,
-                     fresh_at
+                     fresh_at, history_since
                    FROM account_head WHERE connection = $1 ORDER BY account";
         let mut heads: Vec<HeadRow> = self.db.all(sql, args![connection]).await?;
         if rows.is_empty() {
@@ -157,7 +174,7 @@ impl Store {
     /// Where an account stands.
     pub async fn head(&self, account: AccountId) -> Result<Option<AccountHead>> {
         let sql = "SELECT account, seq, epoch, balances, state, due_at, requested_at, next_allowed_at, failures, last_sync,
-                     fresh_at
+                     fresh_at, history_since
                    FROM account_head WHERE account = $1";
         let found: Option<HeadRow> = self.db.optional(sql, args![account]).await?;
         match (found, self.key_of_account(account).await?) {
@@ -196,14 +213,15 @@ impl Listing<'_> {
         self.key.seal(LISTED, id.as_bytes(), json(&Listed { bank_id, name, number }, LISTED)?.as_bytes())
     }
 
-    async fn insert(&self, tx: &mut Tx) -> Result<AccountId> {
+    async fn insert(&self, tx: &mut Tx, excluded: bool) -> Result<AccountId> {
         let id = AccountId::new();
-        let (connection, now, currency) = (self.lease.connection, self.now, self.bank.currency.code());
+        let (connection, business, now) = (self.lease.connection, self.business, self.now);
         let sql = "INSERT INTO account (id, connection, business, listed, currency, bank_id_index, number_index, state,
-                     created_at)
-                   VALUES ($1, $2, $3, $4, $5, $6, $7, 'active', $8)";
+                     excluded, created_at)
+                   VALUES ($1, $2, $3, $4, $5, $6, $7, 'active', $8, $9)";
         let (by_id, by_number) = indexes(self.key, self.bank);
-        tx.run(sql, args![id, connection, self.business, self.sealed(id)?, currency, by_id, by_number, now])
+        let (sealed, currency) = (self.sealed(id)?, self.bank.currency.code());
+        tx.run(sql, args![id, connection, business, sealed, currency, by_id, by_number, excluded, now])
             .await?;
         let sql = "INSERT INTO account_head (account, connection, seq, epoch, balances, due_at, failures)
                    VALUES ($1, $2, 0, 0, '[]', $3, 0)";
@@ -223,6 +241,12 @@ impl Listing<'_> {
         }
         Ok(was_closed)
     }
+}
+
+/// Numbers are written with and without blanks.
+fn is_number(bank: &BankAccount, wanted: &str) -> bool {
+    let plain = |text: &str| text.split_whitespace().collect::<String>().to_uppercase();
+    bank.number.as_deref().is_some_and(|number| plain(number) == plain(wanted))
 }
 
 /// Which known account each listed one is, if any.
@@ -283,40 +307,12 @@ fn indexes(key: &OwnerKey, bank: &BankAccount) -> (Vec<u8>, Option<Vec<u8>>) {
     )
 }
 
-/// Closes an account, and answers those who wait for a sync of it.
-async fn close(tx: &mut Tx, lease: &Lease, id: AccountId, now: Timestamp) -> Result<()> {
-    tx.run("UPDATE account SET state = 'closed' WHERE id = $1", args![id]).await?;
-    let sql = "SELECT seq, epoch, next_sync FROM account_head WHERE account = $1";
-    let (seq, epoch, wanted): (i64, i64, Option<SyncId>) = tx.one(sql, args![id]).await?;
-    let Some(wanted) = wanted else { return Ok(()) };
-    let answer = Sync {
-        id: wanted,
-        connection: lease.connection,
-        account: id,
-        trigger: Trigger::Request,
-        customer_present: false,
-        started_at: now,
-        finished_at: now,
-        bank_asked_at: None,
-        bank_answered_at: None,
-        code: SyncCode::SyncError,
-        reason: Some("account-closed".to_owned()),
-        message: Some("the bank no longer lists this account; its history stays readable".to_owned()),
-        has_new_data: false,
-        added: 0,
-        modified: 0,
-        removed: 0,
-        proof: Proof::Unproved,
-        seq,
-        epoch: small(epoch, "epoch")?,
-        next_allowed_at: None,
-        next_at: None,
-        connector: String::new(),
-    };
-    let sql = "UPDATE account_head SET next_sync = NULL, requested_at = NULL, present = NULL, last_sync = $2
-               WHERE account = $1";
-    tx.run(sql, args![id, wanted]).await?;
-    finish(tx, &answer, None).await
+/// What is shown of an account: closed comes before switched off.
+pub(super) fn account_state(stored: &str, excluded: bool) -> Result<AccountState> {
+    match from_word(stored, "account state")? {
+        AccountState::Active if excluded => Ok(AccountState::Excluded),
+        state => Ok(state),
+    }
 }
 
 fn open(key: &OwnerKey, row: AccountRow) -> Result<Account> {
@@ -332,7 +328,7 @@ fn open(key: &OwnerKey, row: AccountRow) -> Result<Account> {
             currency: currency(&row.currency)?,
             number: listed.number,
         },
-        state: from_word(&row.state, "account state")?,
+        state: account_state(&row.state, row.excluded)?,
         created_at: row.created_at,
     })
 }
@@ -350,5 +346,6 @@ fn open_head(key: &OwnerKey, row: HeadRow) -> Result<AccountHead> {
         failures: small(row.failures, "failures")?,
         last_sync: row.last_sync,
         fresh_at: row.fresh_at,
+        history_since: date(row.history_since.as_deref())?,
     })
 }

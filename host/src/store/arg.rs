@@ -3,8 +3,8 @@
 //! Must not know: tables.
 
 use crate::model::{
-    AccountId, ApiKeyId, AttemptId, BusinessId, ConnectionId, ConsentId, DeliveryId, EndpointId, EventId,
-    RegistrationId, SyncId, Timestamp,
+    AccountId, ApiKeyId, AttemptId, AuthorisationId, BusinessId, ConnectionId, ConsentId, DeliveryId,
+    EndpointId, EventId, RegistrationId, SyncId, Timestamp,
 };
 use sqlx::{Postgres, Sqlite};
 use std::borrow::Cow;
@@ -85,6 +85,7 @@ stored!(
     BusinessId,
     ApiKeyId,
     RegistrationId,
+    AuthorisationId,
     ConnectionId,
     ConsentId,
     AccountId,

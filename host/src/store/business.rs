@@ -3,10 +3,15 @@
 use super::arg::args;
 use super::codec::{json, parsed};
 use super::db::row;
-use super::{Result, Store};
+use super::{Result, Store, StoreError};
 use crate::model::*;
 
-row! { BusinessRow { id: BusinessId, name: String, created_at: Timestamp } }
+row! {
+    BusinessRow {
+        id: BusinessId, name: String, display_name: Option<String>, colour: Option<String>,
+        purpose: Option<String>, created_at: Timestamp,
+    }
+}
 
 row! {
     KeyRow {
@@ -18,6 +23,22 @@ row! {
 const KEY: &str =
     "SELECT id, business, name, scopes, secret_hash, created_at, revoked_at FROM api_key WHERE id = $1";
 const KEYS: &str = "SELECT id, business, name, scopes, secret_hash, created_at, revoked_at FROM api_key WHERE business = $1 ORDER BY id";
+
+impl BusinessRow {
+    fn business(self) -> Result<Business> {
+        let colour = self.colour.map(|text| text.parse().map_err(|_| StoreError::Corrupt("colour")));
+        Ok(Business {
+            id: self.id,
+            name: self.name,
+            theme: Theme {
+                display_name: self.display_name,
+                colour: colour.transpose()?,
+                purpose: self.purpose,
+            },
+            created_at: self.created_at,
+        })
+    }
+}
 
 impl KeyRow {
     fn key(self) -> Result<(ApiKey, Vec<u8>)> {
@@ -42,17 +63,29 @@ impl Store {
         tx.run(sql, args![&id, name, now]).await?;
         self.keys.create(&mut tx, id.as_bytes(), Some(id)).await?;
         tx.commit().await?;
-        Ok(Business { id, name: name.to_owned(), created_at: now })
+        Ok(Business { id, name: name.to_owned(), theme: Theme::default(), created_at: now })
     }
 
     /// All tenants, oldest first.
     pub async fn businesses(&self) -> Result<Vec<Business>> {
-        let rows: Vec<BusinessRow> =
-            self.db.all("SELECT id, name, created_at FROM business ORDER BY id", args![]).await?;
-        Ok(rows
-            .into_iter()
-            .map(|row| Business { id: row.id, name: row.name, created_at: row.created_at })
-            .collect())
+        let sql = "SELECT id, name, display_name, colour, purpose, created_at FROM business ORDER BY id";
+        let rows: Vec<BusinessRow> = self.db.all(sql, args![]).await?;
+        rows.into_iter().map(BusinessRow::business).collect()
+    }
+
+    /// One tenant.
+    pub async fn business(&self, id: BusinessId) -> Result<Option<Business>> {
+        let sql = "SELECT id, name, display_name, colour, purpose, created_at FROM business WHERE id = $1";
+        let found: Option<BusinessRow> = self.db.optional(sql, args![id]).await?;
+        found.map(BusinessRow::business).transpose()
+    }
+
+    /// What its customers are shown from now on; false if unknown.
+    pub async fn set_theme(&self, id: BusinessId, theme: &Theme) -> Result<bool> {
+        let sql = "UPDATE business SET display_name = $2, colour = $3, purpose = $4 WHERE id = $1";
+        let colour = theme.colour.map(|colour| colour.to_string());
+        let args = args![id, theme.display_name.as_deref(), colour, theme.purpose.as_deref()];
+        Ok(self.db.run(sql, args).await? == 1)
     }
 
     /// A new key; only the SHA-256 of its secret is stored. Constraint `api_key_business` if the business is unknown.
@@ -71,7 +104,7 @@ impl Store {
         let found: Option<KeyRow> = self.db.optional(KEY, args![id]).await?;
         let Some(found) = found else { return Ok(None) };
         let (key, hash) = found.key()?;
-        let hash = hash.try_into().map_err(|_| super::StoreError::Corrupt("API key hash"))?;
+        let hash = hash.try_into().map_err(|_| StoreError::Corrupt("API key hash"))?;
         Ok(Some((key, hash)))
     }
 

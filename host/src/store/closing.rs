@@ -6,6 +6,7 @@
 
 use super::arg::args;
 use super::connection::hold;
+use super::consent::tell_no_more;
 use super::db::row;
 use super::erase::forget_wishes;
 use super::schedule::fence;
@@ -61,6 +62,7 @@ impl Store {
         tx.run(sql, args![&place.institution, place.phase, id, now, true]).await?;
         let sql = "UPDATE connection SET state = 'closing', customer_ref = NULL, customer_ref_index = NULL WHERE id = $1";
         tx.run(sql, args![id]).await?;
+        tell_no_more(&mut tx, id).await?;
         forget_wishes(&mut tx, id).await?;
         tx.commit().await?;
         Ok(true)

@@ -46,15 +46,14 @@ impl Store {
 
         let sql =
             "UPDATE account_head SET seq = $2, balances = $3, state = $4, due_at = $5, current_sync = NULL,
-                     next_allowed_at = $6, failures = 0, last_sync = $7, fresh_at = $8
+                     next_allowed_at = $6, failures = 0, last_sync = $7, fresh_at = $8, history_since = $9
                    WHERE account = $1";
         let fresh_at = sync.bank_answered_at.unwrap_or(sync.finished_at);
         let (due_at, next_allowed_at) = (commit.due_at, sync.next_allowed_at);
-        tx.run(
-            sql,
-            args![account, sync.seq, &new_balances, state, due_at, next_allowed_at, sync.id, fresh_at],
-        )
-        .await?;
+        let since = commit.history_since.map(|day| day.to_string());
+        let args =
+            args![account, sync.seq, &new_balances, state, due_at, next_allowed_at, sync.id, fresh_at, since];
+        tx.run(sql, args).await?;
         finish(&mut tx, &sync, event(&sync).as_ref()).await?;
         tx.commit().await?;
         Ok(sync)

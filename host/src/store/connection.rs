@@ -1,45 +1,52 @@
-//! Connections and consents: creating, listing, re-authorising.
+//! Connections: creating, listing, re-authorising.
 
 use super::arg::args;
-use super::codec::{from_word, json, parsed};
+use super::codec::{from_word, small};
+use super::consent::{end_consent, insert_consent};
 use super::db::{Tx, row};
 use super::seal::OwnerKey;
-use super::{NewConnection, PageOf, Result, Store, StoreError, one_more};
+use super::{NewConnection, PageOf, Result, Store, StoreError, endpoint, one_more};
 use crate::model::*;
 
 row! {
     ConnectionRow {
         id: ConnectionId, business: BusinessId, institution: String, customer_ref: Option<Vec<u8>>, state: String,
         reason: Option<String>, session_valid_until: Option<Timestamp>, session_open: bool,
-        session_state: Option<Vec<u8>>, accounts_listed: bool, created_at: Timestamp, deleted_at: Option<Timestamp>,
+        session_state: Option<Vec<u8>>, accounts_listed: bool, all_accounts: bool, interval_minutes: Option<i64>,
+        rejections: i64, attempt: Option<AuthorisationId>, attempt_due_at: Option<Timestamp>, created_at: Timestamp,
+        deleted_at: Option<Timestamp>,
     }
 }
 
-row! {
-    ConsentRow {
-        id: ConsentId, connection: ConnectionId, granted_at: Timestamp, expires_at: Option<Timestamp>,
-        scopes: String, how: String, reference: Option<Vec<u8>>, ended_at: Option<Timestamp>,
-        end_reason: Option<String>,
-    }
+/// Connections with the columns of their row.
+macro_rules! select {
+    ($which:literal) => {
+        concat!(
+            "SELECT id, business, institution, customer_ref, state, reason, session_valid_until, session_open,
+               session_state, accounts_listed, all_accounts, rejections, attempt, attempt_due_at, created_at, deleted_at,
+               (SELECT interval_minutes FROM schedule s
+                WHERE s.institution = connection.institution AND s.phase = connection.phase
+                  AND s.connection = connection.id) AS interval_minutes
+             FROM connection ",
+            $which
+        )
+    };
 }
 
-const CONNECTION: &str = "SELECT id, business, institution, customer_ref, state, reason, session_valid_until,
-        session_open, session_state, accounts_listed, created_at, deleted_at
-    FROM connection WHERE id = $1";
-const CONNECTIONS: &str =
-    "SELECT id, business, institution, customer_ref, state, reason, session_valid_until,
-        session_open, session_state, accounts_listed, created_at, deleted_at
-    FROM connection
-    WHERE business = $1 AND ($2 IS NULL OR customer_ref_index = $2) AND ($3 IS NULL OR institution = $3)
-      AND ($4 IS NULL OR id > $4)
-    ORDER BY id LIMIT $5";
-const CONSENTS: &str =
-    "SELECT id, connection, granted_at, expires_at, scopes, how, reference, ended_at, end_reason
-    FROM consent WHERE connection = $1 ORDER BY id";
+const CONNECTION: &str = select!("WHERE id = $1");
+const LEASED: &str = select!(
+    "WHERE id = $1 AND EXISTS (
+       SELECT 1 FROM schedule
+       WHERE schedule.institution = $2 AND phase = $3 AND connection = $1 AND token = $4 AND claimed_at IS NOT NULL)"
+);
+const CONNECTIONS: &str = select!(
+    "WHERE business = $1 AND ($2 IS NULL OR customer_ref_index = $2) AND ($3 IS NULL OR institution = $3)
+       AND ($4 IS NULL OR id > $4)
+     ORDER BY id LIMIT $5"
+);
 
 pub(super) const CUSTOMER_REF: &str = "connection.customer_ref";
 pub(super) const SESSION_STATE: &str = "connection.session_state";
-const REFERENCE: &str = "consent.reference";
 
 /// Where a connection's schedule row stands.
 pub(super) struct Place {
@@ -54,13 +61,25 @@ pub(super) struct Place {
 impl Store {
     /// A new connection with its credentials (sealed under a new data key), consent and schedule row.
     pub async fn create_connection(&self, new: &NewConnection, now: Timestamp) -> Result<Connection> {
-        let (id, business) = (new.id, new.business);
         let mut tx = self.db.begin().await?;
-        let key = self.keys.create(&mut tx, id.as_bytes(), Some(business)).await?;
+        self.insert_connection(&mut tx, new, now).await?;
+        tx.commit().await?;
+        self.known_connection(new.id).await
+    }
+
+    /// The same within a transaction; the connection's data key.
+    pub(super) async fn insert_connection(
+        &self,
+        tx: &mut Tx,
+        new: &NewConnection,
+        now: Timestamp,
+    ) -> Result<OwnerKey> {
+        let (id, business) = (new.id, new.business);
+        let key = self.keys.create(tx, id.as_bytes(), Some(business)).await?;
         let (customer_ref, index) = match new.customer_ref.as_deref() {
             Some(name) => {
                 // An unknown business has no key; the foreign key below gives the better error.
-                let of_business = match self.keys.of_in(&mut tx, business.as_bytes()).await {
+                let of_business = match self.keys.of_in(tx, business.as_bytes()).await {
                     Err(StoreError::Erased) => {
                         return Err(StoreError::Constraint("connection_business".to_owned()));
                     }
@@ -72,11 +91,16 @@ impl Store {
             None => (None, None),
         };
         let sql = "INSERT INTO connection (id, business, institution, phase, customer_ref, customer_ref_index, state,
-                     session_open, accounts_listed, created_at)
-                   VALUES ($1, $2, $3, $4, $5, $6, 'active', $7, $7, $8)";
-        tx.run(sql, args![id, business, &new.institution, new.phase, customer_ref, index, false, now])
-            .await
-            .map_err(|error| error.on_foreign_key("connection_business"))?;
+                     session_open, accounts_listed, all_accounts, rejections, created_at)
+                   VALUES ($1, $2, $3, $4, $5, $6, $10, $7, $7, $8, 0, $9)";
+        let state = if new.linking { "linking" } else { "active" };
+        let (id, no, yes) = (new.id, false, true);
+        tx.run(
+            sql,
+            args![id, business, &new.institution, new.phase, customer_ref, index, no, yes, now, state],
+        )
+        .await
+        .map_err(|error| error.on_foreign_key("connection_business"))?;
         tx.run(
             "INSERT INTO institution (id) VALUES ($1) ON CONFLICT (id) DO NOTHING",
             args![&new.institution],
@@ -86,12 +110,11 @@ impl Store {
             "INSERT INTO schedule (institution, phase, connection, due_at, token, slot_at, failures, active)
                    VALUES ($1, $2, $3, $4, 0, $5, 0, $6)";
         tx.run(sql, args![&new.institution, new.phase, id, new.due_at, new.slot_at, true]).await?;
-        super::credential::insert(&mut tx, &key, id, 1, &new.credentials).await?;
+        super::credential::insert(tx, &key, id, 1, &new.credentials).await?;
         if let Some(consent) = &new.consent {
-            insert_consent(&mut tx, &key, id, consent).await?;
+            insert_consent(tx, &key, id, consent, now).await?;
         }
-        tx.commit().await?;
-        self.known_connection(id).await
+        Ok(key)
     }
 
     /// One of the business's connections.
@@ -105,18 +128,13 @@ impl Store {
 
     /// A connection, for a run that holds its lease.
     pub async fn leased_connection(&self, lease: &Lease) -> Result<Connection> {
-        let sql = "SELECT id, business, institution, customer_ref, state, reason, session_valid_until,
-                     session_open, session_state, accounts_listed, created_at, deleted_at
-                   FROM connection WHERE id = $1 AND EXISTS (
-                     SELECT 1 FROM schedule
-                     WHERE schedule.institution = $2 AND phase = $3 AND connection = $1 AND token = $4
-                       AND claimed_at IS NOT NULL)";
         let args = args![lease.connection, &lease.institution, lease.phase, lease.token];
-        let found: Option<ConnectionRow> = self.db.optional(sql, args).await?;
+        let found: Option<ConnectionRow> = self.db.optional(LEASED, args).await?;
         self.open_connection(found.ok_or(StoreError::LeaseLost)?).await
     }
 
-    async fn known_connection(&self, id: ConnectionId) -> Result<Connection> {
+    /// A connection that there is.
+    pub(super) async fn known_connection(&self, id: ConnectionId) -> Result<Connection> {
         let row: ConnectionRow = self.db.one(CONNECTION, args![id]).await?;
         self.open_connection(row).await
     }
@@ -134,6 +152,14 @@ impl Store {
         } else {
             (None, None)
         };
+        let accounts = match row.all_accounts {
+            true => AccountsKept::All,
+            false => {
+                let sql = "SELECT id FROM account WHERE connection = $1 AND NOT excluded ORDER BY id";
+                let kept: Vec<(AccountId,)> = self.db.all(sql, args![row.id]).await?;
+                AccountsKept::Only(kept.into_iter().map(|(id,)| id).collect())
+            }
+        };
         Ok(Connection {
             id: row.id,
             business: row.business,
@@ -145,9 +171,18 @@ impl Store {
             session_open: row.session_open,
             session_state,
             accounts_listed: row.accounts_listed,
+            rejections: row.rejections,
+            attempt: row.attempt.zip(row.attempt_due_at),
+            interval_minutes: row.interval_minutes.map(|minutes| small(minutes, "interval")).transpose()?,
+            accounts,
             created_at: row.created_at,
             deleted_at: row.deleted_at,
         })
+    }
+
+    /// What a business's customer is found by.
+    pub(super) async fn customer_index(&self, business: BusinessId, name: &str) -> Result<Vec<u8>> {
+        Ok(self.keys.of(&self.db, business.as_bytes()).await?.index(&[CUSTOMER_REF, name]))
     }
 
     /// A business's connections, oldest first, `after` excluded.
@@ -160,11 +195,11 @@ impl Store {
         limit: u32,
     ) -> Result<PageOf<Connection>> {
         let index = match customer_ref {
-            Some(name) => match self.keys.of(&self.db, business.as_bytes()).await {
+            Some(name) => match self.customer_index(business, name).await {
                 Err(StoreError::Erased) => {
                     return Ok(PageOf { items: Vec::new(), has_more: false });
                 }
-                key => Some(key?.index(&[CUSTOMER_REF, name])),
+                index => Some(index?),
             },
             None => None,
         };
@@ -183,13 +218,15 @@ impl Store {
 
     /// Fresh credentials (all old ones are dropped) and consent (the old one ends as `replaced`):
     /// state active, session closed, accounts to be listed again, due now, all accounts due now,
-    /// back-off and refusals cleared. `None` if unknown or deleted. The lease, if any, is fenced off (token + 1).
+    /// back-off and refusals cleared. `resumed` is told if it was paused. `None` if unknown or deleted. The lease, if
+    /// any, is fenced off (token + 1).
     pub async fn reauthorise(
         &self,
         business: BusinessId,
         id: ConnectionId,
         credentials: &[NewCredential],
         consent: Option<&NewConsent>,
+        resumed: &NewEvent,
         now: Timestamp,
     ) -> Result<Option<Connection>> {
         let mut tx = self.db.begin().await?;
@@ -213,54 +250,24 @@ impl Store {
                        THEN NULL ELSE next_allowed_at END
                    WHERE connection = $1";
         tx.run(sql, args![id, now]).await?;
+        let sql = "SELECT state FROM connection WHERE id = $1 AND state = 'paused'";
+        let paused: Option<(String,)> = tx.optional(sql, args![id]).await?;
+        if paused.is_some() {
+            endpoint::tell(&mut tx, resumed).await?;
+        }
         let sql = "UPDATE connection SET state = 'active', reason = NULL, session_open = $2, session_valid_until = NULL,
-                     session_state = NULL, accounts_listed = $2, first_rejected_at = NULL, last_rejected_at = NULL
+                     session_state = NULL, accounts_listed = $2, first_rejected_at = NULL, last_rejected_at = NULL,
+                     attempt = NULL, attempt_due_at = NULL
                    WHERE id = $1";
         tx.run(sql, args![id, false]).await?;
-        let sql = "SELECT COALESCE(max(version), 0) FROM credential WHERE connection = $1";
-        let (version,): (i64,) = tx.one(sql, args![id]).await?;
-        tx.run("DELETE FROM credential WHERE connection = $1", args![id]).await?;
-        super::credential::insert(&mut tx, &key, id, version + 1, credentials).await?;
+        super::authorisation::supersede(&mut tx, id, now).await?;
+        super::credential::replace(&mut tx, &key, id, credentials).await?;
         if let Some(consent) = consent {
             end_consent(&mut tx, id, "replaced", now).await?;
-            insert_consent(&mut tx, &key, id, consent).await?;
+            insert_consent(&mut tx, &key, id, consent, now).await?;
         }
         tx.commit().await?;
         Ok(Some(self.known_connection(id).await?))
-    }
-
-    /// The consent in force, or the last one.
-    pub async fn consent(&self, connection: ConnectionId) -> Result<Option<Consent>> {
-        let all = self.consents(connection).await?;
-        let in_force = all.iter().find(|consent| consent.ended_at.is_none()).cloned();
-        Ok(in_force.or_else(|| all.into_iter().last()))
-    }
-
-    /// All consents of a connection, oldest first.
-    pub async fn consents(&self, connection: ConnectionId) -> Result<Vec<Consent>> {
-        let rows: Vec<ConsentRow> = self.db.all(CONSENTS, args![connection]).await?;
-        let mut all = Vec::new();
-        for row in rows {
-            let reference = match row.reference.as_deref() {
-                Some(sealed) => {
-                    let key = self.keys.of(&self.db, connection.as_bytes()).await?;
-                    key.open_text(REFERENCE, row.id.as_bytes(), Some(sealed))?
-                }
-                None => None,
-            };
-            all.push(Consent {
-                id: row.id,
-                connection: row.connection,
-                granted_at: row.granted_at,
-                expires_at: row.expires_at,
-                scopes: parsed(&row.scopes, "consent scopes")?,
-                how: row.how,
-                reference,
-                ended_at: row.ended_at,
-                end_reason: row.end_reason,
-            });
-        }
-        Ok(all)
     }
 }
 
@@ -289,30 +296,4 @@ pub(super) async fn hold_closing(tx: &mut Tx, id: ConnectionId) -> Result<Option
         claimed_at,
         closing_at,
     }))
-}
-
-/// Ends the consent in force, if there is one.
-pub(super) async fn end_consent(tx: &mut Tx, id: ConnectionId, reason: &str, now: Timestamp) -> Result<()> {
-    let sql = "UPDATE consent SET ended_at = $2, end_reason = $3 WHERE connection = $1 AND ended_at IS NULL";
-    tx.run(sql, args![id, now, reason]).await?;
-    Ok(())
-}
-
-async fn insert_consent(
-    tx: &mut Tx,
-    key: &OwnerKey,
-    connection: ConnectionId,
-    consent: &NewConsent,
-) -> Result<()> {
-    let id = ConsentId::new();
-    let reference = key.seal_text(REFERENCE, id.as_bytes(), consent.reference.as_deref())?;
-    let scopes = json(&consent.scopes, "consent scopes")?;
-    let sql = "INSERT INTO consent (id, connection, granted_at, expires_at, scopes, how, reference)
-               VALUES ($1, $2, $3, $4, $5, $6, $7)";
-    tx.run(
-        sql,
-        args![id, connection, consent.granted_at, consent.expires_at, &scopes, &consent.how, reference],
-    )
-    .await?;
-    Ok(())
 }

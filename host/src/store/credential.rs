@@ -93,6 +93,19 @@ pub(super) async fn insert(
     Ok(())
 }
 
+/// Drops all credentials and stores these instead, under a version that none had.
+pub(super) async fn replace(
+    tx: &mut Tx,
+    key: &OwnerKey,
+    connection: ConnectionId,
+    credentials: &[NewCredential],
+) -> Result<()> {
+    let sql = "SELECT COALESCE(max(version), 0) FROM credential WHERE connection = $1";
+    let (version,): (i64,) = tx.one(sql, args![connection]).await?;
+    tx.run("DELETE FROM credential WHERE connection = $1", args![connection]).await?;
+    insert(tx, key, connection, version + 1, credentials).await
+}
+
 fn seal(key: &OwnerKey, new: &NewCredential, version: i64) -> Result<Vec<u8>> {
     key.seal(SEALED, &numbered(new.name.as_bytes(), version), new.value.reveal().as_bytes())
 }

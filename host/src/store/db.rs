@@ -59,9 +59,9 @@ impl<T> Row for T where
 
 /// A struct read from the columns of the same names.
 macro_rules! row {
-    ($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty),* $(,)? }) => {
+    ($(#[$doc:meta])* $seen:vis $name:ident { $($field:ident: $type:ty),* $(,)? }) => {
         $(#[$doc])*
-        struct $name { $($field: $type),* }
+        $seen struct $name { $($field: $type),* }
         $crate::store::db::row!(@read $name, sqlx::sqlite::SqliteRow, $($field),*);
         $crate::store::db::row!(@read $name, sqlx::postgres::PgRow, $($field),*);
     };

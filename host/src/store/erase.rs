@@ -6,7 +6,8 @@
 //! before, while the bank is asked to end the consent, is in `closing`.
 
 use super::arg::args;
-use super::connection::{end_consent, hold_closing};
+use super::connection::hold_closing;
+use super::consent::end_consent;
 use super::db::Tx;
 use super::schedule::fence;
 use super::{Result, Store, endpoint};
@@ -133,11 +134,12 @@ impl Store {
 async fn forget_short(tx: &mut Tx, id: ConnectionId, now: Timestamp) -> Result<()> {
     let sql = "UPDATE connection SET state = 'deleted', deleted_at = $2, customer_ref = NULL, customer_ref_index = NULL,
                  reason = NULL, session_open = $3, session_valid_until = NULL, session_state = NULL,
-                 first_rejected_at = NULL, last_rejected_at = NULL
+                 first_rejected_at = NULL, last_rejected_at = NULL, attempt = NULL, attempt_due_at = NULL
                WHERE id = $1";
     tx.run(sql, args![id, now, false]).await?;
     for sql in [
         "DELETE FROM credential WHERE connection = $1",
+        "DELETE FROM authorisation WHERE connection = $1",
         "UPDATE consent SET reference = NULL WHERE connection = $1",
         "UPDATE account SET listed = NULL, bank_id_index = NULL, number_index = NULL WHERE connection = $1",
         "UPDATE account_head SET balances = '[]', state = NULL, last_sync = NULL WHERE connection = $1",

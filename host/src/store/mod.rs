@@ -6,8 +6,9 @@
 
 //!
 //! Rooms: `schema` (open, migrate), `db` (drivers), `arg` (parameters), `dialect` (what differs), `seal` (data keys),
-//! `codec` (stored words); then one per subject: `business`, `institution`, `connection`,
-//! `credential`, `session`, `closing`, `erase`, `account`, `history`, `schedule`, `request`, `commit`,
+//! `codec` (stored words); then one per subject: `business`, `institution`, `connection`, `consent`,
+//! `authorisation`, `credential`, `session`, `pause`, `settings`, `closing`, `erase`, `account`, `history`,
+//! `schedule`, `request`, `waiting`, `commit`,
 //! `sync`, `endpoint`, `delivery`, `idempotency`, `retention`.
 //!
 //! Whoever writes anything of a connection holds its `schedule` row in the same transaction, and
@@ -15,11 +16,13 @@
 
 mod account;
 mod arg;
+mod authorisation;
 mod business;
 mod closing;
 mod codec;
 mod commit;
 mod connection;
+mod consent;
 mod credential;
 mod db;
 mod delivery;
@@ -29,19 +32,24 @@ mod erase;
 mod history;
 mod idempotency;
 mod institution;
+mod pause;
 mod request;
 mod retention;
 mod schedule;
 mod schema;
 mod seal;
 mod session;
+mod settings;
 mod sync;
+mod waiting;
 
 use crate::model::*;
 use crate::vault::VaultError;
 
+pub use authorisation::NewAuthorisation;
 pub use closing::{ClosingConnection, ClosingTry};
 pub use retention::Swept;
+pub use settings::{Changed, Settings};
 
 /// The database.
 #[derive(Clone)]
@@ -56,6 +64,9 @@ pub enum StoreError {
     /// Another process holds the connection now, or it was stopped or deleted: drop the run's result.
     #[error("the lease on the connection was lost")]
     LeaseLost,
+    /// The connection was paused, or the account switched off, since the run began: ask nothing more about it.
+    #[error("nobody wants a sync of this account any more")]
+    Unwanted,
     /// A credential was replaced meanwhile: drop the capture.
     #[error("credential \"{0}\" was replaced meanwhile")]
     CredentialReplaced(String),
@@ -103,6 +114,8 @@ pub struct NewConnection {
     pub slot_at: Timestamp,
     /// When it is due first.
     pub due_at: Timestamp,
+    /// Its customer has still to let us in.
+    pub linking: bool,
 }
 
 /// A page of something, oldest (or smallest id) first.
@@ -131,6 +144,19 @@ pub struct TransactionFilter {
     pub after: Option<i64>,
 }
 
+/// Which consents to list.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ConsentFilter<'a> {
+    /// Only those of this connection.
+    pub connection: Option<ConnectionId>,
+    /// Only those of this customer.
+    pub customer_ref: Option<&'a str>,
+    /// Only those at this bank.
+    pub institution: Option<&'a str>,
+    /// Only those in force, or only those that ended.
+    pub in_force: Option<bool>,
+}
+
 /// What became of asking for a sync.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Requested {
@@ -143,6 +169,10 @@ pub enum Requested {
         /// The last one.
         last: Option<Box<Sync>>,
     },
+    /// The connection is paused: nothing will be asked until it is resumed.
+    Paused,
+    /// The account is switched off: nothing will be asked until it is switched on.
+    Excluded,
     /// The connection is not active: nothing will be asked; with the last finished sync.
     Stopped(Option<Box<Sync>>),
 }
@@ -215,6 +245,8 @@ pub struct Rejection {
     /// When the bank refused first, this time excluded; none if this is the first refusal since
     /// credentials were handed in, a session was opened, or refusals were the bank's own fault.
     pub first_at: Option<Timestamp>,
+    /// How many times in a row, this one included; what was the bank's own fault does not count.
+    pub in_a_row: i64,
     /// How many connections of this institution were refused in the last ten minutes, this one included.
     pub recent_at_institution: i64,
 }

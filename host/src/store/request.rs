@@ -4,29 +4,36 @@
 //! it becomes `current_sync`, and from then on requests make a new one: so the bank is always asked
 //! after the request.
 
+use super::account::account_state;
 use super::arg::args;
-use super::codec::{from_word, json, parsed};
+use super::codec::{json, parsed};
 use super::connection::hold;
 use super::db::{Tx, row};
 use super::schedule::fence;
+use super::waiting::take;
 use super::{Requested, Result, Store, StoreError};
 use crate::model::*;
 
 row! {
     HeadRow {
-        state: String, next_sync: Option<SyncId>, next_allowed_at: Option<Timestamp>, last_sync: Option<SyncId>,
-        paused_until: Option<Timestamp>,
+        state: String, excluded: bool, connection_state: String, next_sync: Option<SyncId>,
+        next_allowed_at: Option<Timestamp>, last_sync: Option<SyncId>, paused_until: Option<Timestamp>,
     }
 }
 
-row! { AskingRow { next_sync: Option<SyncId>, current_sync: Option<SyncId>, present: Option<Vec<u8>> } }
+row! {
+    AskingRow {
+        next_sync: Option<SyncId>, current_sync: Option<SyncId>, present: Option<Vec<u8>>, unwanted: bool,
+    }
+}
 
 const PRESENT: &str = "account_head.present";
 
 impl Store {
     /// Wants a sync of the account: joins the run that has not asked the bank yet, else asks for the next one
     /// (creating its id on the account's head), and makes the connection due now if it is idle.
-    /// A paused institution is too early, too; a closed account is stopped.
+    /// A paused institution is too early, too; a closed account is stopped. Nothing is asked of a paused connection and
+    /// of an account that is switched off.
     pub async fn request_sync(
         &self,
         account: &Account,
@@ -49,6 +56,7 @@ impl Store {
 
     /// The run is about to ask the bank about this account: takes the requested sync's id (else the one an
     /// interrupted run left, else a new one) and who is present. From now on requests go to the next run.
+    /// [`StoreError::Unwanted`] if the connection was paused or the account switched off meanwhile.
     pub async fn begin_asking(
         &self,
         lease: &Lease,
@@ -57,25 +65,16 @@ impl Store {
         let key = self.lease_key(lease).await?;
         let mut tx = self.db.begin().await?;
         fence(&mut tx, lease).await?;
-        let sql = "SELECT next_sync, current_sync, present FROM account_head WHERE account = $1 AND connection = $2";
+        let sql = "SELECT h.next_sync, h.current_sync, h.present, (c.state = 'paused' OR a.excluded) AS unwanted
+                   FROM account_head h JOIN account a ON a.id = h.account JOIN connection c ON c.id = a.connection
+                   WHERE h.account = $1 AND h.connection = $2";
         let head: Option<AskingRow> = tx.optional(sql, args![account, lease.connection]).await?;
         let head = head.ok_or(StoreError::LeaseLost)?;
-        let (id, trigger) = match (head.next_sync, head.current_sync) {
-            (Some(next), left) => {
-                // This run also answers the one that an interrupted run left unanswered.
-                let sql = "UPDATE sync_request SET answered_by = $1 WHERE id = $2 OR (account = $3 AND answered_by = $2)";
-                if left.is_some() {
-                    tx.run(sql, args![next, left, account]).await?;
-                }
-                (next, Trigger::Request)
-            }
-            (None, Some(left)) => {
-                let sql = "SELECT count(*) FROM sync_request WHERE id = $1";
-                let (requested,): (i64,) = tx.one(sql, args![left]).await?;
-                (left, if requested > 0 { Trigger::Request } else { Trigger::Schedule })
-            }
-            (None, None) => (SyncId::new(), Trigger::Schedule),
-        };
+        if head.unwanted {
+            tx.rollback().await?;
+            return Err(StoreError::Unwanted);
+        }
+        let (id, trigger) = take(&mut tx, account, head.next_sync, head.current_sync).await?;
         let sql =
             "UPDATE account_head SET current_sync = $2, next_sync = NULL, requested_at = NULL, present = NULL
                    WHERE account = $1";
@@ -97,13 +96,21 @@ async fn request(
     let Some(place) = hold(tx, account.connection).await? else {
         return Ok(Requested::Stopped(None));
     };
-    let sql = "SELECT a.state, h.next_sync, h.next_allowed_at, h.last_sync,
+    let sql = "SELECT a.state, a.excluded, c.state AS connection_state, h.next_sync, h.next_allowed_at, h.last_sync,
                  (SELECT paused_until FROM institution WHERE id = $2) AS paused_until
-               FROM account_head h JOIN account a ON a.id = h.account WHERE h.account = $1";
+               FROM account_head h JOIN account a ON a.id = h.account JOIN connection c ON c.id = a.connection
+               WHERE h.account = $1";
     let head: HeadRow = tx.one(sql, args![account.id, &place.institution]).await?;
-    let state: AccountState = from_word(&head.state, "account state")?;
+    // Its row may still be active, for a run that has begun.
+    if head.connection_state == "paused" {
+        return Ok(Requested::Paused);
+    }
+    let state = account_state(&head.state, head.excluded)?;
     if !place.active || state == AccountState::Closed {
         return Ok(Requested::Stopped(last(tx, account.id, head.last_sync).await?));
+    }
+    if state == AccountState::Excluded {
+        return Ok(Requested::Excluded);
     }
     if let Some(joined) = head.next_sync {
         let sql = "UPDATE account_head SET present = COALESCE(present, $2) WHERE account = $1";

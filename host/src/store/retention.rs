@@ -36,7 +36,7 @@ struct Sweep {
     delete: &'static str,
 }
 
-const SWEEPS: [Sweep; 6] = [
+const SWEEPS: [Sweep; 7] = [
     Sweep {
         table: "sync",
         kept: |retention| retention.unchanged_syncs,
@@ -85,6 +85,15 @@ const SWEEPS: [Sweep; 6] = [
                    WHERE id IN (SELECT b FROM bulk) AND NOT EXISTS (SELECT 1 FROM delivery d WHERE d.event = event.id)
                    {skip_locked})
                  DELETE FROM event WHERE id IN (SELECT id FROM free)",
+    },
+    Sweep {
+        table: "authorisation",
+        kept: |retention| retention.authorisations,
+        find: "SELECT business, id FROM authorisation
+               WHERE ended_at IS NOT NULL AND ended_at <= $1 ORDER BY ended_at LIMIT $2",
+        delete: ", free AS MATERIALIZED (
+                   SELECT id FROM authorisation WHERE id IN (SELECT b FROM bulk) {skip_locked})
+                 DELETE FROM authorisation WHERE id IN (SELECT id FROM free)",
     },
     Sweep {
         table: "consent",
@@ -190,6 +199,7 @@ mod tests {
             "attempt_at",
             "delivery_ended",
             "event_created",
+            "authorisation_ended",
             "consent_ended",
             "idempotency_created",
         ];

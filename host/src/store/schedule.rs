@@ -2,14 +2,20 @@
 //! visibility timeout; `token` fences; `claimed_at` is empty while nobody holds it.
 
 use super::arg::args;
-use super::codec::{json, small};
+use super::codec::{from_word, json, small};
 use super::db::{Tx, row};
 use super::dialect::Kind;
+use super::waiting::{NoSync, answer_waiting, first_due, heads};
 use super::{Result, Store, StoreError};
 use crate::model::*;
 use serde_json::json as value;
 
-row! { ClaimRow { phase: i64, connection: ConnectionId, token: i64, slot_at: Timestamp, failures: i64 } }
+row! {
+    ClaimRow {
+        phase: i64, connection: ConnectionId, token: i64, slot_at: Timestamp, failures: i64,
+        interval_minutes: Option<i64>,
+    }
+}
 
 const PERMITS: [(&str, Kind); 2] = [("institution", Kind::Text), ("permits", Kind::Int)];
 
@@ -48,7 +54,7 @@ impl Store {
                        UPDATE schedule SET due_at = $4, token = token + 1, claimed_at = $2
                        FROM due
                        WHERE institution = $1 AND phase = due_phase AND connection = due_connection
-                       RETURNING phase, connection, token, slot_at, failures";
+                       RETURNING phase, connection, token, slot_at, failures, interval_minutes";
             let sql = tx.dialect().sql(sql);
             let rows: Vec<ClaimRow> = tx.all(sql, args![&institution, now, permits, until]).await?;
             for row in rows {
@@ -56,6 +62,7 @@ impl Store {
                     connection: row.connection,
                     institution: institution.clone(),
                     phase: row.phase,
+                    interval_minutes: interval(row.interval_minutes)?,
                     token: row.token,
                     slot_at: row.slot_at,
                     claimed_at: now,
@@ -107,8 +114,9 @@ impl Store {
         tx.commit().await
     }
 
-    /// The run is over: the connection is due at `due_at`, or as soon as the bank allows if a sync was
-    /// requested meanwhile.
+    /// The run is over: the connection is due when the first of its accounts is, one whose sync was requested
+    /// as soon as the bank allows. `due_at` and `failures` count where there is no account to read.
+    /// What was paused or switched off meanwhile rests from now on, and whoever still waits for it is answered.
     pub async fn complete(
         &self,
         lease: &Lease,
@@ -119,18 +127,57 @@ impl Store {
     ) -> Result<()> {
         let mut tx = self.db.begin().await?;
         fence(&mut tx, lease).await?;
-        // A statement of its own, so that it sees every request that came before the fence. What the
-        // bank does not allow yet is not due yet.
-        let sql = "SELECT min(COALESCE(next_allowed_at, $2)) FROM account_head
-                   WHERE connection = $1 AND next_sync IS NOT NULL";
-        let (wanted,): (Option<Timestamp>,) = tx.one(sql, args![lease.connection, now]).await?;
-        let due_at = wanted.map_or(due_at, |wanted| due_at.min(wanted.max(now)));
-        let sql = "UPDATE schedule SET due_at = $4, slot_at = $5, failures = $6, claimed_at = NULL
+        // Statements of their own, so that they see all that came before the fence.
+        let id = lease.connection;
+        let sql =
+            "SELECT c.state, s.interval_minutes, c.attempt_due_at FROM schedule s JOIN connection c ON c.id = s.connection
+                   WHERE s.institution = $1 AND s.phase = $2 AND s.connection = $3";
+        let (state, minutes, attempt): (String, Option<i64>, Option<Timestamp>) =
+            tx.one(sql, args![&lease.institution, lease.phase, id]).await?;
+        if interval(minutes)? != lease.interval_minutes {
+            // This run planned by the interval of before: the accounts are read once more and planned anew.
+            let sql =
+                "UPDATE account_head SET due_at = $2 WHERE connection = $1 AND due_at > $2 AND failures = 0";
+            tx.run(sql, args![id, now]).await?;
+        }
+        let state: ConnectionState = from_word(&state, "connection state")?;
+        let heads = heads(&mut tx, id).await?;
+        match state {
+            ConnectionState::Paused => {
+                answer_waiting(&mut tx, id, heads.iter(), false, &NoSync::paused(), now).await?;
+            }
+            _ => {
+                let off = heads.iter().filter(|head| head.is_excluded());
+                answer_waiting(&mut tx, id, off, false, &NoSync::excluded(), now).await?;
+            }
+        }
+        let (due_at, failures) = first_due(&heads, now).unwrap_or((due_at, i64::from(failures)));
+        // A connection that is not polled is due for its customer's way in only.
+        let polled = state == ConnectionState::Active;
+        let due_at = match attempt {
+            Some(at) if polled => due_at.min(at.max(now)),
+            Some(at) => at.max(now),
+            None => due_at,
+        };
+        let sql =
+            "UPDATE schedule SET due_at = $4, slot_at = $5, failures = $6, claimed_at = NULL, active = $7
                    WHERE institution = $1 AND phase = $2 AND connection = $3";
-        tx.run(sql, args![&lease.institution, lease.phase, lease.connection, due_at, slot_at, failures])
-            .await?;
+        let args = args![
+            &lease.institution,
+            lease.phase,
+            id,
+            due_at,
+            slot_at,
+            failures,
+            polled || attempt.is_some()
+        ];
+        tx.run(sql, args).await?;
         tx.commit().await
     }
+}
+
+fn interval(minutes: Option<i64>) -> Result<Option<u32>> {
+    minutes.map(|minutes| small(minutes, "interval")).transpose()
 }
 
 /// Holds the connection's schedule row if the lease still does, until the transaction ends.

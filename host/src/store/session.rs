@@ -1,7 +1,8 @@
 //! What a run learns about a connection's session and consent.
 
 use super::arg::args;
-use super::connection::{SESSION_STATE, end_consent};
+use super::connection::SESSION_STATE;
+use super::consent::end_at_bank;
 use super::schedule::fence;
 use super::{Rejection, Result, Store, endpoint};
 use crate::model::*;
@@ -24,7 +25,7 @@ impl Store {
         let mut tx = self.db.begin().await?;
         fence(&mut tx, lease).await?;
         let sql = "UPDATE connection SET session_open = $2, session_valid_until = $3, session_state = $4,
-                     first_rejected_at = NULL, last_rejected_at = NULL
+                     first_rejected_at = NULL, last_rejected_at = NULL, rejections = 0
                    WHERE id = $1";
         tx.run(sql, args![lease.connection, true, valid_until, state]).await?;
         tx.commit().await
@@ -54,17 +55,16 @@ impl Store {
         fence(&mut tx, lease).await?;
         let sql = "UPDATE connection SET state = 'reauthorisation_required', reason = $2, session_open = $3,
                      session_valid_until = NULL
-                   WHERE id = $1 AND state = 'active'";
+                   WHERE id = $1 AND state IN ('active', 'paused')";
         if tx.run(sql, args![id, reason, false]).await? == 0 {
             tx.rollback().await?;
             return Ok(false);
         }
-        let sql = "UPDATE schedule SET active = $4 WHERE institution = $1 AND phase = $2 AND connection = $3";
-        tx.run(sql, args![&lease.institution, lease.phase, id, false]).await?;
-        let sql =
-            "SELECT expires_at FROM consent WHERE connection = $1 AND ended_at IS NULL AND expires_at <= $2";
-        let expired: Option<(Timestamp,)> = tx.optional(sql, args![id, now]).await?;
-        end_consent(&mut tx, id, if expired.is_some() { "expired" } else { "ended_by_bank" }, now).await?;
+        // The customer may be on the way back already.
+        let sql = "UPDATE schedule SET active = (SELECT attempt IS NOT NULL FROM connection WHERE id = $3)
+                   WHERE institution = $1 AND phase = $2 AND connection = $3";
+        tx.run(sql, args![&lease.institution, lease.phase, id]).await?;
+        end_at_bank(&mut tx, id, now).await?;
         endpoint::tell(&mut tx, event).await?;
         tx.commit().await?;
         Ok(true)
@@ -75,18 +75,18 @@ impl Store {
     pub async fn note_rejection(&self, lease: &Lease, now: Timestamp) -> Result<Rejection> {
         let mut tx = self.db.begin().await?;
         fence(&mut tx, lease).await?;
-        let sql = "SELECT first_rejected_at FROM connection
+        let sql = "SELECT first_rejected_at, rejections FROM connection
                    WHERE id = $1 AND NOT EXISTS (
                      SELECT 1 FROM institution i
                      WHERE i.id = connection.institution AND i.rejections_void_until >= first_rejected_at)";
-        let counts: Option<(Option<Timestamp>,)> = tx.optional(sql, args![lease.connection]).await?;
-        let first_at = counts.and_then(|(first_at,)| first_at);
-        let sql = "UPDATE connection SET first_rejected_at = $2, last_rejected_at = $3 WHERE id = $1";
-        tx.run(sql, args![lease.connection, first_at.unwrap_or(now), now]).await?;
+        let counts: Option<(Option<Timestamp>, i64)> = tx.optional(sql, args![lease.connection]).await?;
+        let (first_at, before) = counts.unwrap_or((None, 0));
+        let sql = "UPDATE connection SET first_rejected_at = $2, last_rejected_at = $3, rejections = $4 WHERE id = $1";
+        tx.run(sql, args![lease.connection, first_at.unwrap_or(now), now, before + 1]).await?;
         let sql = "SELECT count(*) FROM connection WHERE institution = $1 AND last_rejected_at > $2";
         let (recent,): (i64,) = tx.one(sql, args![&lease.institution, now.minus(RECENT_REJECTIONS)]).await?;
         tx.commit().await?;
-        Ok(Rejection { first_at, recent_at_institution: recent })
+        Ok(Rejection { first_at, in_a_row: before + 1, recent_at_institution: recent })
     }
 
     /// The bank refused so many at once that it is itself at fault: what it refused until now counts
@@ -94,6 +94,9 @@ impl Store {
     pub async fn void_rejections(&self, institution: &str, now: Timestamp) -> Result<()> {
         let sql = "UPDATE institution SET rejections_void_until = $2 WHERE id = $1";
         self.db.run(sql, args![institution, now]).await?;
+        let sql =
+            "UPDATE connection SET rejections = 0 WHERE institution = $1 AND last_rejected_at IS NOT NULL";
+        self.db.run(sql, args![institution]).await?;
         Ok(())
     }
 }

@@ -1,19 +1,21 @@
 //! One account of a run: listed, read, reconciled, committed.
 
 use super::outcome::Settled;
+use super::window::{self, Held};
 use super::{Halt, Run, outcome, read, schedule};
 use crate::ledger::{self, Incomplete, Observed, Verdict};
 use crate::model::*;
 use crate::store::StoreError;
 use crate::webhook::payload;
-use chrono::{Days, NaiveDate};
+use chrono::Days;
 
 /// Rows this many days before the window are compared too: a correction may move a row into it.
 const KNOWN_BEFORE_WINDOW_DAYS: u64 = 7;
 
-/// Asks which accounts there are, once per credential that was handed in.
+/// Asks which accounts there are, once per credential that was handed in, or before every statement.
 pub(super) async fn list_if_needed(run: &mut Run<'_>) -> Result<(), Halt> {
-    if run.connection.accounts_listed {
+    // A statement for all accounts may hold one that we have not heard of.
+    if run.connection.accounts_listed && run.connector.manifest().read == ReadMode::Single {
         return Ok(());
     }
     let (mut memory, mut replies) = (String::new(), Vec::new());
@@ -31,11 +33,13 @@ pub(super) async fn list_if_needed(run: &mut Run<'_>) -> Result<(), Halt> {
         }
     };
     let (business, connection, now) = (run.connection.business, run.connection.id, run.app.clock.now());
-    let event = |kind: EventType, account| match kind {
+    let event = |kind: EventType, account, state| match kind {
         EventType::AccountClosed => payload::account_closed(business, connection, account, now),
-        _ => payload::account_added(business, connection, account, now),
+        _ => payload::account_added(business, connection, account, state, now),
     };
-    run.app.store.record_accounts(run.lease, &listed, &event, now).await?;
+    let wishes = run.app.store.authorisation_of(connection).await?.map(|known| known.wishes);
+    let wanted = wishes.and_then(|wishes| wishes.accounts);
+    run.app.store.record_accounts(run.lease, &listed, wanted.as_deref(), &event, now).await?;
     run.app.nudge.webhooks.notify_one();
     Ok(())
 }
@@ -53,7 +57,7 @@ pub(super) async fn due(run: &Run<'_>) -> Result<Vec<(Account, AccountHead)>, St
 }
 
 /// Brings one account up to date, or gives the failure that is the whole connection's. From the first
-/// line on, a `/sync` call waits for the next run.
+/// line on, a `/sync` call waits for the next run. [`StoreError::Unwanted`] if nothing is to be asked any more.
 pub(super) async fn sync(
     run: &mut Run<'_>,
     account: &Account,
@@ -63,19 +67,34 @@ pub(super) async fn sync(
     run.customer(present);
     (run.asked_at, run.answered_at) = (None, None);
     let read = observe(run, account, &head).await;
-    let (verdict, reading) = match read {
+    let (verdict, mut reading) = match read {
         Ok(read) => read,
         Err(Halt::Failure(failure)) => {
             return outcome::record_failure(run, account, &head, (sync_id, trigger), failure).await;
         }
         Err(Halt::Store(error)) => return Err(error),
     };
+    let after_commit = std::mem::take(&mut reading.after_commit);
+    store(run, account, head, (sync_id, trigger), verdict, reading).await?;
+    acknowledge(run, after_commit).await?;
+    Ok(None)
+}
+
+/// Stores what one reading of an account came to, and what the business must be told.
+pub(super) async fn store(
+    run: &Run<'_>,
+    account: &Account,
+    head: AccountHead,
+    (sync_id, trigger): (SyncId, Trigger),
+    verdict: Verdict,
+    reading: read::Reading,
+) -> Result<(), StoreError> {
     let now = run.app.clock.now();
     let min_interval = std::time::Duration::from_secs(u64::from(run.bank.institution.limits.min_interval_s));
     let next_allowed_at =
         run.asked_at.filter(|_| !min_interval.is_zero()).map(|asked| asked.plus(min_interval));
     // A slot that the bank does not allow yet waits until it does.
-    let slot = schedule::next_slot(&run.bank.institution, run.lease.phase, now);
+    let slot = schedule::next_slot(&run.bank.institution, run.lease.interval_minutes, run.lease.phase, now);
     let next_at = next_allowed_at.map_or(slot, |allowed| slot.max(allowed));
     let count = |wanted: fn(&NewChange) -> bool| {
         i32::try_from(verdict.changes.iter().filter(|change| wanted(change)).count()).unwrap_or(i32::MAX)
@@ -107,12 +126,14 @@ pub(super) async fn sync(
     let balances =
         if reading.observed.balances.is_empty() { head.balances.clone() } else { reading.observed.balances };
     let balances_changed = balances != head.balances;
+    let history_since = window::held_since(held(run, &head), reading.observed.coverage.as_ref());
     let commit = SyncCommit {
         sync,
         changes: verdict.changes,
         missed: verdict.missed,
         balances,
         state: reading.state.or(head.state),
+        history_since,
         due_at: next_at,
     };
     let business = run.connection.business;
@@ -120,8 +141,7 @@ pub(super) async fn sync(
         |sync: &Sync| sync.has_new_data.then(|| payload::account_updated(business, sync, balances_changed));
     let stored = run.app.store.commit_sync(run.lease, &commit, &event).await?;
     outcome::told(run, &stored);
-    acknowledge(run, reading.after_commit).await?;
-    Ok(None)
+    Ok(())
 }
 
 /// Reads and reconciles. Rows first, balance after; before a balance contradicts, it is read once
@@ -157,7 +177,7 @@ async fn observe(
     }
 }
 
-async fn compare(
+pub(super) async fn compare(
     run: &Run<'_>,
     account: &Account,
     head: &AccountHead,
@@ -172,21 +192,21 @@ async fn compare(
     Ok(ledger::reconcile(&known, &head.balances, observed))
 }
 
-/// The days to read: all the history the bank gives at first, then what may have changed since.
-fn window(run: &Run<'_>, head: &AccountHead) -> Window {
-    let limits = &run.bank.institution.limits;
-    let until = run.bank.today(run.app.clock.now());
-    let back = |from: NaiveDate, days: u32| from.checked_sub_days(Days::new(u64::from(days))).unwrap_or(from);
-    let history = back(until, limits.history_days);
-    let since = match head.fresh_at {
-        Some(fresh_at) => back(run.bank.today(fresh_at), limits.overlap_days).max(history),
-        None => history,
-    };
-    Window { since, until }
+/// The days to read of an account.
+pub(super) fn window(run: &Run<'_>, head: &AccountHead) -> Window {
+    // Since the account was read, the customer has agreed anew.
+    let agreed = run.consent.as_ref().filter(|consent| consent.ended_at.is_none());
+    let anew = agreed.zip(head.fresh_at).is_some_and(|(consent, fresh_at)| consent.granted_at > fresh_at);
+    let today = run.bank.today(run.app.clock.now());
+    window::to_read(&run.bank.institution.limits, today, held(run, head), anew)
+}
+
+fn held(run: &Run<'_>, head: &AccountHead) -> Held {
+    Held { until: head.fresh_at.map(|at| run.bank.today(at)), since: head.history_since }
 }
 
 /// Tells the bank that what it gave is stored. It is: a failure here is only logged.
-async fn acknowledge(run: &mut Run<'_>, requests: Vec<Request>) -> Result<(), StoreError> {
+pub(super) async fn acknowledge(run: &mut Run<'_>, requests: Vec<Request>) -> Result<(), StoreError> {
     if requests.is_empty() {
         return Ok(());
     }

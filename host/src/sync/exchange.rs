@@ -6,38 +6,88 @@ use crate::model::*;
 use crate::sandbox::Fault;
 use crate::store::StoreError;
 use aws_lc_rs::rand;
+use std::collections::BTreeMap;
 
 /// Waiting that a connector may ask for, in milliseconds per sync: one minute, as the contract says.
 const WAIT_MS_MAX: u32 = 60_000;
-/// The name under which the cookie jar is kept; no connector can declare it.
+/// The names under which the cookie jar and the number of the last numbered request are kept; no connector
+/// can declare them.
 const COOKIES: &str = "@cookies";
+const COUNTER: &str = "@counter";
 
 impl Run<'_> {
     /// Reads the connection's values from the vault.
     pub(super) async fn load_values(&mut self) -> Result<(), StoreError> {
         for credential in self.app.store.credentials(self.connection.id).await? {
-            if credential.name == COOKIES {
-                self.jar = serde_json::from_str::<CookieJar>(credential.value.reveal()).unwrap_or_default();
-            } else {
-                self.values.insert(credential.name.clone(), credential.value.clone());
-            }
+            self.take_up(&credential.name, &credential.value);
             self.credentials.insert(credential.name.clone(), credential);
         }
-        for (name, value) in self.registration.iter().flat_map(|registration| &registration.values) {
-            self.values.insert(name.clone(), value.clone());
-        }
+        self.take_registration();
         Ok(())
+    }
+
+    /// From now on the values are an authorisation's, and so is what replies give.
+    pub(super) fn belong_to(&mut self, id: AuthorisationId, own: BTreeMap<String, Secret>) {
+        (self.values, self.jar, self.counter) = (BTreeMap::new(), CookieJar::default(), 0);
+        for (name, value) in &own {
+            self.take_up(name, value);
+        }
+        self.take_registration();
+        self.own = Some((id, own));
+    }
+
+    /// The values of the authorisation.
+    pub(super) fn own_values(&self) -> BTreeMap<String, Secret> {
+        self.own.as_ref().map(|(_, own)| own.clone()).unwrap_or_default()
+    }
+
+    fn take_up(&mut self, name: &str, value: &Secret) {
+        match name {
+            COOKIES => self.jar = serde_json::from_str::<CookieJar>(value.reveal()).unwrap_or_default(),
+            COUNTER => self.counter = value.reveal().parse().unwrap_or(0),
+            _ => drop(self.values.insert(name.to_owned(), value.clone())),
+        }
+    }
+
+    fn take_registration(&mut self) {
+        for (name, value) in self.registration.iter().flat_map(|registration| &registration.values) {
+            self.values.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+    }
+
+    /// A session begins: its requests are numbered from 1.
+    pub(super) fn reset_counter(&mut self) {
+        self.counter = 0;
+    }
+
+    /// Where the connector sends the customer's browser.
+    pub(super) fn browser_url(&self, redirect: &Redirect) -> Result<String, Halt> {
+        let call = self.call(&[Purpose::Customer]);
+        self.app.egress.browser_url(&call, redirect).map_err(|error| self.not_sent(error))
+    }
+
+    fn call<'a>(&'a self, purposes: &'a [Purpose]) -> Call<'a> {
+        Call {
+            institution: &self.connection.institution,
+            registration: self.registration.as_ref(),
+            manifest: self.connector.manifest(),
+            routes: &self.bank.routes,
+            purposes,
+            values: &self.values,
+            counter: self.counter,
+            deadline: &self.deadline,
+        }
     }
 
     /// The customer is at a screen (or not any more): their address may be passed on.
     pub(super) fn customer(&mut self, present: Option<CustomerPresent>) {
-        for name in ["customer-ip", "customer-user-agent"] {
+        for name in [CUSTOMER_IP, CUSTOMER_USER_AGENT] {
             self.values.remove(name);
         }
         if let Some(present) = &present {
-            self.values.insert("customer-ip".into(), Secret::new(present.ip.to_string()));
+            self.values.insert(CUSTOMER_IP.into(), Secret::new(present.ip.to_string()));
             if let Some(agent) = &present.user_agent {
-                self.values.insert("customer-user-agent".into(), Secret::new(agent.clone()));
+                self.values.insert(CUSTOMER_USER_AGENT.into(), Secret::new(agent.clone()));
             }
         }
         self.present = present;
@@ -106,18 +156,12 @@ impl Run<'_> {
         let mut replies = Vec::with_capacity(send.requests.len());
         for request in &send.requests {
             self.count_wait(request.after_ms)?;
+            self.number(request).await?;
             self.asked_at.get_or_insert(self.app.clock.now());
-            let call = Call {
-                institution: &self.connection.institution,
-                registration: self.registration.as_ref(),
-                manifest: self.connector.manifest(),
-                routes: &self.bank.routes,
-                purposes,
-                values: &self.values,
-                deadline: &self.deadline,
-            };
             let before = serde_json::to_string(&self.jar).unwrap_or_default();
-            let sent = self.app.egress.send(&call, request, &mut self.jar).await;
+            let mut jar = std::mem::take(&mut self.jar);
+            let sent = self.app.egress.send(&self.call(purposes), request, &mut jar).await;
+            self.jar = jar;
             self.answered_at = Some(self.app.clock.now());
             let exchange = sent.map_err(|error| self.not_sent(error))?;
             let mut captured = exchange.captured;
@@ -148,9 +192,25 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Counts a request that names its number. The count is stored first: a number is never used twice.
+    async fn number(&mut self, request: &Request) -> Result<(), Halt> {
+        if request.derived.iter().all(|derived| derived.how != Operation::Counter) {
+            return Ok(());
+        }
+        self.counter += 1;
+        self.keep(vec![(COUNTER.to_owned(), Secret::new(self.counter.to_string()))]).await
+    }
+
     /// Commits what a reply gave before any other request of this connection leaves.
     async fn keep(&mut self, captured: Vec<(String, Secret)>) -> Result<(), Halt> {
         if captured.is_empty() {
+            return Ok(());
+        }
+        if let Some((id, own)) = &mut self.own {
+            own.extend(captured.iter().cloned());
+            let progress = Progress { memory: String::new(), values: own.clone() };
+            self.app.store.save_progress(self.lease, *id, &progress).await?;
+            captured.iter().for_each(|(name, value)| self.take_up(name, value));
             return Ok(());
         }
         let captures: Vec<_> = captured
@@ -163,9 +223,7 @@ impl Run<'_> {
         let versions = self.app.store.save_captures(self.lease, &captures, self.app.clock.now()).await?;
         for ((new, _), version) in captures.into_iter().zip(versions) {
             let NewCredential { name, value, expires_at } = new;
-            if name != COOKIES {
-                self.values.insert(name.clone(), value.clone());
-            }
+            self.take_up(&name, &value);
             self.credentials.insert(name.clone(), Credential { name, version, value, expires_at });
         }
         Ok(())

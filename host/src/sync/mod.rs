@@ -4,16 +4,22 @@
 //! of the API. No database transaction is open while a bank is asked.
 
 mod account;
+mod authorise;
 mod close;
+mod consent;
 mod exchange;
 mod health;
 mod outcome;
 mod read;
 pub mod schedule;
 mod session;
+mod together;
+mod window;
 mod worker;
 
+pub use authorise::end_overdue_authorisations;
 pub use close::end_overdue;
+pub use consent::tend_consents;
 pub use health::Health;
 pub use worker::work;
 
@@ -61,7 +67,11 @@ pub(crate) struct Run<'a> {
     credentials: BTreeMap<String, Credential>,
     /// What requests may name: credentials, registration values, the customer's address.
     values: BTreeMap<String, Secret>,
+    /// The authorisation that captures belong to, and its values; none while the connection is synced.
+    own: Option<(AuthorisationId, BTreeMap<String, Secret>)>,
     jar: CookieJar,
+    /// How many requests of this session were numbered.
+    counter: u64,
     present: Option<CustomerPresent>,
     steps: u32,
     waited_ms: u32,
@@ -70,8 +80,16 @@ pub(crate) struct Run<'a> {
     answered_at: Option<Timestamp>,
 }
 
+impl Run<'_> {
+    /// The customer's consent has ended: nothing may be asked any more.
+    fn consent_is_over(&self) -> bool {
+        self.consent.as_ref().is_some_and(|consent| consent.is_over(self.app.clock.now()))
+    }
+}
+
 /// Brings one connection's due accounts up to date, and leaves behind what the business must be told.
-/// A connection whose customer leaves is closed at the bank instead.
+/// A connection whose customer leaves is closed at the bank instead; one whose customer is on the way in
+/// is authorised first.
 ///
 /// An error means that nothing more could be written: the lease runs out and the connection is
 /// claimed again.
@@ -79,6 +97,11 @@ pub(crate) async fn run(app: &App, lease: &Lease) -> Result<(), StoreError> {
     let opened = open(app, lease).await;
     let mut run = match opened {
         Ok(run) if run.connection.state == ConnectionState::Closing => return close::run(run).await,
+        Ok(mut run) if run.attempt().is_some() => return authorise::run(&mut run).await,
+        // Paused while another run had it, which died: this one only lays it to rest.
+        Ok(run) if run.connection.state == ConnectionState::Paused => {
+            return outcome::complete(&run, None).await;
+        }
         Ok(run) => run,
         Err((Some(leaving), Halt::Failure(failure))) if leaving.state == ConnectionState::Closing => {
             return close::without_connector(app, lease, &leaving, &failure).await;
@@ -88,6 +111,9 @@ pub(crate) async fn run(app: &App, lease: &Lease) -> Result<(), StoreError> {
         }
         Err((_, Halt::Store(error))) => return Err(error),
     };
+    if run.consent_is_over() {
+        return outcome::all_accounts(&mut run, Failure::ConsentExpired).await;
+    }
     let prepared = match session::ensure_open(&mut run).await {
         Ok(()) => account::list_if_needed(&mut run).await,
         Err(halt) => Err(halt),
@@ -97,13 +123,32 @@ pub(crate) async fn run(app: &App, lease: &Lease) -> Result<(), StoreError> {
         Err(Halt::Failure(failure)) => return outcome::all_accounts(&mut run, failure).await,
         Err(Halt::Store(error)) => return Err(error),
     }
+    if run.connector.manifest().read == ReadMode::Together {
+        return together::sync(&mut run).await;
+    }
     for (account, head) in account::due(&run).await? {
-        // One account's failure is recorded there and does not block its sisters; this one is all of theirs.
-        if let Some(settled) = account::sync(&mut run, &account, head).await? {
-            return outcome::sisters_failed(&mut run, &account, &settled).await;
+        if run.consent_is_over() {
+            return outcome::all_accounts(&mut run, Failure::ConsentExpired).await;
+        }
+        match account::sync(&mut run, &account, head).await {
+            // One account's failure is recorded there and does not block its sisters.
+            Ok(None) => {}
+            // This one is all of theirs.
+            Ok(Some(settled)) => return outcome::sisters_failed(&mut run, &account, &settled).await,
+            // Paused or switched off since the run began.
+            Err(StoreError::Unwanted) => {}
+            Err(error) => return Err(error),
         }
     }
     outcome::complete(&run, None).await
+}
+
+impl Run<'_> {
+    /// The authorisation that is the connector's turn now.
+    fn attempt(&self) -> Option<AuthorisationId> {
+        let due = |(_, at): &(AuthorisationId, Timestamp)| *at <= self.app.clock.now();
+        self.connection.attempt.filter(due).map(|(id, _)| id)
+    }
 }
 
 /// Gathers what a run needs. Without a connector there is no run, but there is a connection to answer for.
@@ -118,6 +163,13 @@ async fn open<'a>(app: &'a App, lease: &'a Lease) -> Result<Run<'a>, (Option<Con
     let registration =
         app.store.registration(connection.business, &connection.institution).await.map_err(store)?;
     let consent = app.store.consent(connection.id).await.map_err(store)?;
+    // Nothing leaves after the consent's end either, in the middle of a reading.
+    let deadline = match consent.as_ref().and_then(|consent| consent.expires_at) {
+        Some(end) if connection.state != ConnectionState::Closing => {
+            deadline.and_before(end.since(app.clock.now()))
+        }
+        _ => deadline,
+    };
     let mut run = Run {
         app,
         lease,
@@ -130,7 +182,9 @@ async fn open<'a>(app: &'a App, lease: &'a Lease) -> Result<Run<'a>, (Option<Con
         consent,
         credentials: BTreeMap::new(),
         values: BTreeMap::new(),
+        own: None,
         jar: CookieJar::default(),
+        counter: 0,
         present: None,
         steps: 0,
         waited_ms: 0,

@@ -11,7 +11,7 @@ use std::time::Duration;
 /// refusals may lock a customer out.
 const CONFIRM_REJECTION_AFTER: Duration = Duration::from_secs(3600);
 /// So many connections of one institution refused within ten minutes are the bank's fault.
-const REJECTIONS_ARE_THE_BANKS: i64 = 3;
+pub(super) const REJECTIONS_ARE_THE_BANKS: i64 = 3;
 /// The longest pause that a bank's Retry-After may ask for: a day, else a typing error at the bank
 /// would end the service.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -26,7 +26,7 @@ pub(super) async fn without_connector(
     let Some(connection) = connection else { return Ok(()) };
     let now = app.clock.now();
     let next_at = match app.institutions.get(&connection.institution) {
-        Some(bank) => schedule::next_slot(&bank.institution, lease.phase, now),
+        Some(bank) => schedule::next_slot(&bank.institution, lease.interval_minutes, lease.phase, now),
         None => now.plus(CONFIRM_REJECTION_AFTER),
     };
     tracing::error!(connection = %connection.id, institution = connection.institution, %failure, "not synced");
@@ -34,10 +34,10 @@ pub(super) async fn without_connector(
         if account.state != AccountState::Active || (head.due_at > now && head.requested_at.is_none()) {
             continue;
         }
-        let (id, trigger, present) = app.store.begin_asking(lease, account.id).await?;
+        let Some((sync, present)) = take_up(app, lease, account.id).await? else { continue };
         let sync = Sync {
             customer_present: present.is_some(),
-            ..failed_sync(&account, &head, (id, trigger), now, &failure, Some(next_at), String::new())
+            ..failed_sync(&account, &head, sync, now, &failure, Some(next_at), String::new())
         };
         store_failure(app, lease, connection, sync, next_at).await?;
     }
@@ -50,9 +50,9 @@ pub(super) async fn all_accounts(run: &mut Run<'_>, failure: Failure) -> Result<
     let settled = settle(run, &failure).await?;
     let affected = if settled.stopped { active(run).await? } else { due };
     for (account, head) in &affected {
-        let (id, trigger, present) = run.app.store.begin_asking(run.lease, account.id).await?;
+        let Some((sync, present)) = take_up(run.app, run.lease, account.id).await? else { continue };
         run.customer(present);
-        write(run, account, head, (id, trigger), &settled).await?;
+        write(run, account, head, sync, &settled).await?;
     }
     finish(run, &settled).await
 }
@@ -79,16 +79,29 @@ pub(super) async fn sisters_failed(
 ) -> Result<(), StoreError> {
     let sisters = if settled.stopped { active(run).await? } else { super::account::due(run).await? };
     for (sister, head) in sisters.into_iter().filter(|(sister, _)| sister.id != account.id) {
-        let (id, trigger, present) = run.app.store.begin_asking(run.lease, sister.id).await?;
+        let Some((sync, present)) = take_up(run.app, run.lease, sister.id).await? else { continue };
         run.customer(present);
         (run.asked_at, run.answered_at) = (None, None);
-        write(run, &sister, &head, (id, trigger), settled).await?;
+        write(run, &sister, &head, sync, settled).await?;
     }
     finish(run, settled).await
 }
 
+/// The sync that is to be answered, and who is present; none if nobody wants it any more.
+async fn take_up(
+    app: &App,
+    lease: &Lease,
+    account: AccountId,
+) -> Result<Option<((SyncId, Trigger), Option<CustomerPresent>)>, StoreError> {
+    match app.store.begin_asking(lease, account).await {
+        Ok((id, trigger, present)) => Ok(Some(((id, trigger), present))),
+        Err(StoreError::Unwanted) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// When polling stops, every account of the connection says so, whether it was due or not.
-async fn active(run: &Run<'_>) -> Result<Vec<(Account, AccountHead)>, StoreError> {
+pub(super) async fn active(run: &Run<'_>) -> Result<Vec<(Account, AccountHead)>, StoreError> {
     let mut accounts = run.app.store.accounts_with_heads(run.connection.id).await?;
     accounts.retain(|(account, _)| account.state == AccountState::Active);
     Ok(accounts)
@@ -117,7 +130,9 @@ fn retry_at(run: &Run<'_>, retry_after_s: Option<u32>) -> Option<Timestamp> {
 }
 
 /// Acts on a failure: each kind has its one action.
-async fn settle(run: &Run<'_>, failure: &Failure) -> Result<Settled, StoreError> {
+pub(super) async fn settle(run: &Run<'_>, failure: &Failure) -> Result<Settled, StoreError> {
+    // Once the consent is over, that is what ails the connection.
+    let failure = if run.consent_is_over() { &Failure::ConsentExpired } else { failure };
     let mut settled = Settled::new(failure);
     match failure {
         Failure::ConsentExpired | Failure::CustomerNeeded => stop(run, &mut settled).await?,
@@ -180,7 +195,7 @@ async fn stop(run: &Run<'_>, settled: &mut Settled) -> Result<(), StoreError> {
 }
 
 /// Writes one account's failed sync.
-async fn write(
+pub(super) async fn write(
     run: &Run<'_>,
     account: &Account,
     head: &AccountHead,
@@ -292,9 +307,10 @@ fn log(sync: &Sync) {
 }
 
 /// After a failure of the whole connection.
-async fn finish(run: &Run<'_>, settled: &Settled) -> Result<(), StoreError> {
+pub(super) async fn finish(run: &Run<'_>, settled: &Settled) -> Result<(), StoreError> {
     if settled.stopped {
-        return Ok(()); // polling ended; the token moved on with it
+        // The lease is given back: who comes to let us in again must not wait until it runs out.
+        return complete(run, None).await;
     }
     // The accounts that were not due share the limit, too.
     if let (true, Some(until)) = (settled.whole_connection, settled.not_before) {
@@ -306,18 +322,9 @@ async fn finish(run: &Run<'_>, settled: &Settled) -> Result<(), StoreError> {
 /// The run is over: the connection is due when its first account is. Without accounts it is due after a
 /// while, or when the bank may be asked again.
 pub(super) async fn complete(run: &Run<'_>, not_before: Option<Timestamp>) -> Result<(), StoreError> {
-    let now = run.app.clock.now();
-    let slot = schedule::next_slot(&run.bank.institution, run.lease.phase, now);
-    let accounts = run.app.store.accounts_with_heads(run.connection.id).await?;
-    let active = accounts.iter().filter(|(account, _)| account.state == AccountState::Active);
-    let failures = active.clone().map(|(_, head)| head.failures).max();
-    let due = |head: &AccountHead| {
-        let wanted = if head.requested_at.is_some() { now } else { head.due_at };
-        wanted.max(head.next_allowed_at.unwrap_or(wanted))
-    };
-    let due_at = active.map(|(_, head)| due(head)).min().or(not_before);
-    let retry =
-        now.plus(schedule::back_off(&run.bank.institution, run.connection.id.as_bytes(), run.lease.failures));
-    let failures = failures.unwrap_or(run.lease.failures.saturating_add(1));
-    run.app.store.complete(run.lease, slot, due_at.unwrap_or(retry.min(slot)), failures, now).await
+    let (institution, lease, now) = (&run.bank.institution, run.lease, run.app.clock.now());
+    let slot = schedule::next_slot(institution, lease.interval_minutes, lease.phase, now);
+    let retry = now.plus(schedule::back_off(institution, run.connection.id.as_bytes(), lease.failures));
+    let due_at = not_before.unwrap_or(retry.min(slot));
+    run.app.store.complete(lease, slot, due_at, lease.failures.saturating_add(1), now).await
 }

@@ -1,8 +1,9 @@
-//! Reading one account: the connector's steps and the requests between them, in turn.
+//! Reading accounts: the connector's steps and the requests between them, in turn.
 
 use super::{Halt, Run, session};
 use crate::ledger::Observed;
 use crate::model::*;
+use std::collections::BTreeMap;
 
 /// How often a reading starts again because the list changed while it was paged.
 const RESTARTS_MAX: u32 = 2;
@@ -20,12 +21,29 @@ pub(super) struct Reading {
     pub(super) after_commit: Vec<Request>,
 }
 
+/// What one reading of several accounts gave, by the bank's id: each can be read or not.
+#[derive(Debug, Default)]
+pub(super) struct Together {
+    pub(super) accounts: BTreeMap<String, Result<Reading, Failure>>,
+    /// Acknowledgements to send once all of it is stored.
+    pub(super) after_commit: Vec<Request>,
+}
+
+/// Reads what is wanted of one account.
+pub(super) async fn read(run: &mut Run<'_>, want: Want) -> Result<Reading, Halt> {
+    let id = want.account.clone();
+    let mut together = read_together(run, vec![want]).await?;
+    let mut reading = together.accounts.remove(&id).unwrap_or_else(|| Ok(Reading::default()))?;
+    reading.after_commit = together.after_commit;
+    Ok(reading)
+}
+
 /// Reads what is wanted. A session that ended early is renewed once; a list that moved is read
 /// again; a window that the bank does not give is shortened once.
-pub(super) async fn read(run: &mut Run<'_>, mut want: Want) -> Result<Reading, Halt> {
+pub(super) async fn read_together(run: &mut Run<'_>, mut wants: Vec<Want>) -> Result<Together, Halt> {
     let (mut renewed, mut shortened, mut restarts) = (false, false, 0);
     loop {
-        match pages(run, &want).await {
+        match pages(run, &wants).await {
             Err(Halt::Failure(Failure::SessionExpired)) if !renewed => {
                 renewed = true;
                 session::renew(run).await?;
@@ -33,7 +51,9 @@ pub(super) async fn read(run: &mut Run<'_>, mut want: Want) -> Result<Reading, H
             Err(Halt::Failure(Failure::PagesChanged)) if restarts < RESTARTS_MAX => restarts += 1,
             Err(Halt::Failure(Failure::WindowNotAvailable { earliest })) if !shortened => {
                 shortened = true;
-                want.transactions = want.transactions.map(|window| shorter(window, earliest));
+                for want in &mut wants {
+                    want.transactions = want.transactions.map(|window| shorter(window, earliest));
+                }
             }
             done => return done,
         }
@@ -48,9 +68,8 @@ fn shorter(window: Window, earliest: Option<chrono::NaiveDate>) -> Window {
     Window { since, ..window }
 }
 
-async fn pages(run: &mut Run<'_>, want: &Want) -> Result<Reading, Halt> {
-    let wants = std::slice::from_ref(want);
-    let mut reading = Reading::default();
+async fn pages(run: &mut Run<'_>, wants: &[Want]) -> Result<Together, Halt> {
+    let mut read = Together::default();
     let (mut memory, mut replies) = (String::new(), Vec::new());
     loop {
         run.count_step()?;
@@ -63,12 +82,22 @@ async fn pages(run: &mut Run<'_>, want: &Want) -> Result<Reading, Halt> {
             ReadStep::Send(send) => send,
             ReadStep::Fail(failure) => return Err(failure.into()),
             ReadStep::Pages { pages, next, after_commit } => {
-                reading.after_commit.extend(after_commit);
+                read.after_commit.extend(after_commit);
                 for page in pages {
-                    let content = page.content?;
+                    let content = match page.content {
+                        Ok(content) => content,
+                        // Alone, there is no need to read on.
+                        Err(failure) if wants.len() == 1 => return Err(failure.into()),
+                        Err(failure) => {
+                            read.accounts.insert(page.account, Err(failure));
+                            continue;
+                        }
+                    };
                     run.no_secret_in(content.state.as_deref().unwrap_or(""))?;
-                    reading.add(content);
-                    if reading.observed.transactions.len() > ROWS_MAX {
+                    let account = read.accounts.entry(page.account).or_insert_with(|| Ok(Reading::default()));
+                    let Ok(account) = account else { continue };
+                    account.add(content);
+                    if account.observed.transactions.len() > ROWS_MAX {
                         return Err(
                             run.broken(format!("more than {ROWS_MAX} rows of one account in one sync"))
                         );
@@ -76,7 +105,7 @@ async fn pages(run: &mut Run<'_>, want: &Want) -> Result<Reading, Halt> {
                 }
                 match next {
                     Some(send) => send,
-                    None => return Ok(reading),
+                    None => return Ok(read),
                 }
             }
         };

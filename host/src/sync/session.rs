@@ -30,6 +30,10 @@ pub(super) async fn renew(run: &mut Run<'_>) -> Result<(), Halt> {
 /// Asks the connector until the session is ready. A renewal whose answer was lost is tried once
 /// more with what we hold: if the bank had already taken it, its refusal says so.
 async fn open(run: &mut Run<'_>, goal: Goal) -> Result<(), Halt> {
+    if run.connection.rejections >= REJECTIONS_MAX {
+        // The customer was refused elsewhere meanwhile: not a third time.
+        return Err(Failure::CredentialsRejected.into());
+    }
     let asked_at = run.asked_at;
     let opened = match steps(run, goal).await {
         Err(Halt::Failure(Failure::Unreachable(_))) => steps(run, goal).await,
@@ -41,6 +45,7 @@ async fn open(run: &mut Run<'_>, goal: Goal) -> Result<(), Halt> {
 
 async fn steps(run: &mut Run<'_>, goal: Goal) -> Result<(), Halt> {
     let (mut memory, mut replies) = (String::new(), Vec::new());
+    run.reset_counter();
     loop {
         run.count_step()?;
         let ask = run.context()?;
@@ -50,7 +55,7 @@ async fn steps(run: &mut Run<'_>, goal: Goal) -> Result<(), Halt> {
         };
         match step {
             SessionStep::Send(send) => (memory, replies) = run.exchange(send, PURPOSES).await?,
-            SessionStep::Ready { valid_until, state } => {
+            SessionStep::Ready { valid_until, state, consent: _ } => {
                 run.no_secret_in(state.as_deref().unwrap_or(""))?;
                 run.app.store.save_session(run.lease, valid_until, state.as_deref()).await?;
                 run.connection.session_open = true;

@@ -6,10 +6,11 @@
 //!
 //! Must not know: SQL, HTTP, connectors. It seals and opens bytes.
 
+use crate::model::Secret;
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, Nonce, RandomizedNonceKey};
-use aws_lc_rs::hmac;
+use aws_lc_rs::{digest, hmac};
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
+use base64::engine::general_purpose::{STANDARD as BASE64, URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
 
 /// First byte of everything sealed; another format gets another number.
@@ -227,6 +228,26 @@ impl std::fmt::Debug for DataKey {
     fn fmt(&self, into: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         into.write_str("DataKey(…)")
     }
+}
+
+/// 32 random bytes as base64url text: a token, a state, a verifier.
+pub fn random_token() -> Result<Secret, VaultError> {
+    Ok(Secret::new(URL_SAFE_NO_PAD.encode(random_key()?.as_slice())))
+}
+
+/// Could it be one of [`random_token`]'s? 43 letters of base64url.
+pub fn is_token(text: &str) -> bool {
+    text.len() == 43 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+}
+
+/// What a token is stored and found by: SHA-256 is enough for 256 random bits.
+pub fn hash(token: &str) -> [u8; 32] {
+    let mut hash = [0; 32];
+    let digest = digest::digest(&digest::SHA256, token.as_bytes());
+    for (to, from) in hash.iter_mut().zip(digest.as_ref()) {
+        *to = *from;
+    }
+    hash
 }
 
 /// Random bytes for a key or a secret: 256 bits, which nobody guesses.

@@ -4,7 +4,10 @@
 //! Every payload has well under a kilobyte (Standard Webhooks asks for less than 20 kB). Pure: time
 //! comes as an argument.
 
-use crate::model::{AccountId, BusinessId, ConnectionId, EventId, EventType, NewEvent, Sync, Timestamp};
+use crate::model::{
+    AccountId, AccountState, AuthorisationId, BusinessId, ConnectionId, DueConsent, EventId, EventType,
+    NewEvent, Sync, Timestamp,
+};
 use serde_json::{Value, json};
 
 /// An account's transactions or balances changed. `sync` is the finished run, as stored.
@@ -35,14 +38,84 @@ pub fn reauthorisation_required(
     event(business, EventType::ReauthorisationRequired, connection, None, &data, at)
 }
 
-/// An account appeared on the bank's list, or came back to it; it is synced from now on.
+/// The customer let us in: the connection is synced from now on.
+pub fn connection_authorised(
+    business: BusinessId,
+    connection: ConnectionId,
+    institution: &str,
+    authorisation: AuthorisationId,
+    at: Timestamp,
+) -> NewEvent {
+    let data = json!({
+        "connection_id": connection,
+        "institution_id": institution,
+        "authorisation_id": authorisation,
+    });
+    event(business, EventType::ConnectionAuthorised, connection, None, &data, at)
+}
+
+/// The customer was on the way to letting us in, and it came to nothing. `reason` is a code such as `expired`.
+pub fn authorisation_failed(
+    business: BusinessId,
+    connection: ConnectionId,
+    institution: &str,
+    authorisation: AuthorisationId,
+    reason: &str,
+    at: Timestamp,
+) -> NewEvent {
+    let data = json!({
+        "connection_id": connection,
+        "institution_id": institution,
+        "authorisation_id": authorisation,
+        "reason": reason,
+    });
+    event(business, EventType::AuthorisationFailed, connection, None, &data, at)
+}
+
+/// A consent ends by itself soon. `days_left` names the notice: 14, 7 or 1; `expires_at` is the moment.
+pub fn consent_expiring(consent: &DueConsent, days_left: u32, at: Timestamp) -> NewEvent {
+    let data = json!({
+        "connection_id": consent.connection,
+        "consent_id": consent.id,
+        "institution_id": consent.institution,
+        "expires_at": consent.expires_at,
+        "days_left": days_left,
+    });
+    event(consent.business, EventType::ConsentExpiring, consent.connection, None, &data, at)
+}
+
+/// The business stopped the syncs of a connection.
+pub fn connection_paused(
+    business: BusinessId,
+    connection: ConnectionId,
+    institution: &str,
+    at: Timestamp,
+) -> NewEvent {
+    let data = json!({ "connection_id": connection, "institution_id": institution });
+    event(business, EventType::ConnectionPaused, connection, None, &data, at)
+}
+
+/// A paused connection is synced again.
+pub fn connection_resumed(
+    business: BusinessId,
+    connection: ConnectionId,
+    institution: &str,
+    at: Timestamp,
+) -> NewEvent {
+    let data = json!({ "connection_id": connection, "institution_id": institution });
+    event(business, EventType::ConnectionResumed, connection, None, &data, at)
+}
+
+/// An account appeared on the bank's list, or came back to it. It is synced from now on, unless `state` is
+/// `excluded`: where only some accounts are kept, it must be switched on first.
 pub fn account_added(
     business: BusinessId,
     connection: ConnectionId,
     account: AccountId,
+    state: AccountState,
     at: Timestamp,
 ) -> NewEvent {
-    let data = json!({ "account_id": account, "connection_id": connection });
+    let data = json!({ "account_id": account, "connection_id": connection, "state": state });
     event(business, EventType::AccountAdded, connection, Some(account), &data, at)
 }
 
@@ -110,7 +183,7 @@ fn event(
 #[allow(clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
-    use crate::model::{Proof, SyncCode, SyncId, Trigger};
+    use crate::model::{ConsentId, Proof, SyncCode, SyncId, Trigger};
 
     /// What Standard Webhooks asks for, in bytes.
     const PAYLOAD_BYTES_MAX: usize = 20_000;
@@ -184,8 +257,35 @@ mod tests {
         assert_eq!(data["connection_id"], sync.connection.to_string());
         assert_eq!(data["consent_ended_at_bank"], true);
 
+        let (paused, resumed) = (connection_paused, connection_resumed);
         for (event, kind) in [
-            (account_added(business, sync.connection, sync.account, at), EventType::AccountAdded),
+            (paused(business, sync.connection, "demo-bank", at), EventType::ConnectionPaused),
+            (resumed(business, sync.connection, "demo-bank", at), EventType::ConnectionResumed),
+        ] {
+            assert_eq!(event.account, None);
+            let data = check(&event, kind);
+            assert_eq!(data["connection_id"], sync.connection.to_string());
+            assert_eq!(data["institution_id"], "demo-bank");
+        }
+
+        let due = DueConsent {
+            id: ConsentId::new(),
+            connection: sync.connection,
+            business,
+            institution: "demo-bank".into(),
+            expires_at: Timestamp(1_700_604_800_000_000),
+            due_at: at,
+        };
+        let data = check(&consent_expiring(&due, 7, at), EventType::ConsentExpiring);
+        assert_eq!((&data["days_left"], &data["consent_id"]), (&json!(7), &json!(due.id)));
+        assert_eq!(data["expires_at"], "2023-11-21T22:13:20.000000Z");
+        assert_eq!(data["connection_id"], sync.connection.to_string());
+
+        for (event, kind) in [
+            (
+                account_added(business, sync.connection, sync.account, AccountState::Excluded, at),
+                EventType::AccountAdded,
+            ),
             (account_closed(business, sync.connection, sync.account, at), EventType::AccountClosed),
         ] {
             assert_eq!(event.account, Some(sync.account));

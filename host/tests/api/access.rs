@@ -2,7 +2,10 @@
 
 use super::world::{Estate, World, send};
 use host::api::routes;
-use host::model::{AccountId, ApiKeyId, ConnectionId, DeliveryId, EndpointId, Scope, SyncId, TransactionId};
+use host::model::{
+    AccountId, ApiKeyId, AuthorisationId, ConnectionId, ConsentId, DeliveryId, EndpointId, Scope, SyncId,
+    TransactionId,
+};
 use serde_json::{Value, json};
 
 /// A path with these ids filled in.
@@ -13,6 +16,8 @@ fn fill(path: &str, ids: &[(&str, String)]) -> String {
 fn ids(estate: &Estate) -> Vec<(&'static str, String)> {
     vec![
         ("connection_id", estate.connection.to_string()),
+        ("consent_id", estate.consent.to_string()),
+        ("authorisation_id", estate.authorisation.to_string()),
         ("account_id", estate.account.id.to_string()),
         ("transaction_id", estate.transaction.to_string()),
         ("sync_id", estate.sync.to_string()),
@@ -25,6 +30,8 @@ fn unknown_ids() -> Vec<(&'static str, String)> {
     let account = AccountId::new();
     vec![
         ("connection_id", ConnectionId::new().to_string()),
+        ("consent_id", ConsentId::new().to_string()),
+        ("authorisation_id", AuthorisationId::new().to_string()),
         ("account_id", account.to_string()),
         ("transaction_id", TransactionId { account, number: 1 }.to_string()),
         ("sync_id", SyncId::new().to_string()),
@@ -39,8 +46,10 @@ fn body(method: &str, path: &str) -> Option<Value> {
         ("POST", "/v1/connections/{connection_id}/reauthorise") => {
             Some(json!({"credentials": {"token": "x"}}))
         }
+        ("POST", path) if path.ends_with("/continue") => Some(json!({"values": {"pin": "1234"}})),
         ("POST", path) if path.ends_with("/sync") => Some(json!({})),
         ("POST", path) if path.ends_with("/rotate-secret") || path.ends_with("/replay") => None,
+        ("PATCH", "/v1/connections/{connection_id}") => Some(json!({"interval_minutes": 120})),
         ("PATCH", _) => Some(json!({"state": "disabled"})),
         _ => None,
     }
@@ -98,7 +107,7 @@ async fn lists_show_only_the_business_s_own() {
     let world = World::new().await;
     let (owner, other) = (world.tenant("Owner").await, world.tenant("Other").await);
     let estate = world.estate(&owner).await;
-    for path in ["/v1/connections", "/v1/accounts", "/v1/webhook-endpoints"] {
+    for path in ["/v1/connections", "/v1/consents", "/v1/accounts", "/v1/webhook-endpoints"] {
         assert_eq!(world.get(&owner, path).await.is(200)["items"].as_array().unwrap().len(), 1, "{path}");
         assert_eq!(world.get(&other, path).await.is(200)["items"], json!([]), "{path}");
     }
@@ -148,7 +157,7 @@ async fn a_key_does_only_what_its_scopes_say() {
             let needs = match (method.as_str(), path.as_str()) {
                 ("GET", _) => Scope::Read,
                 (_, path) if path.ends_with("/sync") => Scope::Sync,
-                (_, path) if path.starts_with("/v1/connections") => Scope::Connections,
+                (_, path) if path.starts_with("/v1/connections") || path == "/v1/links" => Scope::Connections,
                 _ => Scope::Webhooks,
             };
             if needs == scope {

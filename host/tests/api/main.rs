@@ -4,9 +4,11 @@
 
 mod access;
 mod connections;
+mod consents;
 mod export;
 mod history;
 mod idempotency;
+mod link;
 mod refusals;
 mod sync;
 mod webhooks;

@@ -17,11 +17,11 @@ async fn a_bad_body_is_refused_with_the_place_and_without_its_values() {
     let leak = post(r#"{"institution_id": "a", "credentials": "hunter2", "consent": {}}"#, json_kind).await;
     assert!(!leak.text.contains("hunter2"), "{leak:?}");
     leak.problem(400, "invalid-body");
-    let unknown = post(r#"{"institution": "a"}"#, json_kind).await.problem(400, "invalid-body");
+    let unknown =
+        post(r#"{"institution_id": "a", "institution": "a"}"#, json_kind).await.problem(400, "invalid-body");
     assert!(unknown["detail"].as_str().unwrap().contains("unknown field `institution`"), "{unknown}");
-    let missing =
-        post(r#"{"institution_id": "a", "credentials": {}}"#, json_kind).await.problem(400, "invalid-body");
-    assert!(missing["detail"].as_str().unwrap().contains("missing field `consent`"), "{missing}");
+    let missing = post(r#"{"credentials": {}}"#, json_kind).await.problem(400, "invalid-body");
+    assert!(missing["detail"].as_str().unwrap().contains("missing field `institution_id`"), "{missing}");
     post("", json_kind).await.problem(400, "invalid-body");
     post("{}", "text/plain").await.problem(415, "unsupported-media-type");
     post(&format!("\"{}\"", "x".repeat(64 * 1024)), json_kind).await.problem(413, "body-too-large");

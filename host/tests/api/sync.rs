@@ -24,6 +24,7 @@ async fn a_call_waits_for_its_sync_and_shows_what_it_came_to() {
     let answer = call.await.unwrap().is(200);
     assert_eq!(answer["id"], run.id.to_string());
     assert!(run.customer_present);
+    assert_eq!(answer["customer_present"], true);
     assert_eq!((&answer["status"], &answer["code"]), (&json!("finished"), &json!("SYNC_SUCCESSFUL")));
     assert_eq!((&answer["has_new_data"], &answer["added"]), (&json!(true), &json!(1)));
     assert!(

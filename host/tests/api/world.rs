@@ -7,6 +7,7 @@ use host::config::Config;
 use host::egress::{Egress, EgressConfig};
 use host::model::*;
 use host::nudge::Nudge;
+use host::sandbox::{Connector, Limits, Sandbox, SandboxConfig};
 use host::store::{NewConnection, Store};
 use host::sync::Health;
 use host::vault::Vault;
@@ -14,11 +15,14 @@ use host::webhook::payload;
 use reqwest::header::{HeaderMap, HeaderName};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::OnceCell;
 
 pub const START: Timestamp = Timestamp(1_800_000_000_000_000);
 pub const INSTITUTION: &str = "example-bank";
+pub const ASKING: &str = "asking-bank";
 const LEASE: Duration = Duration::from_secs(300);
 
 /// A running service. Its folder goes with it.
@@ -40,6 +44,8 @@ pub struct Tenant {
 /// Everything of one business that has an id.
 pub struct Estate {
     pub connection: ConnectionId,
+    pub consent: ConsentId,
+    pub authorisation: AuthorisationId,
     pub account: Account,
     pub transaction: TransactionId,
     pub sync: SyncId,
@@ -86,11 +92,28 @@ impl World {
     }
 
     pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::beside(change, None).await
+    }
+
+    /// With a bank that can be asked. Nobody works here: the test says what its connector came to.
+    pub async fn with_asking_bank() -> Self {
+        let profile = "name = \"Asking Bank\"\ncountry = \"DE\"\nconnector = \"asking\"\n[origins]\n\
+                       bank = \"https://bank.example\"\n[settings]\nasks = [\"form\"]\n";
+        let bank = Bank::new(Institution::parse(ASKING, profile).unwrap(), Ok(asking().await));
+        let fingerprint = bank.fingerprint.clone();
+        let world = Self::beside(|_| {}, Some(bank)).await;
+        world.app.store.approve_institution(ASKING, &fingerprint, START).await.unwrap();
+        world.app.look_up_approvals().await.unwrap();
+        world
+    }
+
+    async fn beside(change: impl FnOnce(&mut Config), other: Option<Bank>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().to_owned();
         let master_key = Vault::new_master_key_line().unwrap();
         let mut config = Config {
             listen: "127.0.0.1:0".parse().unwrap(),
+            public_url: "https://link.example".into(),
             database_url: format!("sqlite:{}", path.join("db").display()),
             master_key: Secret::new(master_key.clone()),
             institutions_dir: path.clone(),
@@ -123,12 +146,14 @@ impl World {
         let profile = "name = \"Example Bank\"\ncountry = \"GB\"\nconnector = \"example\"\n[origins]\n";
         let institution = Institution::parse(INSTITUTION, profile).unwrap();
         let bank = Bank::new(institution, Err("there is no connector \"example\"; build it".into()));
+        let mut institutions = BTreeMap::from([(INSTITUTION.to_owned(), Arc::new(bank))]);
+        institutions.extend(other.map(|bank| (bank.institution.id.clone(), Arc::new(bank))));
         let app = Arc::new(App {
             egress: Egress::new(config.egress.clone(), clock.clone()),
             config,
             clock,
             store,
-            institutions: BTreeMap::from([(INSTITUTION.to_owned(), Arc::new(bank))]),
+            institutions,
             nudge: Nudge::default(),
             health: Health::default(),
         });
@@ -203,6 +228,7 @@ impl World {
             phase: 0,
             slot_at: START,
             due_at: START,
+            linking: false,
         };
         self.app.store.create_connection(&new, START).await.unwrap();
         id
@@ -232,8 +258,8 @@ impl World {
             currency: Currency::from_code("GBP").unwrap(),
             number: Some("12345678".into()),
         };
-        let event = |_, _| panic!("the first accounts are told by account.updated");
-        self.app.store.record_accounts(lease, &[listed], &event, START).await.unwrap().remove(0)
+        let event = |_, _, _| panic!("the first accounts are told by account.updated");
+        self.app.store.record_accounts(lease, &[listed], None, &event, START).await.unwrap().remove(0)
     }
 
     /// What a run over an account leaves behind, told to those who wait.
@@ -281,8 +307,15 @@ impl World {
                 as_of: None,
                 includes_pending: false,
             };
-            let commit =
-                SyncCommit { sync, changes, missed: vec![], balances: vec![balance], state: None, due_at };
+            let commit = SyncCommit {
+                sync,
+                changes,
+                missed: vec![],
+                balances: vec![balance],
+                state: None,
+                history_since: None,
+                due_at,
+            };
             let event = |sync: &Sync| Some(payload::account_updated(business, sync, true));
             self.app.store.commit_sync(lease, &commit, &event).await.unwrap()
         } else {
@@ -315,8 +348,11 @@ impl World {
         self.complete(&lease).await;
         let deliveries =
             self.get(tenant, &format!("/v1/webhook-endpoints/{endpoint}/deliveries")).await.is(200);
+        let link = self.post(tenant, "/v1/links", &serde_json::json!({})).await.is(201);
         Estate {
+            authorisation: link["id"].as_str().unwrap().parse().unwrap(),
             connection,
+            consent: self.app.store.consent(connection).await.unwrap().unwrap().id,
             transaction: TransactionId { account: account.id, number: 1 },
             sync: sync.id,
             account,
@@ -324,6 +360,25 @@ impl World {
             delivery: deliveries["items"][0]["id"].as_str().unwrap().to_owned(),
         }
     }
+}
+
+/// The connector that asks its customers, built and compiled once.
+async fn asking() -> Arc<Connector> {
+    static ASKING: OnceCell<Arc<Connector>> = OnceCell::const_new();
+    let load = || async {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let guest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/guests/asking");
+        let component = std::fs::read(host::cli::connector::build::build(&guest, folder).unwrap()).unwrap();
+        let sandbox = Sandbox::new(SandboxConfig {
+            threads: 1,
+            cache_dir: folder.join("compiled"),
+            compiler: [env!("CARGO_BIN_EXE_tidegate"), "connector", "compile"].map(String::from).to_vec(),
+            cache_key: [7; 32],
+            limits: Limits::default(),
+        });
+        Arc::new(sandbox.unwrap().load(&component).await.unwrap())
+    };
+    ASKING.get_or_init(load).await.clone()
 }
 
 /// A booked entry of so many pence on a day of January 2027.

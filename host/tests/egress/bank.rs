@@ -119,13 +119,17 @@ version = "1.0.0"
 contract = "0.1.0"
 route = [
   { name = "login", method = "POST", origin = "api", path = "/login", purpose = "login", reply = ["expires_in", "scope", "error"] },
+  { name = "page", method = "POST", origin = "api", path = "/page", purpose = "login", marks = { refused = "is wrong & locked", maintenance = "come back later" } },
+  { name = "wrapped", method = "POST", origin = "api", path = "/wrapped", purpose = "login", reply = ["a.b"], marks = { ok = "\"ok\"" }, reply-encoding = "base64" },
+  { name = "authorise", method = "GET", origin = "api", path = "/authorise", purpose = "customer" },
+  { name = "dialogue", method = "POST", origin = "api", path = "/dialogue", purpose = "login", reply-encoding = "base64", marks = { wrong = "'RET+9340+", ok = "'RET+0010+" }, texts = { challenge = ["'TAN++", "'"], absent = ["'SYS+", "'"] } },
   { name = "read", method = "GET", origin = "api", path = "/accounts/*", purpose = "read" },
   { name = "write", method = "POST", origin = "api", path = "/accounts/*", purpose = "read" },
 ]
 value = [
-  { name = "token", kind = "credential", use = "fill", routes = ["login", "read", "write"], optional = true },
+  { name = "token", kind = "credential", use = "fill", routes = ["login", "read", "write", "authorise", "wrapped"], optional = true },
   { name = "pin", kind = "credential", use = "fill", routes = ["login"], optional = true },
-  { name = "client-id", kind = "registration", use = "fill", routes = ["login", "read"], public = true },
+  { name = "client-id", kind = "registration", use = "fill", routes = ["login", "read", "authorise"], public = true },
 ]
 "#;
 
@@ -182,9 +186,27 @@ impl World {
             routes: &self.routes,
             purposes: &[Purpose::Login, Purpose::Read],
             values: &self.values,
+            counter: 1,
             deadline: &self.deadline,
         };
         self.egress.send(&call, request, &mut self.jar).await
+    }
+
+    /// Where the customer's browser would be sent.
+    pub fn browser_url(&self, path: Vec<Part>, derived: Vec<Derived>) -> Result<String, EgressError> {
+        let call = Call {
+            institution: "bank",
+            registration: None,
+            manifest: &self.manifest,
+            routes: &self.routes,
+            purposes: &[],
+            values: &self.values,
+            counter: 1,
+            deadline: &self.deadline,
+        };
+        let mut url = vec![text(&self.origin)];
+        url.extend(path);
+        self.egress.browser_url(&call, &Redirect { url, derived, returned: vec![] })
     }
 
     pub fn get(&self) -> Request {

@@ -1,6 +1,8 @@
 //! What comes back, and what is withheld.
 
 use crate::bank::*;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use host::clock::Clock;
@@ -230,6 +232,70 @@ async fn a_login_reply_shows_only_the_listed_fields() {
     assert!(bank.seen()[0].ends_with("pin=1234"));
 }
 
+async fn logged_in(
+    path: &str,
+    body: impl Into<Vec<u8>>,
+    place: Option<Place>,
+) -> Result<Exchange, EgressError> {
+    let body = body.into();
+    let bank = Bank::new(move |_, _| ok("Content-Type: text/html; charset=utf-8\r\n", body.clone())).await;
+    let mut world = World::of(bank.address);
+    let mut request = world.request(Method::Post, path);
+    request.captures = place.map(capture).unwrap_or_default();
+    world.send(&request).await
+}
+
+#[tokio::test]
+async fn a_login_page_is_told_by_its_marks_and_never_shown() {
+    let seen = async |body: &str| {
+        String::from_utf8(logged_in("/page", body, None).await.unwrap().reply.body).unwrap()
+    };
+    assert_eq!(seen("<p>Your PIN is wrong & locked, Rosalind</p>").await, r#"{"refused":true}"#);
+    assert_eq!(seen("<p>Please come back later</p>").await, r#"{"maintenance":true}"#);
+    assert_eq!(seen("<p>Welcome, Rosalind</p>").await, "{}");
+}
+
+#[tokio::test]
+async fn a_wrapped_login_reply_is_opened_before_anything_is_looked_for() {
+    use base64::Engine as _;
+    let wrap =
+        |text: &str| base64::engine::general_purpose::STANDARD.encode(text).replacen("ey", "e\r\ny", 1);
+    let body = wrap(r#"{"a":{"b":1.50},"x":"ok","token":"a-captured-secret-token"}"#);
+    let exchange = logged_in("/wrapped", body, Some(Place::Json("token".into()))).await.unwrap();
+    assert_eq!(String::from_utf8(exchange.reply.body).unwrap(), r#"{"a.b":1.50,"ok":true}"#);
+    assert_eq!(exchange.captured[0].1.reveal(), "a-captured-secret-token");
+    let bad = logged_in("/wrapped", "not base64!", None).await;
+    assert!(matches!(&bad, Err(EgressError::BadReply(why)) if why.contains("not base64")), "{bad:?}");
+}
+
+#[tokio::test]
+async fn a_browser_is_sent_to_declared_places_and_takes_no_secret_along() {
+    let mut world = World::of(([127, 0, 0, 1], 9).into());
+    for (name, value) in [("redirect-state", "s t"), ("pkce-verifier", "a-verifier-of-the-host")] {
+        world.values.insert(name.to_owned(), Secret::new(value));
+    }
+    let to = |parts: Vec<Part>| {
+        let mut path = vec![text("/authorise?client_id=")];
+        path.extend(parts);
+        path
+    };
+    let url =
+        world.browser_url(to(vec![value("client-id"), text("&state="), value("redirect-state")]), vec![]);
+    assert!(url.unwrap().ends_with("/authorise?client_id=tidegate-client-id-1&state=s%20t"));
+    let hash = |name: &str| Derived { name: "hash".into(), how: Operation::Sha256(vec![value(name)]) };
+    let hex = Derived { name: "hex".into(), how: Operation::Encode(Encoding::Hex, vec![value("hash")]) };
+    let url = world.browser_url(to(vec![value("hex")]), vec![hash("pkce-verifier"), hex]).unwrap();
+    assert_eq!(url.rsplit('=').next().unwrap().len(), 64);
+    for secret in ["token", "pkce-verifier"] {
+        let refused = world.browser_url(to(vec![value(secret)]), vec![]).unwrap_err().to_string();
+        assert!(refused.contains("would see the secret"), "{refused}");
+    }
+    let elsewhere = world.browser_url(vec![text("/elsewhere")], vec![]).unwrap_err().to_string();
+    assert!(elsewhere.contains("/elsewhere"), "{elsewhere}");
+    let login = world.browser_url(vec![text("/accounts/1")], vec![]).unwrap_err().to_string();
+    assert!(login.contains("may not be asked now"), "{login}");
+}
+
 #[tokio::test]
 async fn a_login_reply_that_is_no_json_shows_nothing() {
     let bank = Bank::new(|_, _| {
@@ -240,6 +306,26 @@ async fn a_login_reply_that_is_no_json_shows_nothing() {
     let login = world.login();
     let reply = world.send(&login).await.unwrap().reply;
     assert_eq!((reply.status, reply.body.as_slice()), (500, &b"{}"[..]));
+}
+
+#[tokio::test]
+async fn a_login_reply_of_another_make_is_decoded_and_told_by_marks_and_texts() {
+    let message =
+        "HDR+1'DLG+7'TAN+the-reference-of-the-challenge+Look at the telephone ending in 42.'RET+9340+no'";
+    let encoded = STANDARD.encode(message);
+    let (first, second) = encoded.split_at(40);
+    let body = format!("{first}\r\n{second}\n");
+    let bank =
+        Bank::new(move |number, _| ok("", if number == 0 { body.as_str() } else { "no base64!" })).await;
+    let mut world = World::of(bank.address);
+    let mut request = world.request(Method::Post, "/dialogue");
+    request.captures = capture(Place::Between("'TAN+".to_owned(), "+".to_owned()));
+    let exchange = world.send(&request).await.unwrap();
+    assert_eq!(exchange.captured[0].1.reveal(), "the-reference-of-the-challenge");
+    let shown: serde_json::Value = serde_json::from_slice(&exchange.reply.body).unwrap();
+    let expected = serde_json::json!({ "wrong": true, "challenge": "Look at the telephone ending in 42." });
+    assert_eq!(shown, expected);
+    assert!(matches!(world.send(&request).await, Err(EgressError::BadReply(_))));
 }
 
 #[tokio::test]

@@ -80,6 +80,7 @@ impl Bed {
             phase: 77,
             slot_at: START,
             due_at,
+            linking: false,
         };
         self.store.create_connection(&new, START).await.unwrap()
     }
@@ -98,9 +99,16 @@ impl Bed {
 
     /// A connection that is claimed, with one account.
     pub async fn running(&self) -> (Lease, Account) {
-        self.connection().await;
-        let lease = self.claim(START).await;
-        let account = self.list(&lease, &[bank_account("a1", Some("GB29"))], START).await.unwrap().remove(0);
+        self.running_at(START).await
+    }
+
+    /// The same, at another moment.
+    pub async fn running_at(&self, now: Timestamp) -> (Lease, Account) {
+        let connection = self.connection().await.id;
+        let mut claimed = self.claim_all(now).await;
+        claimed.retain(|lease| lease.connection == connection);
+        let lease = claimed.remove(0);
+        let account = self.list(&lease, &[bank_account("a1", Some("GB29"))], now).await.unwrap().remove(0);
         (lease, account)
     }
 
@@ -111,8 +119,22 @@ impl Bed {
         listed: &[BankAccount],
         now: Timestamp,
     ) -> Result<Vec<Account>, StoreError> {
-        let event = |kind, account| NewEvent { account: Some(account), ..self.event(lease.connection, kind) };
-        self.store.record_accounts(lease, listed, &event, now).await
+        let event =
+            |kind, account, _| NewEvent { account: Some(account), ..self.event(lease.connection, kind) };
+        self.store.record_accounts(lease, listed, None, &event, now).await
+    }
+
+    /// Hands in fresh credentials.
+    pub async fn reauthorise(
+        &self,
+        connection: ConnectionId,
+        credentials: &[NewCredential],
+        consent: Option<&NewConsent>,
+        now: Timestamp,
+    ) -> Option<Connection> {
+        let resumed = self.event(connection, EventType::ConnectionResumed);
+        let business = self.business;
+        self.store.reauthorise(business, connection, credentials, consent, &resumed, now).await.unwrap()
     }
 
     /// Asks and commits these changes.
@@ -251,6 +273,7 @@ pub fn commit(sync: Sync, changes: Vec<NewChange>) -> SyncCommit {
         missed: vec![],
         balances: vec![balance(100)],
         state: Some("cursor 1".to_owned()),
+        history_since: None,
         due_at,
     }
 }

@@ -20,7 +20,7 @@ impl Bed {
         assert!(store.is_erased_account(self.business, account.id).await.unwrap());
         assert!(!store.is_erased_account(BusinessId::new(), account.id).await.unwrap());
         assert_eq!(store.request_sync(account, None, START).await.unwrap(), Requested::Stopped(None));
-        assert_eq!(store.reauthorise(self.business, lease.connection, &[], None, START).await.unwrap(), None);
+        assert_eq!(self.reauthorise(lease.connection, &[], None, START).await, None);
         let by_name =
             store.connections(self.business, Some("customer Rosalind"), None, None, 9).await.unwrap();
         assert!(by_name.items.is_empty());

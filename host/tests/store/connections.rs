@@ -28,7 +28,7 @@ both! {
         for customer_ref in [None, Some("x".to_owned())] {
             let new = NewConnection {
                 id: ConnectionId::new(), business: BusinessId::new(), institution: INSTITUTION.to_owned(), customer_ref,
-                credentials: vec![], consent: None, phase: 0, slot_at: START, due_at: START,
+                credentials: vec![], consent: None, phase: 0, slot_at: START, due_at: START, linking: false,
             };
             let refused = bed.store.create_connection(&new, START).await.unwrap_err();
             assert!(matches!(&refused, StoreError::Constraint(name) if name == "connection_business"), "{refused:?}");
@@ -165,10 +165,10 @@ both! {
 
         let now = START.plus(HOUR);
         let fresh = [credential("refresh_token", "rt-new")];
-        let unknown = bed.store.reauthorise(BusinessId::new(), lease.connection, &fresh, None, now).await.unwrap();
+        let unknown = bed.store.reauthorise(BusinessId::new(), lease.connection, &fresh, None, &bed.event(lease.connection, EventType::ConnectionResumed), now).await.unwrap();
         assert_eq!(unknown, None);
         let consent = NewConsent { reference: None, ..consent() };
-        let active = bed.store.reauthorise(bed.business, lease.connection, &fresh, Some(&consent), now).await.unwrap().unwrap();
+        let active = bed.reauthorise(lease.connection, &fresh, Some(&consent), now).await.unwrap();
         assert_eq!((active.state, active.reason), (ConnectionState::Active, None));
         assert!(!active.session_open && !active.accounts_listed && active.session_state.is_none());
         let credentials = bed.store.credentials(lease.connection).await.unwrap();
@@ -198,14 +198,14 @@ both! {
                 bed.store.note_rejection(&lease, START).await.unwrap();
             }
             bed.store.defer_connection(&lease, pause).await.unwrap();
-            bed.store.reauthorise(bed.business, lease.connection, &[], None, now).await.unwrap().unwrap();
+            bed.reauthorise(lease.connection, &[], None, now).await.unwrap();
             assert_eq!(bed.store.head(account.id).await.unwrap().unwrap().next_allowed_at, left);
         }
     }
 
     async fn a_consent_is_replaced_by_the_next_one(bed) {
         let connection = bed.connection().await;
-        bed.store.reauthorise(bed.business, connection.id, &[], Some(&consent()), START.plus(HOUR)).await.unwrap().unwrap();
+        bed.reauthorise(connection.id, &[], Some(&consent()), START.plus(HOUR)).await.unwrap();
         let consents = bed.store.consents(connection.id).await.unwrap();
         let ends: Vec<_> = consents.iter().map(|one| (one.ended_at, one.end_reason.as_deref())).collect();
         assert_eq!(ends, [(Some(START.plus(HOUR)), Some("replaced")), (None, None)]);

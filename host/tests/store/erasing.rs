@@ -67,7 +67,7 @@ both! {
         assert_eq!(told.iter().map(|one| one.kind).collect::<Vec<_>>(), [EventType::ConnectionDeleted]);
         assert_eq!(bed.store.sync(bed.business, wanted).await.unwrap(), None);
         assert_eq!(bed.store.finish_erasures(START.plus(HOUR)).await.unwrap(), 0);
-        let none = bed.store.reauthorise(bed.business, lease.connection, &[], None, START).await.unwrap();
+        let none = bed.reauthorise(lease.connection, &[], None, START).await;
         assert_eq!(none, None);
         let by_name = bed.store.connections(bed.business, Some("customer Rosalind"), None, None, 9).await.unwrap();
         assert!(by_name.items.is_empty());

@@ -3,15 +3,20 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
+mod authorisations;
 mod bed;
 mod closing;
 mod connections;
+mod consents;
 mod erasing;
 mod history;
+mod links;
 mod listing;
 mod opening;
+mod pausing;
 mod retention;
 mod schedule;
+mod settings;
 mod standing;
 mod syncs;
 mod webhooks;

@@ -144,7 +144,7 @@ both! {
     async fn consents_stay_with_their_customer_and_for_a_while_after(bed) {
         let (lease, _) = bed.running().await;
         let id = lease.connection;
-        bed.store.reauthorise(bed.business, id, &[], Some(&consent()), START).await.unwrap().unwrap();
+        bed.reauthorise(id, &[], Some(&consent()), START).await.unwrap();
         let year = Retention { ended_consents: 365 * DAY, ..for_ever() };
         let later = START.plus(1_000 * DAY);
         assert_eq!(bed.sweep(&year, later).await, [], "the first one ended long ago, but the customer is there");

@@ -142,6 +142,22 @@ both! {
         assert_eq!((next.slot_at, next.failures, next.token), (START.plus(HOUR), 2, lease.token + 1));
     }
 
+    async fn a_completed_run_is_due_when_the_first_account_that_is_read_is(bed) {
+        let (lease, one) = bed.running().await;
+        let listed = [bank_account("a1", Some("GB29")), bank_account("a2", None), bank_account("a3", None)];
+        let [_, two, three] = bed.list(&lease, &listed, START).await.unwrap().try_into().unwrap();
+        let later = START.plus(3 * HOUR);
+        for (account, due_at, limit) in [(&one, START.plus(2 * HOUR), None), (&two, START.plus(HOUR), Some(later)), (&three, later, None)] {
+            let (id, trigger, _) = bed.store.begin_asking(&lease, account.id).await.unwrap();
+            let done = Sync { next_allowed_at: limit, ..sync(&lease, account, id, trigger) };
+            let commit = SyncCommit { due_at, ..commit(done, vec![]) };
+            bed.store.commit_sync(&lease, &commit, &|_| None).await.unwrap();
+        }
+        bed.store.complete(&lease, START, START, 7, START).await.unwrap();
+        assert_eq!(bed.store.next_due(START).await.unwrap(), Some(START.plus(2 * HOUR)), "two's limit comes later");
+        assert_eq!(bed.claim(START.plus(2 * HOUR)).await.failures, 0, "the accounts' own count");
+    }
+
     async fn what_is_given_back_is_due_again_at_once(bed) {
         bed.connection().await;
         let lease = bed.claim(START).await;
@@ -176,7 +192,7 @@ both! {
             assert!(matches!(request.await.unwrap(), Requested::Sync(_)));
             let next = bed.claim(START).await;
             assert_eq!(next.connection, connection.id);
-            bed.store.begin_asking(&next, account.id).await.unwrap();
+            bed.commit(&next, &account, vec![]).await;
             bed.store.complete(&next, START.plus(HOUR), START.plus(HOUR), 0, START).await.unwrap();
         }
     }

@@ -32,6 +32,26 @@ fn registration(business: Option<BusinessId>, secret: &str) -> Registration {
 }
 
 both! {
+    async fn a_business_is_shown_as_it_was_said_last(bed) {
+        let store = &bed.store;
+        let known = store.business(bed.business).await.unwrap().unwrap();
+        assert_eq!((known.display_name(), known.colour(), &known.theme), ("Books & Co", Colour::DEFAULT, &Theme::default()));
+        let theme = Theme {
+            display_name: Some("Books".to_owned()),
+            colour: Some("#7a1f3d".parse().unwrap()),
+            purpose: Some("Bookkeeping.".to_owned()),
+        };
+        assert!(store.set_theme(bed.business, &theme).await.unwrap());
+        let known = store.business(bed.business).await.unwrap().unwrap();
+        assert_eq!((known.display_name(), known.name.as_str(), &known.theme), ("Books", "Books & Co", &theme));
+        assert_eq!(store.businesses().await.unwrap(), [known]);
+        assert!(store.set_theme(bed.business, &Theme::default()).await.unwrap());
+        assert_eq!(store.business(bed.business).await.unwrap().unwrap().theme, Theme::default());
+        let other = BusinessId::new();
+        assert!(!store.set_theme(other, &theme).await.unwrap());
+        assert_eq!(store.business(other).await.unwrap(), None);
+    }
+
     async fn a_key_works_until_it_is_revoked_and_only_its_hash_is_kept(bed) {
         let other = bed.store.create_business("Other", START.plus(MINUTE)).await.unwrap();
         let names: Vec<String> = bed.store.businesses().await.unwrap().into_iter().map(|business| business.name).collect();

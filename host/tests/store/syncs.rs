@@ -9,7 +9,9 @@ use std::collections::BTreeSet;
 both! {
     async fn twenty_requests_at_the_same_moment_get_one_sync(bed) {
         let (lease, account) = bed.running().await;
+        bed.commit(&lease, &account, vec![]).await;
         bed.store.complete(&lease, START.plus(HOUR), START.plus(HOUR), 0, START).await.unwrap();
+        assert_eq!(bed.claim_all(START).await, []);
         let mut tasks = tokio::task::JoinSet::new();
         for _ in 0..20 {
             let (store, account) = (bed.store.clone(), account.clone());
@@ -97,7 +99,7 @@ both! {
         let event = bed.event(lease.connection, EventType::ReauthorisationRequired);
         bed.store.require_reauthorisation(&lease, "consent-expired", &event, pause).await.unwrap();
         assert_eq!(ask(pause).await, Requested::Stopped(last));
-        bed.store.reauthorise(bed.business, lease.connection, &[], None, pause).await.unwrap().unwrap();
+        bed.reauthorise(lease.connection, &[], None, pause).await.unwrap();
         assert!(matches!(ask(pause).await, Requested::Sync(_)));
     }
 
@@ -145,6 +147,22 @@ both! {
         assert!(run(vec![balance(101)]).await);
         let head = bed.store.head(account.id).await.unwrap().unwrap();
         assert_eq!(head.balances, [balance(101)]);
+    }
+
+    async fn how_far_back_the_history_reaches_is_kept_with_each_sync(bed) {
+        let (lease, account) = bed.running().await;
+        let since = async || bed.store.head(account.id).await.unwrap().unwrap().history_since;
+        assert_eq!(since().await, None);
+        for day in ["2025-11-30", "2025-12-31"] {
+            let (id, trigger, _) = bed.store.begin_asking(&lease, account.id).await.unwrap();
+            let history_since = Some(day.parse().unwrap());
+            let commit = SyncCommit { history_since, ..commit(sync(&lease, &account, id, trigger), vec![]) };
+            bed.store.commit_sync(&lease, &commit, &|_| None).await.unwrap();
+            assert_eq!(since().await, history_since);
+        }
+        let (id, trigger, _) = bed.store.begin_asking(&lease, account.id).await.unwrap();
+        bed.store.fail_sync(&lease, &failure(sync(&lease, &account, id, trigger)), &|_| None).await.unwrap();
+        assert_eq!(since().await, Some("2025-12-31".parse().unwrap()), "a failure says nothing about it");
     }
 
     async fn a_failure_is_told_once_until_a_sync_succeeds(bed) {

@@ -26,6 +26,10 @@ pub struct BankConfig {
     pub row_balances: bool,
     /// Rows carry a `TransactionId`, which the specification leaves optional.
     pub row_ids: bool,
+    /// A second listener that speaks TLS and demands the certificate of a registered client.
+    pub mutual_tls: bool,
+    /// So long after the customer agreed, by the bank's clock, history of more than 90 days is given.
+    pub full_history_for: Duration,
 }
 
 impl Default for BankConfig {
@@ -40,6 +44,8 @@ impl Default for BankConfig {
             client_secret: "demo-bank-client-secret-0123456789".into(),
             row_balances: false,
             row_ids: true,
+            mutual_tls: false,
+            full_history_for: Duration::from_secs(300),
         }
     }
 }

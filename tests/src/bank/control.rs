@@ -40,16 +40,17 @@ pub(super) fn routes(bank: Bank) -> Router {
         .route("/control/faults", post(fault).delete(clear_faults))
         .route("/control/holds", post(hold).get(held).delete(release))
         .route("/control/requests", get(requests))
+        .merge(super::uk::routes())
         .with_state(bank)
 }
 
-type Answer<T> = Result<Json<T>, Refused>;
+pub(super) type Answer<T> = Result<Json<T>, Refused>;
 
 /// Done, and nothing to say.
 #[derive(Serialize)]
-struct Done {}
+pub(super) struct Done {}
 
-struct Refused(String);
+pub(super) struct Refused(pub(super) String);
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
@@ -122,6 +123,8 @@ async fn rename_accounts(State(bank): State<Bank>, Path(customer): Path<String>)
 #[derive(Deserialize)]
 struct Grant {
     lasts_seconds: Option<u64>,
+    /// None is the bank's first client.
+    client_id: Option<String>,
 }
 
 async fn grant(
@@ -129,7 +132,9 @@ async fn grant(
     Path(customer): Path<String>,
     Json(grant): Json<Grant>,
 ) -> Answer<Granted> {
-    Ok(Json(bank.grant(&customer, grant.lasts_seconds.map(Duration::from_secs))?))
+    let lasts = grant.lasts_seconds.map(Duration::from_secs);
+    let client = grant.client_id.as_ref().unwrap_or(&bank.config().client_id);
+    Ok(Json(bank.grant_to(client, &customer, lasts)?))
 }
 
 async fn revoke(State(bank): State<Bank>, Path(consent): Path<String>) -> Answer<Done> {

@@ -18,9 +18,24 @@ pub enum BankError {
     /// Only pending entries settle and expire.
     #[error("entry \"{0}\" is not pending")]
     NotPending(String),
+    /// User names are one customer's alone.
+    #[error("the user name \"{0}\" is taken: choose another")]
+    UserTaken(String),
+    /// Not a key that signatures can be verified with.
+    #[error("the key \"{0}\" is not an RSA public key of 2048 to 8192 bits in PEM")]
+    BadKey(String),
     /// The ledger refused.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// A client's id must be its own.
+    #[error("a client \"{0}\" is registered already")]
+    Registered(String),
+    /// No keys, no client.
+    #[error("the keys of a client could not be made: {0}")]
+    Keys(String),
+    /// The bank showed an error page instead of asking the customer.
+    #[error("the authorisation cannot go on: {0}")]
+    Authorisation(&'static str),
 }
 
 /// What sort of payment an entry is; decides its codes and the counter-account.

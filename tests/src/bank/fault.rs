@@ -24,6 +24,69 @@ pub enum PathKind {
     Token,
     /// `DELETE /account-access-consents/{id}`.
     Consent,
+
+    // ---- the portal, the dialogue, the statements, the signed requests (`doors`)
+    /// `GET /portal/login`.
+    PortalForm,
+    /// `POST /portal/login`.
+    PortalLogin,
+    /// `GET /portal/accounts`.
+    PortalAccounts,
+    /// `GET /portal/accounts/{id}`, any page.
+    PortalAccount,
+    /// `POST /portal/logout`.
+    PortalLogout,
+    /// `POST /dialogue/open`.
+    DialogueOpen,
+    /// `POST /dialogue/confirm`.
+    DialogueConfirm,
+    /// `POST /dialogue/message`, whatever it asks for.
+    DialogueMessage,
+    /// `POST /dialogue/end`.
+    DialogueEnd,
+    /// `GET /camt/accounts`.
+    CamtAccounts,
+    /// `GET /camt/statements`.
+    CamtStatements,
+    /// `POST /camt/statements/{id}/acknowledge`.
+    CamtAcknowledge,
+    /// `POST /signed/v1/consents`.
+    SignedConsentRequest,
+    /// `GET /signed/v1/consents/{id}`.
+    SignedConsent,
+    /// `GET /signed/v1/consents/{id}/status`.
+    SignedConsentStatus,
+    /// `DELETE /signed/v1/consents/{id}`.
+    SignedConsentEnd,
+    /// `GET /signed/sca/{id}`.
+    SignedPage,
+    /// `POST /signed/sca/{id}`.
+    SignedDecision,
+    /// `GET /signed/v1/accounts`.
+    SignedAccounts,
+    /// `GET /signed/v1/accounts/{id}/balances`.
+    SignedBalances,
+    /// `GET /signed/v1/accounts/{id}/transactions`, any page.
+    SignedTransactions,
+
+    // ---- the UK door
+    /// `POST /account-access-consents`.
+    Consents,
+    /// `GET /account-access-consents/{id}`.
+    ConsentStatus,
+    /// `GET /authorize`.
+    Authorise,
+    /// `POST /authorize/login`.
+    AuthoriseLogin,
+    /// `POST /authorize/decide`.
+    AuthoriseDecide,
+}
+
+impl PathKind {
+    /// The id in the path is an account's.
+    pub(super) fn is_about_an_account(self) -> bool {
+        matches!(self, Self::Account | Self::Balances | Self::Transactions)
+    }
 }
 
 /// Which requests.
@@ -130,12 +193,15 @@ pub enum Fault {
         /// `1e3`, `12.345`, `-0.00`, …
         amount: String,
     },
-    /// The first row of a page of transactions repeats the `Authorization` header as its text.
+    /// The first row of a page of transactions repeats the `Authorization` header (or else the `Cookie`) as
+    /// its text.
     EchoSecret,
     /// The first row of a page of transactions is left out; the balance still counts it.
     HiddenRow,
     /// The first row of a page of transactions stands there twice.
     RepeatedRow,
+    /// 200, and an HTML page that says that the bank is being improved.
+    Maintenance,
 }
 
 /// When a held request waits.

@@ -27,7 +27,7 @@ pub struct LoggedRequest {
     pub bank_time: DateTime<Utc>,
     /// On arrival, by the system's clock, in microseconds since 1970-01-01T00:00:00Z.
     pub received_at_us: i64,
-    /// The `x-fapi-…` and `x-customer-…` headers, names in lower case.
+    /// The `x-fapi-…`, `x-customer-…`, `x-request-id` and `psu-…` headers, names in lower case.
     pub fapi: BTreeMap<String, String>,
     /// What was answered; none while it is being answered, and if the connection was cut.
     pub status: Option<u16>,

@@ -1,6 +1,7 @@
 //! The demo bank: an HTTP server with its own clock and a double-entry ledger, from which every
-//! answer is computed. It speaks UK Open Banking 3.1.11 (account information, the end of a consent) and
-//! OAuth 2.0 (renewal, client credentials), and misbehaves on request.
+//! answer is computed. It speaks UK Open Banking 3.1.11 (consents, account information) and OAuth 2.0
+//! (the customer's say on a page, tokens), if wanted over mutual TLS, has more front doors (`doors`), and
+//! misbehaves on request.
 //!
 //! Must not know: the service, its code, its database. It is the oracle that the service is
 //! compared with.
@@ -8,20 +9,31 @@
 //! In a test, hold a [`Bank`]. From outside, everything that [`Bank`] does can be asked for under
 //! `/control` (see `control.rs`). The same seed and the same calls give the same bank.
 //!
-//! Read in this order: `ledger` (money), `books` (entries), `statement` (the oracle), `access`
-//! (consents and tokens), `service`, `pages`, `token` (HTTP), `rows` and
-//! `transaction_rows` (JSON), `fault`, `log`, `control`.
+//! Read in this order: `ledger` (money), `books` (entries), `statement` (the oracle), `consent` and
+//! `access` (consents and tokens), `clients`, `jws`, `client_auth`, `tls` (who asks), `service`,
+//! `pages`, `consents`, `authorise`, `token` (HTTP; their headers are the manual of the wire), `rows`
+//! and `transaction_rows` (JSON), `fault`, `log`, `control`, `uk`; `doors`.
 
 mod access;
+#[cfg(test)]
+mod access_tests;
+mod authorise;
+mod authorise_page;
 mod books;
+mod client_auth;
+mod clients;
 mod clock;
 mod config;
+mod consent;
+mod consents;
 mod control;
+mod doors;
 mod entry;
 mod fault;
 #[cfg(test)]
 mod fault_tests;
 mod history;
+mod jws;
 mod ledger;
 mod log;
 mod money;
@@ -33,23 +45,37 @@ mod spoil;
 mod statement;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod token;
 mod transaction_rows;
+mod uk;
+#[cfg(test)]
+mod uk_business;
+#[cfg(test)]
+mod uk_consent_tests;
+#[cfg(test)]
+mod uk_tests;
 
-pub use access::{Customer, Granted, PERMISSIONS};
+pub use access::{Customer, FIRST_PASSCODE, Granted};
+pub use clients::{Client, ClientAuthentication, NewClient};
 pub use clock::ClockStart;
 pub use config::{BankConfig, NewAccount, NewCustomer};
+pub use consent::{ConsentStatus, PERMISSIONS};
+pub use doors::Login;
 pub use entry::{BankError, Correction, EntryKind, NewEntry};
 pub use fault::{Fault, Hold, PathKind, RetryAfter, Target};
 pub use ledger::{Ledger, LedgerError};
 pub use log::LoggedRequest;
 pub use statement::{BankChange, BankChangeKind, Row, RowStatus, Statement};
+pub use uk::Decision;
 
 use crate::waiting::{TimedOut, wait};
 use crate::wire::Door;
 use access::Access;
+use authorise::Authorisations;
 use books::Books;
 use chrono::{DateTime, Days, Utc};
+use clients::{Clients, Registered};
 use clock::BankClock;
 use fault::Faults;
 use log::Log;
@@ -67,11 +93,17 @@ struct State {
     faults: Faults,
     log: Log,
     random: Random,
+    doors: doors::Doors,
+    clients: Clients,
+    authorisations: Authorisations,
 }
 
 struct Shared {
     config: BankConfig,
     origin: String,
+    /// Of the second listener.
+    tls_origin: Option<String>,
+    authorities: Option<tls::Authorities>,
     clock: BankClock,
     state: Mutex<State>,
     /// Sends after every request, answer, and arrival at a gate.
@@ -81,6 +113,11 @@ struct Shared {
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where the bank can be reached.
+    fn origins(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.origin).chain(&self.tls_origin)
     }
 }
 
@@ -92,11 +129,11 @@ pub struct Bank {
     _server: Option<Arc<Server>>,
 }
 
-struct Server(tokio::task::AbortHandle);
+struct Server(Vec<tokio::task::AbortHandle>);
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.0.abort();
+        self.0.iter().for_each(tokio::task::AbortHandle::abort);
     }
 }
 
@@ -105,25 +142,53 @@ impl Bank {
     /// Starts serving on the current tokio runtime.
     pub async fn start(config: BankConfig) -> std::io::Result<Self> {
         let door = Door::bind(config.listen).await?;
+        let authorities = if config.mutual_tls { Some(tls::Authorities::new()) } else { None };
+        let authorities = authorities.transpose().map_err(std::io::Error::other)?;
+        let tls_door = match &authorities {
+            Some(known) => Some(tls::TlsDoor::new(Door::bind((config.listen.ip(), 0).into()).await?, known)?),
+            None => None,
+        };
+        let mut clients = Clients::default();
+        let first = Registered {
+            secret: Some(config.client_secret.clone()),
+            key: None,
+            certificate: None,
+            redirect_uris: Vec::new(),
+        };
+        // It is the first, so its id is free.
+        let _ = clients.add(&config.client_id, first);
         let state = State {
             books: Books::new(config.seed),
             access: Access::new(config.seed),
             faults: Faults::default(),
             log: Log::default(),
             random: Random::new(config.seed),
+            doors: doors::Doors::new(config.seed),
+            clients,
+            authorisations: Authorisations::default(),
         };
         let shared = Arc::new(Shared {
             origin: format!("http://{}", door.address()?),
+            tls_origin: tls_door.as_ref().map(|door| format!("https://{}", door.address())),
+            authorities,
             clock: BankClock::new(config.clock),
             config,
             state: Mutex::new(state),
             changed: watch::Sender::new(()),
         });
         let remote = Self { shared: shared.clone(), _server: None };
-        let routes = service::routes(&shared).merge(control::routes(remote));
+        let routes = service::routes(&shared).merge(control::routes(remote.clone()));
+        let routes = routes.merge(doors::routes(&shared)).merge(doors::control_routes(remote));
         let service = routes.into_make_service_with_connect_info::<crate::wire::Cutter>();
         let serving = tokio::spawn(async move { axum::serve(door, service).await });
-        Ok(Self { shared, _server: Some(Arc::new(Server(serving.abort_handle()))) })
+        let mut server = Server(vec![serving.abort_handle()]);
+        if let Some(door) = tls_door {
+            let routes = service::routes_over_tls(&shared);
+            let service = routes.into_make_service_with_connect_info::<tls::Shaken>();
+            let serving = tokio::spawn(async move { axum::serve(door, service).await });
+            server.0.push(serving.abort_handle());
+        }
+        Ok(Self { shared, _server: Some(Arc::new(server)) })
     }
 
     /// `http://127.0.0.1:PORT`; the token endpoint is `/token` below it.
@@ -153,6 +218,7 @@ impl Bank {
     /// A new customer with accounts and their histories.
     pub fn create_customer(&self, new: &NewCustomer) -> Result<Customer, BankError> {
         let id = self.shared.state().access.create_customer(&new.name);
+        self.shared.state().doors.logins.add(&id);
         for account in &new.accounts {
             self.open_account(&id, account)?;
         }
@@ -197,8 +263,7 @@ impl Bank {
     /// What the business gets when the customer agreed on the bank's page: a consent for all their
     /// accounts and a refresh token.
     pub fn grant(&self, customer: &str, lasts: Option<Duration>) -> Result<Granted, BankError> {
-        let now = self.now();
-        self.shared.state().access.grant(customer, now, lasts.map(|lasts| now + lasts))
+        self.grant_to(&self.shared.config.client_id, customer, lasts)
     }
     /// The customer takes the consent back.
     pub fn revoke_consent(&self, consent: &str) -> Result<(), BankError> {

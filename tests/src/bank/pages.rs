@@ -1,18 +1,20 @@
 //! The list of transactions: its window, its pages, and the links between them. A page starts after
 //! the last row of the page before, so that rows which come or go meanwhile double or hide none.
 
+use super::Shared;
 use super::books::{Account, Entry};
-use super::rows::{Envelope, Links, Meta};
-use super::service::{Refusal, json};
+use super::consent::{Consent, RowsShown};
+use super::rows::{Envelope, Links, Meta, Moment};
+use super::service::{Asked, NO_PERMISSION, Refusal, json};
 use super::spoil::Answer;
 use super::statement::RowStatus;
 use super::transaction_rows::{RowStyle, Transactions, Tweak};
-use super::{API_PATH, Shared};
 use axum::http::StatusCode;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::{DateTime, NaiveDate, NaiveDateTime, Utc};
+use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Utc};
 use serde::Deserialize;
+use std::borrow::Cow;
 
 /// The place of the last row of the page before; how a page token looks inside.
 struct After(DateTime<Utc>, u64);
@@ -48,15 +50,52 @@ fn moment(text: &str) -> Option<DateTime<Utc>> {
     Some(NaiveDateTime::parse_from_str(&time, "%Y-%m-%dT%H:%M:%S%.f").ok()?.and_utc())
 }
 
+/// What was asked for, cut down to what the consent and the time since it was given allow.
+struct Window {
+    from: Option<DateTime<Utc>>,
+    to: Option<DateTime<Utc>>,
+    /// `from` and `to` where they are not what was asked for.
+    meta: (Option<Moment>, Option<Moment>),
+}
+
+impl Window {
+    /// A window that begins before the history which is given now is refused: the customer would have
+    /// to come back. One without a beginning begins where it may, and so does one that begins before
+    /// what the customer agreed to.
+    fn of(
+        asked: (Option<DateTime<Utc>>, Option<DateTime<Utc>>),
+        consent: &Consent,
+        first_day: Option<NaiveDate>,
+    ) -> Result<Self, Refusal> {
+        let (from, to) = asked;
+        if from.zip(first_day).is_some_and(|(from, first)| from.date_naive() < first) {
+            let refusal = Refusal(StatusCode::FORBIDDEN, "UK.OBIE.Reauthenticate", TOO_OLD, None);
+            return Err(refusal.at("fromBookingDateTime"));
+        }
+        let first = first_day.map(|day| day.and_time(NaiveTime::MIN).and_utc());
+        let begin = [from, first, consent.terms.from].into_iter().flatten().max();
+        let end = [to, consent.terms.to].into_iter().flatten().min();
+        let meta = (
+            begin.filter(|begin| from.is_none_or(|from| *begin > from)).map(Moment),
+            end.filter(|end| to.is_none_or(|to| *end < to)).map(Moment),
+        );
+        Ok(Self { from: begin, to: end, meta })
+    }
+}
+
+const TOO_OLD: &str = "History of more than 90 days is given only right after the customer has agreed";
+
 pub(super) fn transactions(
     shared: &Shared,
+    asked: &Asked<'_>,
     account: &Account,
-    query: &str,
+    consent: &Consent,
     tweak: &Tweak,
 ) -> Result<Answer, Refusal> {
-    let bad = |what| Refusal(StatusCode::BAD_REQUEST, "UK.OBIE.Field.Invalid", what);
+    let shown = consent.terms.rows().ok_or(NO_PERMISSION)?;
+    let bad = |what| Refusal(StatusCode::BAD_REQUEST, "UK.OBIE.Field.Invalid", what, None);
     let given: TransactionsQuery =
-        serde_urlencoded::from_str(query).map_err(|_| bad("The query could not be read"))?;
+        serde_urlencoded::from_str(asked.query).map_err(|_| bad("The query could not be read"))?;
     let limit =
         |text: &Option<String>, what| text.as_deref().map(|text| moment(text).ok_or(bad(what))).transpose();
     let from = limit(&given.from_booking_date_time, "fromBookingDateTime is not a date and time")?;
@@ -64,17 +103,21 @@ pub(super) fn transactions(
     let page =
         given.page.as_deref().map(|token| After::read(token).ok_or(bad("page is not a page of this list")));
     let page = page.transpose()?;
+    let full_history_for = TimeDelta::from_std(shared.config.full_history_for).unwrap_or(TimeDelta::MAX);
+    let window = Window::of((from, to), consent, consent.first_day(shared.clock.now(), full_history_for))?;
 
-    let entries = account.entries.as_slice();
-    let first = from.map_or(0, |from| entries.partition_point(|entry| entry.booked_at < from));
-    let end =
-        to.map_or(entries.len(), |to| entries.partition_point(|entry| entry.booked_at <= to)).max(first);
+    let entries = covered(&account.entries, shown);
+    let first = window.from.map_or(0, |from| entries.partition_point(|entry| entry.booked_at < from));
+    let end = window
+        .to
+        .map_or(entries.len(), |to| entries.partition_point(|entry| entry.booked_at <= to))
+        .max(first);
     let done = |After(at, serial): &After| entries.partition_point(|entry| entry.place() <= (*at, *serial));
     let start = page.as_ref().map_or(first, done).clamp(first, end);
     let stop = (start + shared.config.page_rows.max(1)).min(end);
-    let shown = entries.get(start..stop).unwrap_or_default();
+    let page = entries.get(start..stop).unwrap_or_default();
 
-    let base = format!("{}{API_PATH}/accounts/{}/transactions", shared.origin, account.id);
+    let base = format!("{}/accounts/{}/transactions", asked.api(shared), account.id);
     let link = |page: Option<String>| {
         let window = [
             ("fromBookingDateTime", &given.from_booking_date_time),
@@ -88,7 +131,7 @@ pub(super) fn transactions(
             _ => base.clone(),
         }
     };
-    let next = shown.last().filter(|_| stop < end).map(|last| After(last.booked_at, last.serial).token());
+    let next = page.last().filter(|_| stop < end).map(|last| After(last.booked_at, last.serial).token());
     let links = Links {
         this: link(given.page.clone()),
         first: Some(link(None)),
@@ -96,17 +139,28 @@ pub(super) fn transactions(
     };
     let total_pages = (end - first).div_ceil(shared.config.page_rows.max(1)).max(1);
     let mut rows =
-        if shared.config.row_balances { with_balances(entries, start, shown) } else { without(shown) };
+        if shared.config.row_balances { with_balances(&account.entries, page) } else { without(page) };
     if let (Some(times), Some(first)) = (tweak.times, rows.first().copied()) {
         rows.splice(..1, std::iter::repeat_n(first, times));
     }
     let data = Transactions {
         account,
         rows,
-        style: RowStyle { with_id: shared.config.row_ids },
+        style: RowStyle { with_id: shared.config.row_ids, with_details: shown.details },
         tweak: tweak.clone(),
     };
-    Ok(json(StatusCode::OK, &Envelope { data, links, meta: Meta { total_pages } }))
+    let (first_available_date_time, last_available_date_time) = window.meta;
+    let meta = Meta { total_pages, first_available_date_time, last_available_date_time };
+    Ok(json(StatusCode::OK, &Envelope { data, links, meta }))
+}
+
+/// Those that the customer lets be seen.
+fn covered(entries: &[Entry], shown: RowsShown) -> Cow<'_, [Entry]> {
+    if shown.credits && shown.debits {
+        return Cow::Borrowed(entries);
+    }
+    let seen = |entry: &&Entry| if entry.minor < 0 { shown.debits } else { shown.credits };
+    Cow::Owned(entries.iter().filter(seen).cloned().collect())
 }
 
 fn without(shown: &[Entry]) -> Vec<(&Entry, Option<i64>)> {
@@ -114,15 +168,14 @@ fn without(shown: &[Entry]) -> Vec<(&Entry, Option<i64>)> {
 }
 
 /// With the booked balance after each booked row, in the order of the list.
-fn with_balances<'a>(entries: &[Entry], start: usize, shown: &'a [Entry]) -> Vec<(&'a Entry, Option<i64>)> {
+fn with_balances<'a>(all: &[Entry], shown: &'a [Entry]) -> Vec<(&'a Entry, Option<i64>)> {
     let booked = |entry: &Entry| entry.status == RowStatus::Booked;
-    let mut sum: i64 =
-        entries.iter().take(start).filter(|entry| booked(entry)).map(|entry| entry.minor).sum();
+    let (mut sum, mut all) = (0i64, all.iter().peekable());
     let mut after = |entry: &Entry| {
-        booked(entry).then(|| {
-            sum = sum.saturating_add(entry.minor);
-            sum
-        })
+        while let Some(earlier) = all.next_if(|other| other.place() <= entry.place()) {
+            sum = sum.saturating_add(if booked(earlier) { earlier.minor } else { 0 });
+        }
+        booked(entry).then_some(sum)
     };
     shown.iter().map(|entry| (entry, after(entry))).collect()
 }

@@ -46,6 +46,19 @@ pub(super) struct Links {
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Meta {
     pub(super) total_pages: usize,
+    /// Older ones are not shown, whatever was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) first_available_date_time: Option<Moment>,
+    /// Later ones are not shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) last_available_date_time: Option<Moment>,
+}
+
+impl Meta {
+    /// Of a list on one page.
+    pub(super) fn one_page() -> Self {
+        Self { total_pages: 1, first_available_date_time: None, last_available_date_time: None }
+    }
 }
 
 #[derive(Serialize)]
@@ -78,7 +91,8 @@ struct AccountRow<'a> {
     account_sub_type: &'static str,
     nickname: &'a str,
     opening_date: Moment,
-    account: [AccountNumber<'a>; 1],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account: Option<[AccountNumber<'a>; 1]>,
 }
 
 #[derive(Serialize)]
@@ -89,7 +103,8 @@ pub(super) struct AccountNumber<'a> {
     pub(super) name: &'a str,
 }
 
-pub(super) fn accounts<'a>(accounts: impl Iterator<Item = &'a Account>) -> Accounts<'a> {
+/// With the number and the owner's name only if `details`.
+pub(super) fn accounts<'a>(accounts: impl Iterator<Item = &'a Account>, details: bool) -> Accounts<'a> {
     let row = |account: &'a Account| AccountRow {
         account_id: &account.id,
         status: "Enabled",
@@ -99,11 +114,13 @@ pub(super) fn accounts<'a>(accounts: impl Iterator<Item = &'a Account>) -> Accou
         account_sub_type: if account.savings { "Savings" } else { "CurrentAccount" },
         nickname: &account.nickname,
         opening_date: Moment(account.opened_at),
-        account: [AccountNumber {
-            scheme_name: "UK.OBIE.SortCodeAccountNumber",
-            identification: &account.number,
-            name: &account.owner,
-        }],
+        account: details.then(|| {
+            [AccountNumber {
+                scheme_name: "UK.OBIE.SortCodeAccountNumber",
+                identification: &account.number,
+                name: &account.owner,
+            }]
+        }),
     };
     Accounts { account: accounts.map(row).collect() }
 }
@@ -164,4 +181,6 @@ pub(super) struct ErrorResponse<'a> {
 pub(super) struct ErrorLine<'a> {
     pub(super) error_code: &'a str,
     pub(super) message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) path: Option<&'a str>,
 }

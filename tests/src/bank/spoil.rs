@@ -3,6 +3,7 @@
 //! Must not know: what is in the answer.
 
 use super::Shared;
+use super::doors;
 use super::fault::Fault;
 use super::service::error;
 use crate::wire::{Cutter, Pieces};
@@ -68,6 +69,7 @@ pub(super) fn before(fault: &Fault, shared: &Shared, cutter: &Cutter) -> Option<
             answer.header(header::LOCATION.as_str(), to);
             Some(answer)
         }
+        Fault::Maintenance => Some(doors::maintenance()),
         Fault::Reset => {
             cutter.cut();
             Some(Answer::new(StatusCode::OK, Vec::new()))

@@ -23,6 +23,8 @@ pub(super) struct Tweak {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RowStyle {
     pub(super) with_id: bool,
+    /// Narration, balance and the other side, which not every consent covers.
+    pub(super) with_details: bool,
 }
 
 /// One page; each row with the booked balance after it, if the bank gives that.
@@ -81,7 +83,8 @@ struct ObTransaction6<'a> {
     booking_date_time: Moment,
     #[serde(skip_serializing_if = "Option::is_none")]
     value_date_time: Option<Moment>,
-    transaction_information: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transaction_information: Option<&'a str>,
     amount: Money<'a>,
     bank_transaction_code: BankCode,
     proprietary_bank_transaction_code: ProprietaryCode,
@@ -166,7 +169,8 @@ impl Serialize for TransactionRow<'_> {
         let card = entry.kind == EntryKind::Card;
         let [code, sub_code, own_code, channel] = codes(entry.kind, credit);
         let amount = tweak.amount.clone().unwrap_or_else(|| money::unsigned_text(entry.minor, currency));
-        let merchant = entry.merchant.as_deref();
+        let details = self.style.with_details;
+        let merchant = entry.merchant.as_deref().filter(|_| details);
         let other_account = merchant.filter(|_| !card).map(|name| AccountNumber {
             scheme_name: "UK.OBIE.SortCodeAccountNumber",
             identification: "20304055779911",
@@ -174,7 +178,7 @@ impl Serialize for TransactionRow<'_> {
         });
         let (creditor_account, debtor_account) =
             if credit { (None, other_account) } else { (other_account, None) };
-        let balance = self.balance.map(|minor| RowBalance {
+        let balance = self.balance.filter(|_| details).map(|minor| RowBalance {
             credit_debit_indicator: indicator(minor),
             kind: "InterimBooked",
             amount: OwnedMoney { amount: money::unsigned_text(minor, currency), currency },
@@ -189,7 +193,7 @@ impl Serialize for TransactionRow<'_> {
             transaction_mutability: "Mutable",
             booking_date_time: Moment(entry.booked_at),
             value_date_time: entry.valued_at.map(Moment),
-            transaction_information: tweak.text.as_deref().unwrap_or(&entry.text),
+            transaction_information: details.then(|| tweak.text.as_deref().unwrap_or(&entry.text)),
             amount: Money { amount: &amount, currency },
             bank_transaction_code: BankCode { code, sub_code },
             proprietary_bank_transaction_code: ProprietaryCode { code: own_code, issuer: "Demo Bank plc" },

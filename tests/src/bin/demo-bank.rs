@@ -21,6 +21,9 @@ struct Options {
     /// How long an access token lives.
     #[arg(long, default_value_t = 600)]
     access_token_seconds: u64,
+    /// A second listener that speaks TLS and demands the certificate of a registered client.
+    #[arg(long)]
+    mutual_tls: bool,
 }
 
 #[tokio::main]
@@ -31,12 +34,16 @@ async fn main() -> anyhow::Result<()> {
         seed: options.seed,
         page_rows: options.page_rows,
         access_token_lives: Duration::from_secs(options.access_token_seconds),
+        mutual_tls: options.mutual_tls,
         ..BankConfig::default()
     })
     .await?;
     println!("auth    {}/token", bank.auth_origin());
     println!("api     {}", bank.api_origin());
     println!("control {}/control", bank.auth_origin());
+    if let Some(origin) = bank.tls_origin() {
+        println!("tls     {origin} (its roots: /control/roots)");
+    }
     println!("client  {}:{}", bank.config().client_id, bank.config().client_secret);
     tokio::signal::ctrl_c().await?;
     Ok(())

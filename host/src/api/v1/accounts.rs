@@ -36,7 +36,7 @@ pub struct Account {
     number: Option<String>,
     /// The bank's id, stable for one consent.
     bank_id: String,
-    /// `closed` when the bank no longer lists it; its history stays.
+    /// `closed` when the bank no longer lists it, `excluded` when it is switched off; its history stays.
     #[schema(schema_with = schema::account_state)]
     state: AccountState,
     /// When it was first listed.
@@ -55,9 +55,9 @@ pub struct AccountStatus {
     fresh_at: Option<Timestamp>,
     /// The `seq` of its last change; 0 before the first.
     seq: i64,
-    /// When it is due again, apart from requests.
-    #[schema(value_type = String, format = DateTime)]
-    next_at: Timestamp,
+    /// When it is due again, apart from requests; null if it is closed or switched off.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    next_at: Option<Timestamp>,
     /// The bank allows no reading before.
     #[schema(value_type = Option<String>, format = DateTime)]
     next_allowed_at: Option<Timestamp>,
@@ -186,11 +186,12 @@ fn erased(error: crate::store::StoreError) -> Problem {
 impl AccountStatus {
     /// As JSON.
     pub fn of(account: model::Account, head: AccountHead) -> Self {
+        let is_read = account.state == AccountState::Active;
         Self {
             account: Account::of(account),
             fresh_at: head.fresh_at,
             seq: head.seq,
-            next_at: head.due_at,
+            next_at: is_read.then_some(head.due_at),
             next_allowed_at: head.next_allowed_at,
             failures: head.failures,
             last_sync_id: head.last_sync,

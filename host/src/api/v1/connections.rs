@@ -1,16 +1,22 @@
 //! `/v1/connections`: customers' links to their banks.
 
 pub mod export;
-mod handed_in;
+pub mod handed_in;
+pub mod pause;
+pub mod settings;
 
+use super::accounts::sync::{CustomerAtScreen, at_screen};
+use super::authorisations::Authorisation;
 use crate::api::Api;
 use crate::api::cursor::Cursor;
 use crate::api::extract::{Ask, Body, Id, PathId, SecretText};
 use crate::api::gate::Caller;
-use crate::api::problem::{Answer, Code, Problem};
+use crate::api::linking;
+use crate::api::problem::{Answer, Problem};
 use crate::api::schema::{self, Page};
-use crate::app::{App, Bank};
-use crate::model::{self, ConnectionId, ConnectionState, Timestamp};
+use crate::api::v1::consents::ConsentShown;
+use crate::app::App;
+use crate::model::{self, AuthorisationState, ConnectionId, ConnectionState, Timestamp};
 use crate::store;
 use crate::webhook::payload;
 use axum::Json;
@@ -18,8 +24,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
-use handed_in::{ConsentGiven, check_consent, check_credentials, check_text};
+use handed_in::{ConsentGiven, Wished, check_consent, check_credentials, check_wishes};
 use serde::{Deserialize, Serialize};
+use settings::Kept;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -41,13 +48,18 @@ pub struct Connection {
     institution_id: String,
     /// Your own name for the customer.
     customer_ref: Option<String>,
-    /// Kept up to date, or waiting for the customer.
+    /// Kept up to date, paused by you, or waiting for the customer.
     #[schema(schema_with = schema::connection_state)]
     state: ConnectionState,
     /// Why it is not active, as a code.
     reason: Option<String>,
     /// The bank's list of accounts was read since credentials were handed in.
     accounts_listed: bool,
+    /// Minutes between two syncs; null for the institution's own.
+    interval_minutes: Option<u32>,
+    /// Which accounts are read: `all`, or these ids.
+    #[schema(schema_with = schema::accounts_kept)]
+    accounts: Kept,
     /// When it was created.
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
@@ -63,28 +75,8 @@ pub struct ConnectionWithConsent {
     connection: Connection,
     /// The consent in force, or the last one.
     consent: Option<ConsentShown>,
-}
-
-/// What a customer agreed to.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct ConsentShown {
-    /// When it was given.
-    #[schema(value_type = String, format = DateTime)]
-    granted_at: Timestamp,
-    /// When it ends by itself.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    expires_at: Option<Timestamp>,
-    /// The permissions, in the bank's words.
-    scopes: Vec<String>,
-    /// How it was given.
-    how: String,
-    /// Your or the bank's reference.
-    reference: Option<String>,
-    /// When it ended.
-    #[schema(value_type = Option<String>, format = DateTime)]
-    ended_at: Option<Timestamp>,
-    /// Why it ended.
-    end_reason: Option<String>,
+    /// The customer's way in, while they are on it.
+    authorisation: Option<Authorisation>,
 }
 
 /// A link to create.
@@ -94,35 +86,65 @@ pub struct ConnectionRequest {
     /// Which bank: see `GET /v1/institutions`.
     #[schema(example = "demo-bank")]
     institution_id: String,
-    /// Your own name for the customer; erased with the connection.
+    /// What you wish of it.
+    #[serde(flatten)]
+    wishes: Wished,
+    /// Name to value, as the institution lists them; at most 32 of 8 KiB each. Left out, the customer is asked:
+    /// `authorisation.next` says what they must do.
     #[serde(default)]
-    #[schema(max_length = 256)]
-    customer_ref: Option<String>,
-    /// Name to value, as the institution lists them; at most 32 of 8 KiB each.
-    #[schema(value_type = BTreeMap<String, String>, example = json!({"refresh-token": "…"}))]
-    credentials: BTreeMap<String, SecretText>,
+    #[schema(value_type = Option<BTreeMap<String, String>>, example = json!({"refresh-token": "…"}))]
+    credentials: Option<BTreeMap<String, SecretText>>,
     /// When a credential stops working, where that is known.
     #[serde(default)]
     #[schema(value_type = BTreeMap<String, String>)]
     credential_expiry: BTreeMap<String, Timestamp>,
-    /// What the customer agreed to.
-    consent: ConsentGiven,
+    /// What the customer agreed to; with `credentials` only.
+    #[serde(default)]
+    consent: Option<ConsentGiven>,
+    /// The customer logged in at the bank's own site since it refused their credentials twice.
+    #[serde(default)]
+    checked_at_bank: bool,
+    /// The customer's address and browser, without `credentials` only: some banks want to be told who is asking.
+    #[serde(default)]
+    customer_present: Option<CustomerAtScreen>,
 }
 
 /// Fresh credentials for a link.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reauthorisation {
-    /// Name to value; all old ones are dropped.
-    #[schema(value_type = BTreeMap<String, String>, example = json!({"refresh-token": "…"}))]
-    credentials: BTreeMap<String, SecretText>,
+    /// Name to value; all old ones are dropped. Left out, the customer is asked: `authorisation.next` says what
+    /// they must do, and what the connection holds stays in force until they have.
+    #[serde(default)]
+    #[schema(value_type = Option<BTreeMap<String, String>>, example = json!({"refresh-token": "…"}))]
+    credentials: Option<BTreeMap<String, SecretText>>,
     /// When a credential stops working, where that is known.
     #[serde(default)]
     #[schema(value_type = BTreeMap<String, String>)]
     credential_expiry: BTreeMap<String, Timestamp>,
-    /// The new consent. May be left out only while the old one is in force.
+    /// The new consent; with `credentials` only. May be left out only while the old one is in force.
     #[serde(default)]
     consent: Option<ConsentGiven>,
+    /// Where the customer's browser goes in the end; without `credentials` only.
+    #[serde(default)]
+    #[schema(max_length = 2048)]
+    return_to: Option<String>,
+    /// The customer logged in at the bank's own site since it refused their credentials twice.
+    #[serde(default)]
+    checked_at_bank: bool,
+    /// The customer's address and browser, without `credentials` only: some banks want to be told who is asking.
+    #[serde(default)]
+    customer_present: Option<CustomerAtScreen>,
+}
+
+/// What the customer typed.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Continuation {
+    /// Name to value: exactly the fields that `next` asks for.
+    #[serde(default)]
+    #[schema(value_type = BTreeMap<String, String>, example = json!({"otp": "123456"}))]
+    values: BTreeMap<String, SecretText>,
 }
 
 /// A link that is being ended.
@@ -152,15 +174,16 @@ pub struct Filter {
 
 /// Link a customer's bank
 ///
-/// The first sync starts at once: the accounts are listed by `GET /v1/accounts?connection_id=` when it has
-/// read them, and `account.updated` tells of each.
+/// With `credentials`, the first sync starts at once: the accounts are listed by `GET /v1/accounts?connection_id=` when
+/// it has read them, and `account.updated` tells of each. Without, the customer is asked first: `authorisation.next`
+/// says what they must do (`redirect`, `form` or `wait`), and `connection.authorised` tells when they have.
 #[utoipa::path(post, path = "/v1/connections", operation_id = "create_connection", tag = "connections",
     params(("Idempotency-Key" = Option<String>, Header, description = "Sent again within 24 h, the request is done once.")),
     request_body = ConnectionRequest,
     responses(
         (status = 201, description = "The link.", body = ConnectionWithConsent,
             headers(("Location" = String, description = "Its address."))),
-        (status = 409, description = "The bank cannot be asked at the moment.",
+        (status = 409, description = "The bank cannot be asked at the moment, or refused this customer twice.",
             body = crate::api::problem::ProblemSchema, content_type = "application/problem+json"),
         (status = 422, description = "A value is against a rule; the detail names it.",
             body = crate::api::problem::ProblemSchema, content_type = "application/problem+json")))]
@@ -169,27 +192,70 @@ pub async fn create(
     caller: Caller,
     Body(asked): Body<ConnectionRequest>,
 ) -> Answer<Response> {
-    let now = api.app.clock.now();
-    let bank = available(&api, &asked.institution_id)?;
-    check_text("customer_ref", asked.customer_ref.as_deref().unwrap_or("-"))?;
-    let credentials = check_credentials(bank.manifest(), asked.credentials, &asked.credential_expiry, now)?;
-    let consent = check_consent(asked.consent, now)?;
-    let id = ConnectionId::new();
-    let new = store::NewConnection {
-        id,
-        business: caller.business,
-        institution: asked.institution_id,
-        customer_ref: asked.customer_ref,
-        credentials,
-        consent: Some(consent),
-        phase: id.phase(),
-        slot_at: now,
-        due_at: now,
-    };
-    let connection = api.app.store.create_connection(&new, now).await?;
-    api.app.nudge.schedule.notify_one();
+    let (app, now) = (&api.app, api.app.clock.now());
+    let bank = linking::available(app, &asked.institution_id)?;
+    let mut wishes = check_wishes(asked.wishes, false)?;
+    let customer_ref = wishes.customer_ref.clone();
+    let customer = (caller.business, customer_ref.as_deref(), asked.institution_id.as_str());
+    let new = linking::new_connection(caller.business, &asked.institution_id, customer_ref.clone(), now);
+    let id = new.id;
+    match asked.credentials {
+        Some(credentials) => {
+            let credentials = check_credentials(bank.manifest(), credentials, &asked.credential_expiry, now)?;
+            let consent = asked.consent.ok_or_else(|| {
+                Problem::invalid("consent: with credentials, say what the customer agreed to.")
+            })?;
+            let consent = Some(check_consent(consent, now)?);
+            linking::check_rejections(app, None, customer, asked.checked_at_bank).await?;
+            let new = store::NewConnection { credentials, consent, linking: false, ..new };
+            app.store.create_connection(&new, now).await?;
+            app.nudge.schedule.notify_one();
+        }
+        None if asked.consent.is_some() || !asked.credential_expiry.is_empty() => {
+            return Err(Problem::invalid(
+                "consent, credential_expiry: belong to credentials; without, the customer is asked and the consent recorded.",
+            ));
+        }
+        None => {
+            wishes.customer = asked.customer_present.map(at_screen).transpose()?;
+            linking::check_customer(bank, &wishes)?;
+            linking::check_rejections(app, None, customer, asked.checked_at_bank).await?;
+            let institution = Some(asked.institution_id.clone());
+            let expires_at = now.plus(linking::AUTHORISATION_LIVES);
+            let authorisation = linking::new_authorisation(caller.business, institution, wishes, expires_at)?;
+            let begun = app.store.create_authorising(&new, &authorisation, now).await?;
+            app.nudge.schedule.notify_one();
+            linking::after_turn(app, begun, linking::TURN_WAIT).await?;
+        }
+    }
+    let connection = find(&api, caller, id).await?;
     let location = format!("/v1/connections/{id}");
-    Ok((StatusCode::CREATED, [(LOCATION, location)], with_consent(&api, connection).await?).into_response())
+    Ok((StatusCode::CREATED, [(LOCATION, location)], whole(&api, connection).await?).into_response())
+}
+
+/// Hand in what the customer typed
+///
+/// When `authorisation.next` is a `form`. The answer says what is next.
+#[utoipa::path(post, path = "/v1/connections/{connection_id}/continue", operation_id = "continue_connection",
+    tag = "connections",
+    params(("connection_id" = String, Path, description = "The link's id.")),
+    request_body = Continuation,
+    responses(
+        (status = 200, description = "The link, and what is next.", body = ConnectionWithConsent),
+        (status = 409, description = "Nothing is asked of the customer now.",
+            body = crate::api::problem::ProblemSchema, content_type = "application/problem+json"),
+        (status = 422, description = "A value is missing or against a rule; the detail names it.",
+            body = crate::api::problem::ProblemSchema, content_type = "application/problem+json")))]
+pub async fn go_on(
+    State(api): State<Api>,
+    caller: Caller,
+    Id(id): Id<ConnectionId>,
+    Body(given): Body<Continuation>,
+) -> Answer<Json<ConnectionWithConsent>> {
+    find(&api, caller, id).await?;
+    let under_way = api.app.store.authorisation_of(id).await?.ok_or_else(linking::no_prompt)?;
+    linking::answer(&api.app, under_way, given.values).await?;
+    whole(&api, find(&api, caller, id).await?).await
 }
 
 /// List connections
@@ -220,7 +286,7 @@ pub async fn show(
     Id(id): Id<ConnectionId>,
 ) -> Answer<Json<ConnectionWithConsent>> {
     let connection = find(&api, caller, id).await?;
-    with_consent(&api, connection).await
+    whole(&api, connection).await
 }
 
 /// End a connection
@@ -274,9 +340,10 @@ async fn erased_within(app: &App, id: ConnectionId, wait: Duration) -> Answer<bo
     }
 }
 
-/// Hand in fresh credentials
+/// Hand in fresh credentials, or have the customer asked
 ///
-/// After the customer gave a new consent, or when a credential was replaced. Accounts, history and cursors stay.
+/// After the customer gave a new consent, or when a credential was replaced. Without `credentials` the customer is asked
+/// as when the link was made. Accounts, history and cursors stay. A paused link is resumed.
 #[utoipa::path(post, path = "/v1/connections/{connection_id}/reauthorise", operation_id = "reauthorise_connection",
     tag = "connections",
     params(
@@ -284,7 +351,10 @@ async fn erased_within(app: &App, id: ConnectionId, wait: Duration) -> Answer<bo
         ("Idempotency-Key" = Option<String>, Header, description = "Sent again within 24 h, the request is done once.")),
     request_body = Reauthorisation,
     responses(
-        (status = 200, description = "The link, active again.", body = ConnectionWithConsent),
+        (status = 200, description = "The link: active again, or with what the customer must do.",
+            body = ConnectionWithConsent),
+        (status = 409, description = "The bank cannot be asked at the moment, or refused this customer twice.",
+            body = crate::api::problem::ProblemSchema, content_type = "application/problem+json"),
         (status = 422, description = "A value is against a rule; the detail names it.",
             body = crate::api::problem::ProblemSchema, content_type = "application/problem+json")))]
 pub async fn reauthorise(
@@ -293,24 +363,48 @@ pub async fn reauthorise(
     Id(id): Id<ConnectionId>,
     Body(asked): Body<Reauthorisation>,
 ) -> Answer<Json<ConnectionWithConsent>> {
-    let now = api.app.clock.now();
+    let (app, now) = (&api.app, api.app.clock.now());
     let connection = find(&api, caller, id).await?;
-    let bank = available(&api, &connection.institution)?;
-    let credentials = check_credentials(bank.manifest(), asked.credentials, &asked.credential_expiry, now)?;
-    let consent = asked.consent.map(|given| check_consent(given, now)).transpose()?;
-    if consent.is_none() && !consent_in_force(&api, id, now).await? {
-        return Err(Problem::invalid(
-            "consent: the old one is not in force any more; say what the customer agreed to now.",
-        ));
+    let bank = linking::available(app, &connection.institution)?;
+    let customer = (caller.business, connection.customer_ref.as_deref(), connection.institution.as_str());
+    match asked.credentials {
+        Some(credentials) => {
+            let credentials = check_credentials(bank.manifest(), credentials, &asked.credential_expiry, now)?;
+            let consent = asked.consent.map(|given| check_consent(given, now)).transpose()?;
+            if consent.is_none() && !consent_in_force(&api, id, now).await? {
+                return Err(Problem::invalid(
+                    "consent: the old one is not in force any more; say what the customer agreed to now.",
+                ));
+            }
+            linking::check_rejections(app, Some(&connection), customer, asked.checked_at_bank).await?;
+            let resumed = payload::connection_resumed(caller.business, id, &connection.institution, now);
+            let consent = consent.as_ref();
+            let renewed =
+                app.store.reauthorise(caller.business, id, &credentials, consent, &resumed, now).await?;
+            renewed.ok_or_else(ConnectionId::unknown)?;
+            app.nudge.schedule.notify_one();
+            app.nudge.webhooks.notify_one();
+        }
+        None if asked.consent.is_some() || !asked.credential_expiry.is_empty() => {
+            return Err(Problem::invalid(
+                "consent, credential_expiry: belong to credentials; without, the customer is asked and the consent recorded.",
+            ));
+        }
+        None => {
+            let wished = Wished { return_to: asked.return_to, ..Wished::default() };
+            let mut wishes = check_wishes(wished, false)?;
+            wishes.customer = asked.customer_present.map(at_screen).transpose()?;
+            linking::check_customer(bank, &wishes)?;
+            linking::check_rejections(app, Some(&connection), customer, asked.checked_at_bank).await?;
+            let expires_at = now.plus(linking::AUTHORISATION_LIVES);
+            let institution = Some(connection.institution.clone());
+            let new = linking::new_authorisation(caller.business, institution, wishes, expires_at)?;
+            let begun = app.store.authorise_again(id, &new, now).await?.ok_or_else(ConnectionId::unknown)?;
+            app.nudge.schedule.notify_one();
+            linking::after_turn(app, begun, linking::TURN_WAIT).await?;
+        }
     }
-    let connection = api
-        .app
-        .store
-        .reauthorise(caller.business, id, &credentials, consent.as_ref(), now)
-        .await?
-        .ok_or_else(ConnectionId::unknown)?;
-    api.app.nudge.schedule.notify_one();
-    with_consent(&api, connection).await
+    whole(&api, find(&api, caller, id).await?).await
 }
 
 /// One of the caller's connections that has not ended.
@@ -325,53 +419,39 @@ async fn find(api: &Api, caller: Caller, id: ConnectionId) -> Answer<model::Conn
 
 async fn consent_in_force(api: &Api, id: ConnectionId, now: Timestamp) -> Answer<bool> {
     let consent = api.app.store.consent(id).await?;
-    Ok(consent.is_some_and(|consent| {
-        consent.ended_at.is_none() && consent.expires_at.is_none_or(|expires_at| expires_at > now)
-    }))
+    Ok(consent.is_some_and(|consent| !consent.is_over(now)))
 }
 
-async fn with_consent(api: &Api, connection: model::Connection) -> Answer<Json<ConnectionWithConsent>> {
+/// With its consent and, while the customer is on the way in, how far they are.
+async fn whole(api: &Api, connection: model::Connection) -> Answer<Json<ConnectionWithConsent>> {
     let consent = api.app.store.consent(connection.id).await?.map(ConsentShown::of);
-    Ok(Json(ConnectionWithConsent { connection: Connection::of(connection), consent }))
-}
-
-fn available<'a>(api: &'a Api, institution: &str) -> Answer<&'a Bank> {
-    let bank = api.app.institutions.get(institution).ok_or_else(|| {
-        Problem::invalid("institution_id: there is no such institution. GET /v1/institutions shows all.")
-    })?;
-    match bank.unavailable() {
-        None => Ok(bank),
-        Some(reason) => Err(Problem::new(Code::InstitutionUnavailable, reason)),
-    }
-}
-
-impl ConsentShown {
-    fn of(stored: model::Consent) -> Self {
-        Self {
-            granted_at: stored.granted_at,
-            expires_at: stored.expires_at,
-            scopes: stored.scopes,
-            how: stored.how,
-            reference: stored.reference,
-            ended_at: stored.ended_at,
-            end_reason: stored.end_reason,
-        }
-    }
+    // Over and ready is no news: the connection says so itself.
+    let on_the_way = |known: &model::Authorisation| known.state != AuthorisationState::Ready;
+    let authorisation = api.app.store.authorisation_of(connection.id).await?.filter(on_the_way);
+    let authorisation = authorisation.map(|known| Authorisation::of(&api.app, known));
+    Ok(Json(ConnectionWithConsent { connection: Connection::of(connection), consent, authorisation }))
 }
 
 impl Connection {
     fn of(stored: model::Connection) -> Self {
         Self {
             next_step: match stored.state {
+                ConnectionState::Linking => {
+                    "Have the customer do what authorisation.next says; if it failed, begin again with \
+                     POST /v1/connections/{connection_id}/reauthorise."
+                }
                 ConnectionState::Active if stored.accounts_listed => {
                     "Nothing: its accounts are kept up to date."
                 }
                 ConnectionState::Active => {
                     "Nothing: GET /v1/accounts?connection_id=… lists its accounts once the bank was asked."
                 }
+                ConnectionState::Paused => {
+                    "POST /v1/connections/{connection_id}/resume when its accounts are to be kept up to date again."
+                }
                 ConnectionState::ReauthorisationRequired => {
-                    "Have the customer give consent again, then send the fresh credentials to \
-                     POST /v1/connections/{connection_id}/reauthorise."
+                    "Have the customer authorise again: POST /v1/connections/{connection_id}/reauthorise, with fresh \
+                     credentials or without any, says what they must do."
                 }
                 ConnectionState::Closing => {
                     "Nothing: the bank is asked to end the consent, then its data is erased."
@@ -384,6 +464,8 @@ impl Connection {
             state: stored.state,
             reason: stored.reason,
             accounts_listed: stored.accounts_listed,
+            interval_minutes: stored.interval_minutes,
+            accounts: Kept(stored.accounts),
             created_at: stored.created_at,
         }
     }

@@ -1,8 +1,11 @@
 //! `/v1`: the path of a file is the path of its URL.
 
 pub mod accounts;
+pub mod authorisations;
 pub mod connections;
+pub mod consents;
 pub mod institutions;
+pub mod links;
 pub mod syncs;
 pub mod webhook_endpoints;
 

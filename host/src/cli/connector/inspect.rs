@@ -1,6 +1,6 @@
 //! `tidegate connector inspect`: everything the host knows of a component without running it.
 
-use crate::model::{CONTRACT_VERSION, Manifest, Purpose, ValueDeclaration, ValueKind, ValueUse};
+use crate::model::{CONTRACT_VERSION, Manifest, ValueDeclaration, ValueUse};
 use crate::sandbox::Inspection;
 use std::fmt::Write;
 
@@ -48,31 +48,27 @@ fn list(into: &mut String, title: &str, items: &[String]) -> std::fmt::Result {
 
 fn routes(manifest: &Manifest) -> Vec<String> {
     let routes = manifest.routes.iter().map(|route| {
-        let purpose = match route.purpose {
-            Purpose::Login => "login",
-            Purpose::Read => "read",
-            Purpose::Acknowledge => "acknowledge",
-            Purpose::End => "end",
+        let said = |word: &str, names: Vec<&str>| match names.is_empty() {
+            true => String::new(),
+            false => format!(", {word} {}", names.join(" ")),
         };
-        let reply =
-            if route.reply.is_empty() { String::new() } else { format!(", reply {}", route.reply.join(" ")) };
         format!(
-            "{}: {} {{{}}}{} ({purpose}{reply})",
+            "{}: {} {{{}}}{} ({}{}{}{})",
             route.name,
             route.method.name(),
             route.origin,
-            route.path
+            route.path,
+            route.purpose.name(),
+            said("reply", route.reply.iter().map(String::as_str).collect()),
+            said("marks", route.marks.keys().map(String::as_str).collect()),
+            said("texts", route.texts.keys().map(String::as_str).collect()),
         )
     });
     routes.collect()
 }
 
 fn value(value: &ValueDeclaration) -> String {
-    let kind = match value.kind {
-        ValueKind::Credential => "credential",
-        ValueKind::Registration => "registration",
-        ValueKind::Customer => "customer",
-    };
+    let kind = value.kind.name();
     let usage = match value.usage {
         ValueUse::Fill => "fill",
         ValueUse::Sign => "sign",

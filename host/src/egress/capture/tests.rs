@@ -20,6 +20,11 @@ fn open(body: &str) -> Open {
     }
 }
 
+/// Nothing is public.
+fn secret(_: &str) -> bool {
+    false
+}
+
 fn capture(name: &str, place: Place, required: bool) -> Capture {
     Capture { name: name.to_owned(), place, required }
 }
@@ -27,7 +32,7 @@ fn capture(name: &str, place: Place, required: bool) -> Capture {
 /// One capture: what was found, and the reply that is left.
 fn taken(body: &str, place: Place) -> (Option<String>, Open) {
     let mut reply = open(body);
-    let captured = take(&mut reply, &[capture("token", place, false)], true).unwrap();
+    let captured = take(&mut reply, &[capture("token", place, false)], true, &secret).unwrap();
     (captured.first().map(|(_, secret)| secret.reveal().to_owned()), reply)
 }
 
@@ -113,7 +118,7 @@ fn several_captures_do_not_disturb_each_other_even_at_one_place() {
         capture("again", json("b"), true),
         capture("header", Place::Header("x-token".to_owned()), true),
     ];
-    let captured = take(&mut reply, &captures, true).unwrap();
+    let captured = take(&mut reply, &captures, true, &secret).unwrap();
     let captured: Vec<(&str, &str)> =
         captured.iter().map(|(name, secret)| (name.as_str(), secret.reveal())).collect();
     let wanted = [
@@ -130,16 +135,25 @@ fn several_captures_do_not_disturb_each_other_even_at_one_place() {
 #[test]
 fn a_required_capture_must_be_there_when_the_bank_said_yes() {
     let required = [capture("token", json("access_token"), true)];
-    let error = take(&mut open("{}"), &required, true).unwrap_err();
+    let error = take(&mut open("{}"), &required, true, &secret).unwrap_err();
     assert!(matches!(&error, EgressError::BadReply(said) if said.contains("\"token\"")), "{error}");
-    assert!(take(&mut open("{}"), &required, false).unwrap().is_empty());
+    assert!(take(&mut open("{}"), &required, false, &secret).unwrap().is_empty());
 }
 
 #[test]
 fn a_giant_value_is_refused() {
     let body = format!(r#"{{"a":"{}"}}"#, "x".repeat(CAPTURE_BYTES_MAX + 1));
     assert!(matches!(
-        take(&mut open(&body), &[capture("token", json("a"), false)], true),
+        take(&mut open(&body), &[capture("token", json("a"), false)], true, &secret),
         Err(EgressError::BadReply(_))
     ));
+}
+
+#[test]
+fn a_public_value_is_captured_and_stays_where_it_stands() {
+    let mut reply = open(r#"{"id":"c-1","token":"t-1"}"#);
+    let captures = [capture("consent-id", json("id"), true), capture("token", json("token"), true)];
+    let captured = take(&mut reply, &captures, true, &|name| name == "consent-id").unwrap();
+    assert_eq!(captured.len(), 2);
+    assert_eq!(String::from_utf8(reply.body).unwrap(), r#"{"id":"c-1","token":""}"#);
 }

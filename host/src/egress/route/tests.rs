@@ -4,7 +4,7 @@
 use super::*;
 use crate::clock::Clock;
 use crate::egress::Limits;
-use crate::model::{Derived, Encoding, Manifest, Operation, Purpose, Secret};
+use crate::model::{Derived, Encoding, Manifest, Operation, Purpose, ReplyEncoding, Secret};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -50,6 +50,9 @@ fn route(
         path: path.into(),
         purpose,
         reply: Vec::new(),
+        marks: BTreeMap::new(),
+        texts: BTreeMap::new(),
+        reply_encoding: ReplyEncoding::Plain,
     }
 }
 
@@ -99,6 +102,7 @@ fn aimed(
         routes: &routes,
         purposes,
         values: &values,
+        counter: 0,
         deadline: &deadline,
     };
     let mut request = request(method, url);

@@ -54,6 +54,7 @@ fn on(route: &str, derived: Vec<(&str, Operation)>) -> Result<Vec<u8>, String> {
         routes: &routes,
         purposes: &[],
         values: &values,
+        counter: 7,
         deadline: &deadline,
     };
     let derived: Vec<Derived> =
@@ -98,6 +99,11 @@ fn refuses(route: &str, derived: Vec<(&str, Operation)>, says: &str) {
     for secret in ["a-long-secret", "1234", "Jefe", "GEZD", "BEGIN PRIVATE"] {
         assert!(!said.contains(secret), "{said}");
     }
+}
+
+#[test]
+fn a_counted_request_gets_its_number() {
+    check("read", vec![("number", Operation::Counter), ("x", raw("number"))], "7");
 }
 
 #[test]

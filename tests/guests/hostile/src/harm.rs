@@ -151,7 +151,7 @@ fn rows(account: &str, count: u64) -> ReadStep {
 }
 
 fn pages(page: tidegate_sdk::Page) -> ReadStep {
-    ReadStep::Pages(More { pages: vec![page], next: None, after_commit: vec![] })
+    ReadStep::Pages(More { pages: vec![page], unread: vec![], next: None, after_commit: vec![] })
 }
 
 /// Ask, then copy what the bank said to where it should not go.

@@ -97,7 +97,7 @@ pub fn session(place: &Place, goal: Goal, memory: &str, replies: &[Reply]) -> Se
                 _ => status::check(reply, 0).map(text),
             })?);
         }
-        Ok(SessionInfo { valid_until_ms: None, state })
+        Ok(SessionInfo { valid_until_ms: None, state, consent: None })
     };
     run().into()
 }
@@ -124,7 +124,7 @@ pub fn read(place: &Place, ask: &Context, wants: &[Want], memory: &str, replies:
         let Some(reply) = replies.first() else {
             return match send(place, ask, wants, 0) {
                 Some(send) => Err(Stop::Send(send)),
-                None => Ok(More { pages: vec![], next: None, after_commit: vec![] }),
+                None => Ok(More { pages: vec![], unread: vec![], next: None, after_commit: vec![] }),
             };
         };
         let at: usize = memory.parse().unwrap_or(0);
@@ -133,6 +133,7 @@ pub fn read(place: &Place, ask: &Context, wants: &[Want], memory: &str, replies:
         let body: Body = reply.json()?;
         Ok(More {
             pages: vec![page(want, body)?],
+            unread: vec![],
             next: send(place, ask, wants, at + 1),
             after_commit: vec![],
         })

@@ -160,6 +160,7 @@ mod tests {
             failures: 0,
             last_sync: None,
             fresh_at: None,
+            history_since: None,
         };
         let check = |account, epoch, seq| {
             usable(ChangesCursor { account, epoch, seq }, &head).map_err(|no| no.code())

@@ -75,7 +75,8 @@ pub struct CustomerAtScreen {
         (status = 200, description = "Finished, well or not: see `code`.", body = Sync),
         (status = 202, description = "Still running when `wait` ran out.", body = Sync,
             headers(("Location" = String, description = "Where to look for the answer."))),
-        (status = 409, description = "The customer must authorise again first, or the account is closed.",
+        (status = 409, description = "The customer must authorise again first, the connection is paused, or the account \
+            is closed or switched off.",
             body = crate::api::problem::ProblemSchema, content_type = "application/problem+json"),
         (status = 429, description = "The bank allows no reading yet; `last_sync` is the last one.",
             body = crate::api::problem::ProblemSchema, content_type = "application/problem+json",
@@ -93,11 +94,15 @@ pub async fn request(
         return Err(Problem::new(Code::InvalidQuery, format!("wait: 0 to {WAIT_MAX_S} seconds.")));
     }
     let present = asked.customer_present.map(at_screen).transpose()?;
-    if account.state == AccountState::Closed {
-        return Err(Problem::new(
-            Code::AccountClosed,
-            "The bank no longer lists this account, so it cannot be read. Its history stays.",
-        ));
+    match account.state {
+        AccountState::Active => {}
+        AccountState::Closed => {
+            return Err(Problem::new(
+                Code::AccountClosed,
+                "The bank no longer lists this account, so it cannot be read. Its history stays.",
+            ));
+        }
+        AccountState::Excluded => return Err(excluded(&account)),
     }
 
     let finished = api.app.nudge.finished();
@@ -113,6 +118,13 @@ pub async fn request(
             .with("next_allowed_at", next_allowed_at)
             .with("last_sync", last.map(|last| Sync::finished(*last))));
         }
+        Requested::Paused => {
+            return Err(Problem::new(
+                Code::ConnectionPaused,
+                format!("Resume the connection first: POST /v1/connections/{}/resume.", account.connection),
+            ));
+        }
+        Requested::Excluded => return Err(excluded(&account)),
         Requested::Stopped(last) => return stopped(&account, last.map(|last| *last)),
     };
     api.app.nudge.schedule.notify_one();
@@ -143,7 +155,8 @@ pub async fn list(
     Ok(Json(Page::of(page, |last| last.id.encode(), Sync::finished)))
 }
 
-fn at_screen(given: CustomerAtScreen) -> Answer<CustomerPresent> {
+/// The customer's address and browser, checked.
+pub fn at_screen(given: CustomerAtScreen) -> Answer<CustomerPresent> {
     let fits = |text: &String| text.len() <= USER_AGENT_BYTES_MAX && !text.chars().any(char::is_control);
     if given.user_agent.as_ref().is_some_and(|text| !fits(text)) {
         return Err(Problem::invalid(format!(
@@ -151,6 +164,17 @@ fn at_screen(given: CustomerAtScreen) -> Answer<CustomerPresent> {
         )));
     }
     Ok(CustomerPresent { ip: given.ip, user_agent: given.user_agent })
+}
+
+fn excluded(account: &model::Account) -> Problem {
+    let connection = account.connection;
+    Problem::new(
+        Code::AccountExcluded,
+        format!(
+            "Switch the account on first: PATCH /v1/connections/{connection} with this account's id in `accounts`, \
+             or \"all\". Its history stays."
+        ),
+    )
 }
 
 /// Nothing will be asked of the bank: the last sync says why, else a problem does.

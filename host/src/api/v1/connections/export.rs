@@ -3,14 +3,16 @@
 //! A piece is read from the database when the caller has taken the one before, so memory is bounded
 //! and nothing is left running when the caller hangs up. Credentials are not read at all.
 
-use super::{Connection, ConsentShown, find};
+use super::{Connection, find};
 use crate::api::Api;
 use crate::api::extract::Id;
 use crate::api::gate::Caller;
+use crate::api::ndjson::{self, End, NDJSON, ROWS};
 use crate::api::problem::Answer;
 use crate::api::v1::accounts::changes::Change;
 use crate::api::v1::accounts::transactions::Transaction;
 use crate::api::v1::accounts::{AccountStatus, Balance};
+use crate::api::v1::consents::ConsentShown;
 use crate::api::v1::syncs::Sync;
 use crate::app::App;
 use crate::model::{self, AccountId, BusinessId, ConnectionId, SyncId};
@@ -24,11 +26,6 @@ use serde::Serialize;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use utoipa::ToSchema;
-
-/// Newline-delimited JSON.
-const NDJSON: &str = "application/x-ndjson";
-/// Rows read and sent at once: some hundred kilobytes with long narrations.
-const ROWS: u32 = 200;
 
 /// One line of an export.
 #[derive(Serialize, ToSchema)]
@@ -62,13 +59,6 @@ pub struct OfAccount<T> {
     /// What.
     #[serde(flatten)]
     what: T,
-}
-
-/// The end of an export.
-#[derive(Serialize, ToSchema)]
-pub struct End {
-    /// How many lines came before.
-    lines: u64,
 }
 
 /// Export a customer's data
@@ -133,12 +123,7 @@ impl Export {
                 continue; // an empty piece would be taken for the end
             }
             self.lines += lines.len() as u64;
-            let mut text = Vec::new();
-            for line in &lines {
-                serde_json::to_writer(&mut text, line).map_err(|_| StoreError::Corrupt("export"))?;
-                text.push(b'\n');
-            }
-            return Ok(Some(text.into()));
+            return ndjson::piece(&lines).map(Some);
         }
         Ok(None)
     }

@@ -4,7 +4,7 @@
 
 use crate::api::extract::SecretText;
 use crate::api::problem::{Answer, Problem};
-use crate::model::{Manifest, NewConsent, NewCredential, Timestamp, ValueKind};
+use crate::model::{Manifest, NewConsent, NewCredential, Timestamp, ValueKind, Wishes};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,6 +18,10 @@ const CREDENTIALS_MAX: usize = 32;
 const TEXT_BYTES_MAX: usize = 256;
 /// Scopes of a consent: UK Open Banking knows about twenty.
 const SCOPES_MAX: usize = 64;
+/// Account numbers that may be wished for: as many as a connection may have.
+const ACCOUNTS_WANTED_MAX: usize = 1_000;
+/// Bytes of a return address: what browsers take.
+const RETURN_TO_BYTES_MAX: usize = 2_048;
 /// How far the caller's clock may be ahead of ours.
 const CLOCK_SKEW_MAX: Duration = Duration::from_secs(300);
 
@@ -42,6 +46,83 @@ pub struct ConsentGiven {
     #[serde(default)]
     #[schema(max_length = 256)]
     reference: Option<String>,
+}
+
+/// Which accounts are wanted.
+#[derive(Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum AccountsWanted {
+    /// `"all"`.
+    Word(String),
+    /// Only those with these numbers, as the bank writes them.
+    Numbers(Vec<String>),
+}
+
+/// What a business wishes of an authorisation.
+#[derive(Default, Deserialize, ToSchema)]
+pub struct Wished {
+    /// Your own name for the customer; erased with the connection.
+    #[serde(default)]
+    #[schema(max_length = 256)]
+    pub customer_ref: Option<String>,
+    /// `"all"` (by default), or the numbers (IBANs, …) of the accounts that are wanted.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>, example = json!("all"))]
+    pub accounts: Option<AccountsWanted>,
+    /// Where the customer's browser goes in the end: https, or http on the customer's own machine.
+    /// `connection_id`, `authorisation_id` and `state` are added to its query.
+    #[serde(default)]
+    #[schema(max_length = 2048)]
+    pub return_to: Option<String>,
+    /// What you need the data for, in words for the customer.
+    #[serde(default)]
+    #[schema(max_length = 256)]
+    pub purpose: Option<String>,
+}
+
+/// `hosted`: our own page leads the customer.
+pub fn check_wishes(asked: Wished, hosted: bool) -> Answer<Wishes> {
+    check_text("customer_ref", asked.customer_ref.as_deref().unwrap_or("-"))?;
+    check_text("purpose", asked.purpose.as_deref().unwrap_or("-"))?;
+    if let Some(url) = &asked.return_to {
+        check_return(url)?;
+    }
+    let accounts = match asked.accounts {
+        None => None,
+        Some(AccountsWanted::Word(word)) if word == "all" => None,
+        Some(AccountsWanted::Numbers(numbers)) if (1..=ACCOUNTS_WANTED_MAX).contains(&numbers.len()) => {
+            numbers.iter().try_for_each(|number| check_text("accounts", number))?;
+            Some(numbers)
+        }
+        Some(_) => {
+            return Err(Problem::invalid(format!(
+                "accounts: \"all\", or a list of 1 to {ACCOUNTS_WANTED_MAX} account numbers."
+            )));
+        }
+    };
+    Ok(Wishes {
+        customer_ref: asked.customer_ref,
+        return_to: asked.return_to,
+        accounts,
+        purpose: asked.purpose,
+        hosted,
+        customer: None,
+    })
+}
+
+fn check_return(text: &str) -> Answer<()> {
+    let local = |url: &url::Url| matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
+    let fits = url::Url::parse(text).is_ok_and(|url| {
+        url.host_str().is_some()
+            && url.username().is_empty()
+            && (url.scheme() == "https" || (url.scheme() == "http" && local(&url)))
+    });
+    if fits && text.len() <= RETURN_TO_BYTES_MAX {
+        return Ok(());
+    }
+    Err(Problem::invalid(format!(
+        "return_to: an https address (http only on localhost) of at most {RETURN_TO_BYTES_MAX} bytes."
+    )))
 }
 
 pub fn check_credentials(
