@@ -163,13 +163,6 @@ async fn open<'a>(app: &'a App, lease: &'a Lease) -> Result<Run<'a>, (Option<Con
     let registration =
         app.store.registration(connection.business, &connection.institution).await.map_err(store)?;
     let consent = app.store.consent(connection.id).await.map_err(store)?;
-    // Nothing leaves after the consent's end either, in the middle of a reading.
-    let deadline = match consent.as_ref().and_then(|consent| consent.expires_at) {
-        Some(end) if connection.state != ConnectionState::Closing => {
-            deadline.and_before(end.since(app.clock.now()))
-        }
-        _ => deadline,
-    };
     let mut run = Run {
         app,
         lease,
@@ -191,6 +184,12 @@ async fn open<'a>(app: &'a App, lease: &'a Lease) -> Result<Run<'a>, (Option<Con
         asked_at: None,
         answered_at: None,
     };
+    // A sync sends nothing after the consent's end, in the middle of a reading either. A customer on the way
+    // back gives a new one, and a bank may be told at any time that it is over.
+    let syncs = run.connection.state != ConnectionState::Closing && run.attempt().is_none();
+    if let (true, Some(end)) = (syncs, run.consent.as_ref().and_then(|consent| consent.expires_at)) {
+        run.deadline = run.deadline.and_before(end.since(run.started_at));
+    }
     run.load_values().await.map_err(store)?;
     Ok(run)
 }
