@@ -1,11 +1,11 @@
 //! Banks that redirect, flood, break off, stall, lie and lose answers: each time a typed failure that
 //! says what is next, nothing stored is harmed, the business is told once, and the next sync works.
 
-use crate::linked::{Linked, Scene, TOKEN_LIFE, endpoint, seconds_between, told, until};
+use crate::linked::{Linked, Scene, TOKEN_LIFE, seconds_between, told, until};
 use serde_json::json;
 use std::time::Duration;
 use tests::bank::{Fault, NewEntry, PathKind, RetryAfter, Target};
-use tests::story::text;
+use tests::http::text;
 use tests::world::{DEMO_BANK, World, WorldConfig};
 
 const MIB: usize = 1024 * 1024;
@@ -228,7 +228,7 @@ async fn a_renewal_whose_answer_was_lost_is_tried_once_more_and_then_the_custome
 #[tokio::test(flavor = "multi_thread")]
 async fn three_unreadable_accounts_never_stop_the_connector() {
     let world = World::start(WorldConfig::default()).await.unwrap();
-    endpoint(&world).await;
+    world.endpoint().await.unwrap();
     let mut all = Vec::new();
     for name in ["Ada", "Ben", "Cleo"] {
         all.push(Linked::new(&world, &world.api, name, 0).await);

@@ -1,16 +1,16 @@
 //! What a customer agreed to, and what a business does with a connection: the end of a consent is told
 //! ahead and stops polling at once; a connection is paused, resumed and set.
 
-use crate::linked::{
-    HOUR, Linked, PATIENCE, Scene, TOKEN_LIFE, endpoint, event, seconds_between, told, until,
-};
+use crate::linked::{HOUR, Linked, Scene, TOKEN_LIFE, event, seconds_between, told, until};
 use host::model::{ConnectionId, ConnectionState, SyncCode, Timestamp};
 use serde_json::{Value, json};
 use std::time::Duration;
+use tests::PATIENCE;
 use tests::bank::{BankConfig, Granted, Hold, LoggedRequest, NewAccount, NewEntry, PathKind, Target};
+use tests::http::{expect, items, text};
 use tests::postgres::Postgres;
 use tests::sink::Received;
-use tests::story::{connection_request, events, expect, items, text};
+use tests::story::{connection_request, events};
 use tests::world::{World, WorldConfig};
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
@@ -564,7 +564,7 @@ impl Linked {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_audit_trail_is_exported_line_by_line_and_only_the_businesss_own() {
     let world = World::start(WorldConfig::default()).await.unwrap();
-    endpoint(&world).await;
+    world.endpoint().await.unwrap();
     let mut linked = Linked::new(&world, &world.api, "Ada Sample", 0).await;
     linked.consents_anew(&world, DAY * 30).await;
     let other = world.another_business().unwrap();

@@ -2,7 +2,7 @@
 //! once. Many who are refused at the same time are the bank's own fault, and nobody is asked.
 
 use crate::hostile::{link, profile};
-use crate::linked::{HOUR, accounts_read, endpoint, seconds_between, told, until};
+use crate::linked::{HOUR, accounts_read, seconds_between, told, until};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{get, post};
@@ -13,8 +13,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tests::http::Answer;
-use tests::story::{expect, text};
+use tests::http::{Answer, expect, text};
 use tests::world::{World, WorldConfig};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -93,7 +92,7 @@ impl Scene {
         let allow = vec![address.to_string()];
         let setup = WorldConfig { profiles, allow, adjust: Some(adjust), ..WorldConfig::default() };
         let world = World::start(setup).await.unwrap();
-        let endpoint = endpoint(&world).await;
+        let endpoint = world.endpoint().await.unwrap();
         Self { world, desk, endpoint }
     }
 

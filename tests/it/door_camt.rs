@@ -5,7 +5,8 @@ use crate::linked::until;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tests::bank::{Correction, Fault, NewEntry, PathKind, RowStatus};
-use tests::story::{Tells, items, rows, text};
+use tests::compare::{Tells, rows};
+use tests::http::{items, text};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 

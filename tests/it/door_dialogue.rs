@@ -5,7 +5,8 @@ use crate::linked::{HOUR, until};
 use serde_json::json;
 use std::time::Duration;
 use tests::bank::{Fault, Login, NewEntry, PathKind};
-use tests::story::{Tells, expect, text};
+use tests::compare::Tells;
+use tests::http::{expect, text};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 

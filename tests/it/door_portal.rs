@@ -5,7 +5,8 @@ use crate::linked::{HOUR, until};
 use serde_json::json;
 use std::time::Duration;
 use tests::bank::{Fault, NewEntry, PathKind, Target};
-use tests::story::{Tells, expect, text};
+use tests::compare::Tells;
+use tests::http::{expect, text};
 
 async fn door() -> Door {
     Door::new("demo-portal", "", Tells::NoIds).await
@@ -69,10 +70,11 @@ async fn a_session_that_was_thrown_out_is_opened_again_and_maintenance_is_waited
 
     // The customer logs in on their own: the bank ends our session in favour of theirs.
     let mut browser = tests::browser::Browser::new().unwrap();
-    let page = browser.open(&format!("{}/portal/login", bank.auth_origin())).await.unwrap();
+    browser.visit(&format!("{}/portal/login", bank.auth_origin())).await.unwrap();
     let typed = [("username", door.login.user.as_str()), ("password", door.login.password.as_str())];
-    let page = browser.submit(&page, &typed).await.unwrap();
-    assert!(page.url.path().ends_with("/portal/accounts"), "{}", page.url);
+    browser.submit(&typed).await.unwrap();
+    let at = &browser.page.url;
+    assert!(at.path().ends_with("/portal/accounts"), "{at}");
     bank.book(door.everyday(), NewEntry::card("-3.20", "CORNER COFFEE", "Corner Coffee")).unwrap();
     let sync = door.good_sync(&link, door.everyday()).await;
     assert_eq!(sync["added"], 1, "{sync}");

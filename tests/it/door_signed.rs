@@ -2,41 +2,26 @@
 //! service.
 
 use crate::doors::{AT_SCREEN, Door, Link};
-use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
-use aws_lc_rs::rsa::{KeyPair, KeySize};
-use aws_lc_rs::signature::KeyPair as _;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use std::time::Duration;
 use tests::bank::{Fault, NewEntry, PathKind};
-use tests::browser::{Browser, Page};
-use tests::story::{Tells, expect, text};
-use tests::world::WorldConfig;
+use tests::browser::Browser;
+use tests::compare::Tells;
+use tests::http::{expect, text};
+use tests::world::{Signer, WorldConfig};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
-const KEY_ID: &str = "tidegate-1";
-
-fn pem(label: &str, der: &[u8]) -> String {
-    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der))
-}
 
 /// A bank that knows the operator's key.
 async fn door(more: &'static str) -> Door {
-    let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
-    let private: Pkcs8V1Der = pair.as_der().unwrap();
-    let public: PublicKeyX509Der = pair.public_key().as_der().unwrap();
-    let values = vec![
-        ("key-id".to_owned(), KEY_ID.to_owned()),
-        ("signing-key".to_owned(), pem("PRIVATE KEY", private.as_ref())),
-    ];
+    let signer = Signer::new().unwrap();
     let setup = WorldConfig {
         shipped: vec![("demo-signed", more)],
-        registrations: vec![("demo-signed".to_owned(), values)],
+        registrations: vec![("demo-signed".to_owned(), signer.registration())],
         ..WorldConfig::default()
     };
     let door = Door::with("demo-signed", setup, Tells::Everything).await;
-    door.world.bank.register_signer(KEY_ID, &pem("PUBLIC KEY", public.as_ref())).unwrap();
+    signer.tell(&door.world.bank).unwrap();
     door
 }
 
@@ -44,29 +29,29 @@ async fn door(more: &'static str) -> Door {
 const OFTEN: &str = "frequency-per-day = 1000\ninterval-minutes = 10080";
 
 /// To the bank's page.
-async fn sent_to_the_bank(browser: &mut Browser, answer: &serde_json::Value) -> Page {
+async fn sent_to_the_bank(browser: &mut Browser, answer: &serde_json::Value) {
     assert_eq!(answer["authorisation"]["next"]["kind"], "redirect", "{answer}");
-    let page = browser.open(text(answer, "/authorisation/next/url")).await.unwrap();
-    assert!(page.url.path().starts_with("/signed/sca/"), "{}", page.url);
-    page
+    browser.visit(text(answer, "/authorisation/next/url")).await.unwrap();
+    assert!(browser.page.url.path().starts_with("/signed/sca/"), "{}", browser.page.url);
 }
 
 /// There and back, with the customer's yes.
 async fn agree(door: &Door, answer: &serde_json::Value) {
     let mut browser = Browser::new().unwrap();
-    let page = sent_to_the_bank(&mut browser, answer).await;
+    sent_to_the_bank(&mut browser, answer).await;
     let typed = [
         ("username", door.login.user.as_str()),
         ("password", door.login.password.as_str()),
         ("decision", "allow"),
     ];
-    let page = browser.submit(&page, &typed).await.unwrap();
+    browser.submit(&typed).await.unwrap();
     assert!(
         browser.history.iter().any(|address| address.contains("/v1/callback?state=")),
         "{:?}",
         browser.history
     );
-    assert!(page.url.as_str().starts_with(&door.world.origin), "back with us: {}", page.url);
+    let at = &browser.page.url;
+    assert!(at.as_str().starts_with(&door.world.origin), "back with us: {at}");
 }
 
 async fn link(door: &Door) -> Link {
@@ -123,8 +108,8 @@ async fn a_customer_who_declines_is_no_customer_and_may_come_again() {
     let begun = door.begin().await;
     let connection = begun.text("/id");
     let mut browser = Browser::new().unwrap();
-    let page = sent_to_the_bank(&mut browser, &begun.body).await;
-    browser.submit(&page, &[("decision", "deny")]).await.unwrap();
+    sent_to_the_bank(&mut browser, &begun.body).await;
+    browser.submit(&[("decision", "deny")]).await.unwrap();
     let shown = door.shown(connection).await;
     assert_eq!(
         (text(&shown, "/authorisation/state"), text(&shown, "/authorisation/reason")),
@@ -157,7 +142,7 @@ async fn another_browser_cannot_bring_a_customer_back() {
     let door = door(OFTEN).await;
     let begun = door.begin().await;
     let mut browser = Browser::new().unwrap();
-    let page = sent_to_the_bank(&mut browser, &begun.body).await;
+    sent_to_the_bank(&mut browser, &begun.body).await;
     // The customer's decision, made in a browser that did not come by our link.
     let mut other = Browser::new().unwrap();
     let typed = [
@@ -165,8 +150,9 @@ async fn another_browser_cannot_bring_a_customer_back() {
         ("password", door.login.password.as_str()),
         ("decision", "allow"),
     ];
-    let back = other.submit(&page, &typed).await.unwrap();
-    assert_eq!(back.status, 403, "{}", back.body);
+    other.page = browser.page.clone();
+    other.submit(&typed).await.unwrap();
+    assert_eq!(other.page.status, 403, "{}", other.page.body);
     assert_eq!(door.shown(begun.text("/id")).await["state"], "linking");
 }
 
@@ -225,9 +211,7 @@ async fn a_signature_that_the_bank_refuses_is_not_the_customers_fault() {
     let bank = &door.world.bank;
     let link = link(&door).await;
     // The bank forgets our key, and knows another by its name.
-    let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
-    let public: PublicKeyX509Der = pair.public_key().as_der().unwrap();
-    bank.register_signer(KEY_ID, &pem("PUBLIC KEY", public.as_ref())).unwrap();
+    Signer::new().unwrap().tell(bank).unwrap();
     let sync = door.sync(&link, door.everyday()).await;
     assert_eq!((text(&sync, "/code"), text(&sync, "/reason")), ("SYNC_ERROR", "bank-unavailable"), "{sync}");
     assert_eq!(door.shown(&link.connection).await["state"], "active");

@@ -1,17 +1,18 @@
 //! UK Open Banking's door for real: a customer goes from the business to the bank's own page and back,
 //! over mutual TLS and signed requests, and what they agreed to is read and recorded.
 
-use crate::linked::{HOUR, Linked, PATIENCE, TOKEN_LIFE, accounts_read, endpoint, told, until};
+use crate::linked::{HOUR, Linked, TOKEN_LIFE, accounts_read, told, until};
 use host::model::Timestamp;
 use serde_json::{Value, json};
 use std::time::Duration;
+use tests::PATIENCE;
 use tests::bank::{
     BankConfig, ConsentStatus, Customer, Decision, FIRST_PASSCODE, Granted, NewCustomer, NewEntry, PathKind,
 };
-use tests::http::Answer;
+use tests::browser::Browser;
+use tests::http::{Answer, expect, items, text};
 use tests::sink::Received;
-use tests::story::{connection_request, events, expect, items, text};
-use tests::window::Browser;
+use tests::story::{connection_request, events};
 use tests::world::{CLIENT, DEMO_BANK, World, WorldConfig};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -42,7 +43,7 @@ pub struct Way {
 impl Door {
     pub async fn open(setup: WorldConfig, history_days: u32) -> Self {
         let world = World::start(setup).await.unwrap();
-        let endpoint = endpoint(&world).await;
+        let endpoint = world.endpoint().await.unwrap();
         let new = NewCustomer::with_two_accounts("Ada Sample", history_days);
         let customer = world.bank.create_customer(&new).unwrap();
         Self { world, endpoint, customer }
@@ -69,9 +70,13 @@ impl Door {
     /// The customer follows the way to the bank and logs in there.
     pub async fn log_in(&self, browser: &mut Browser, way: &Way) {
         browser.visit(&way.hop).await.unwrap();
-        assert!(browser.page.contains(&format!("{CLIENT} asks to see your accounts")), "{}", browser.page);
+        assert!(
+            browser.page.body.contains(&format!("{CLIENT} asks to see your accounts")),
+            "{}",
+            browser.page.body
+        );
         browser.submit(&[("customer", &self.customer.id), ("passcode", FIRST_PASSCODE)]).await.unwrap();
-        assert!(browser.page.contains("Share your accounts?"), "{}", browser.page);
+        assert!(browser.page.body.contains("Share your accounts?"), "{}", browser.page.body);
     }
 
     /// The customer goes all the way, allows everything, and is back at the business.
@@ -84,10 +89,15 @@ impl Door {
     /// The customer decides and comes back to the business, which learns how it ended.
     pub async fn decide(&self, browser: &mut Browser, way: &Way, decision: &str, state: &str) {
         browser.submit(&[("decision", decision)]).await.unwrap();
-        assert!(browser.at.as_str().starts_with(&format!("{BACK}&")), "{} {}", browser.at, browser.page);
-        assert_eq!(browser.parameter("connection_id"), way.connection);
-        assert_eq!(browser.parameter("authorisation_id"), way.authorisation);
-        assert_eq!(browser.parameter("state"), state);
+        assert!(
+            browser.page.url.as_str().starts_with(&format!("{BACK}&")),
+            "{} {}",
+            browser.page.url,
+            browser.page.body
+        );
+        assert_eq!(browser.page.parameter("connection_id"), way.connection);
+        assert_eq!(browser.page.parameter("authorisation_id"), way.authorisation);
+        assert_eq!(browser.page.parameter("state"), state);
     }
 
     /// Links the customer; both accounts are read.
@@ -226,7 +236,7 @@ async fn a_way_back_is_good_once_and_in_the_browser_that_went() {
     let way = door.begin().await;
     let (mut customer, mut thief) = (Browser::new().unwrap(), Browser::new().unwrap());
     customer.visit(&way.hop).await.unwrap();
-    let back = bank.decide(customer.at.as_str(), &Decision::allow(&door.customer.id)).unwrap();
+    let back = bank.decide(customer.page.url.as_str(), &Decision::allow(&door.customer.id)).unwrap();
     let asked = bank.requests().len();
     let state = url_parameter(&back, "state");
     for (path, status) in [
@@ -237,19 +247,19 @@ async fn a_way_back_is_good_once_and_in_the_browser_that_went() {
         (way.hop.replace(&world.origin, ""), 403),
     ] {
         thief.visit(&format!("{}{path}", world.origin)).await.unwrap();
-        assert_eq!(thief.status, status, "{path}: {}", thief.page);
+        assert_eq!(thief.page.status, status, "{path}: {}", thief.page.body);
     }
     let shown = door.connection(&way.connection).await;
     assert_eq!((&shown["state"], &shown["authorisation"]["state"]), (&json!("linking"), &json!("prompted")));
     assert_eq!(bank.requests().len(), asked, "the bank was asked nothing");
 
     customer.visit(&back).await.unwrap();
-    assert_eq!(customer.parameter("state"), "ready");
+    assert_eq!(customer.page.parameter("state"), "ready");
     let linked = door.known(&way.connection).await;
     let tokens = door.count(PathKind::Token);
     for browser in [&mut customer, &mut thief] {
         browser.visit(&back).await.unwrap();
-        assert_eq!(browser.status, 400, "used: {}", browser.page);
+        assert_eq!(browser.page.status, 400, "used: {}", browser.page.body);
     }
     linked.good_sync(linked.everyday()).await;
     assert_eq!(door.count(PathKind::Token), tokens);
@@ -282,11 +292,11 @@ async fn a_customer_who_takes_too_long_begins_anew() {
     let way = door.begin().await;
     let mut browser = Browser::new().unwrap();
     browser.visit(&way.hop).await.unwrap();
-    let back = world.bank.decide(browser.at.as_str(), &Decision::allow(&door.customer.id)).unwrap();
+    let back = world.bank.decide(browser.page.url.as_str(), &Decision::allow(&door.customer.id)).unwrap();
     let tokens = door.count(PathKind::Token);
     world.advance(15 * MINUTE);
     browser.visit(&back).await.unwrap();
-    assert!(matches!(browser.status, 400 | 409), "{} {}", browser.status, browser.page);
+    assert!(matches!(browser.page.status, 400 | 409), "{} {}", browser.page.status, browser.page.body);
     let event = door.event("connection.authorisation_failed", &way).await;
     assert_eq!(event["data"]["reason"], "expired");
     let failed = door.connection(&way.connection).await["authorisation"].clone();

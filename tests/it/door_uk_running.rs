@@ -2,14 +2,15 @@
 //! answer is lost, and several processes that must not renew at the same time.
 
 use crate::door_uk::{Door, setup};
-use crate::linked::{HOUR, Linked, PATIENCE, TOKEN_LIFE, told, until};
+use crate::linked::{HOUR, Linked, TOKEN_LIFE, told, until};
 use chrono::{DateTime, Days, NaiveDate, Utc};
 use host::model::Timestamp;
 use serde_json::json;
 use std::time::Duration;
+use tests::PATIENCE;
 use tests::bank::{Fault, Hold, LoggedRequest, NewEntry, PathKind, Target};
+use tests::http::{expect, items, text};
 use tests::postgres::Postgres;
-use tests::story::{expect, items, text};
 use tests::world::{DEMO_BANK, WorldConfig};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);

@@ -1,11 +1,12 @@
 //! Linking by form and redirect, as a business does it: what the tests of the bank's other front doors share.
 
-use crate::linked::{accounts_read, endpoint, until};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use tests::bank::{Customer, Login, NewCustomer};
-use tests::http::Answer;
-use tests::story::{Tells, compare_told, expect, items, text};
+use tests::compare::{Tells, compare_told};
+use tests::http::{Answer, expect};
+use tests::linking;
+pub use tests::linking::fields;
 use tests::world::{World, WorldConfig};
 
 /// What a business says of the customer at its screen.
@@ -42,7 +43,7 @@ impl Door {
         // Tests look more often than a key may.
         setup.adjust.get_or_insert(|config| (config.api_rate_per_s, config.api_burst) = (10_000, 10_000));
         let world = World::start(setup).await.unwrap();
-        endpoint(&world).await;
+        world.endpoint().await.unwrap();
         let customer = world.bank.create_customer(&NewCustomer::with_two_accounts("Ada Sample", 30)).unwrap();
         let login = world.bank.login(&customer.id).unwrap();
         Self { world, institution, customer, login, tells }
@@ -67,35 +68,17 @@ impl Door {
 
     /// `POST …/continue` with what the customer typed.
     pub async fn go_on(&self, connection: &str, values: Value) -> Answer {
-        let path = format!("/v1/connections/{connection}/continue");
-        let answer = self.world.api.post(&path, &json!({ "values": values })).await.unwrap();
-        expect(&answer, 200).unwrap();
-        answer
+        linking::go_on(&self.world.api, connection, &values).await.unwrap()
     }
 
     pub async fn shown(&self, connection: &str) -> Value {
-        let answer = self.world.api.get(&format!("/v1/connections/{connection}")).await.unwrap();
-        expect(&answer, 200).unwrap();
-        answer.body
+        linking::shown(&self.world.api, connection).await.unwrap()
     }
 
     /// Waits until the customer is in and both accounts were read once.
     pub async fn linked(&self, connection: &str) -> Link {
-        until("an active connection", async || {
-            (self.shown(connection).await["state"] == "active").then_some(())
-        })
-        .await;
-        let count = self.customer.accounts.len();
-        let by_id = accounts_read(&self.world.api, connection, count).await;
-        let listed = self.world.api.get(&format!("/v1/accounts?connection_id={connection}")).await.unwrap();
-        // Not every door calls an account by the bank's own id; all of them know its name.
-        let named: BTreeMap<&str, &str> =
-            items(&listed).iter().map(|account| (text(account, "/name"), text(account, "/id"))).collect();
-        let ours = self.customer.accounts.iter().zip(["Everyday", "Rainy days"]).map(|(bank_id, name)| {
-            assert!(by_id.values().any(|id| *id == named[name]), "{named:?}");
-            (bank_id.clone(), named[name].to_owned())
-        });
-        let link = Link { connection: connection.to_owned(), accounts: ours.collect() };
+        let accounts = linking::accounts(&self.world.api, connection, &self.customer).await.unwrap();
+        let link = Link { connection: connection.to_owned(), accounts };
         self.world.begin_an_hour(&self.world.api, connection).await.unwrap();
         link
     }
@@ -128,21 +111,6 @@ impl Door {
 
     /// `DELETE`, done at once; whether the bank ended it.
     pub async fn leave(&self, link: &Link) -> bool {
-        let path = format!("/v1/connections/{}", link.connection);
-        expect(&self.world.api.delete(&path).await.unwrap(), 204).unwrap();
-        let told = |received: &[tests::sink::Received]| {
-            let mut deleted = received.iter().filter(|event| event.kind == "connection.deleted");
-            deleted.find(|event| text(&event.payload, "/data/connection_id") == link.connection).cloned()
-        };
-        let event =
-            self.world.sink.wait_for("connection.deleted", crate::linked::PATIENCE, told).await.unwrap();
-        event.payload["data"]["consent_ended_at_bank"].as_bool().unwrap()
+        linking::leave(&self.world, &link.connection).await.unwrap()
     }
-}
-
-/// The fields that are asked for, by name.
-pub fn fields(answer: &Value) -> Vec<&str> {
-    let next = &answer["authorisation"]["next"];
-    assert_eq!(next["kind"], "form", "{answer}");
-    next["fields"].as_array().unwrap().iter().map(|field| text(field, "/name")).collect()
 }

@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use tests::http::Answer;
-use tests::story::{Story, expect, items, text};
+use tests::http::{Answer, expect, items, text};
+use tests::story::Story;
 use tests::world::{World, WorldConfig};
 
 /// The secret of every connection here: long enough to be searched for.

@@ -1,13 +1,13 @@
 //! The route table, walked with another business's ids, without a key, and with keys of too little scope.
 
-use crate::linked::{Linked, endpoint, until};
+use crate::linked::{Linked, until};
 use host::model::*;
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use tests::bank::NewEntry;
-use tests::http::{Answer, Api};
-use tests::story::{connection_request, expect, items, text};
+use tests::http::{Answer, Api, expect, items, text};
+use tests::story::connection_request;
 use tests::world::{World, WorldConfig};
 
 /// Path parameter to id.
@@ -97,7 +97,7 @@ async fn ask(api: &Api, method: &Method, path: &str, body: &Option<Value>) -> An
 #[tokio::test(flavor = "multi_thread")]
 async fn another_businesss_ids_are_as_unknown_as_ids_that_were_never_given_out() {
     let world = world().await;
-    let theirs = endpoint(&world).await;
+    let theirs = world.endpoint().await.unwrap();
     let linked = Linked::new(&world, &world.api, "Ada Sample", 0).await;
     world.bank.book(linked.everyday(), NewEntry::transfer("1.00", "A ROW")).unwrap();
     linked.good_sync(linked.everyday()).await;

@@ -1,16 +1,18 @@
 //! A customer leaves: the consent ends at the bank, everything is erased, and nothing is left behind
 //! in files, tables and logs. And before that, all of it can be taken along.
 
-use crate::linked::{HOUR, Linked, PATIENCE, endpoint, told, until};
+use crate::linked::{HOUR, Linked, told, until};
 use crate::served::Served;
 use host::model::{ConnectionId, Retention};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection};
 use std::collections::BTreeMap;
 use std::time::Duration;
+use tests::PATIENCE;
 use tests::bank::{Correction, Fault, Hold, NewEntry, PathKind, Target};
+use tests::http::{expect, items, text};
 use tests::postgres::Postgres;
-use tests::story::{events, expect, items, text};
+use tests::story::events;
 use tests::world::{DEMO_BANK, World, WorldConfig};
 
 const DELETED: &str = "connection.deleted";
@@ -25,7 +27,7 @@ struct Scene {
 impl Scene {
     async fn new() -> Self {
         let world = World::start(WorldConfig::default()).await.unwrap();
-        let endpoint = endpoint(&world).await;
+        let endpoint = world.endpoint().await.unwrap();
         let linked = Linked::new(&world, &world.api, "Ada Sample", 0).await;
         Self { world, linked, endpoint }
     }
@@ -206,7 +208,7 @@ async fn a_bank_that_becomes_unavailable_meanwhile_is_not_waited_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consent_that_ran_out_is_not_asked_about_and_one_that_was_taken_back_once() {
     let world = World::start(WorldConfig::default()).await.unwrap();
-    let endpoint = endpoint(&world).await;
+    let endpoint = world.endpoint().await.unwrap();
     let linked = Linked::new(&world, &world.api, "Ada Sample", 0).await;
     let mut scene = Scene { world, linked, endpoint };
     let world = &scene.world;
@@ -487,7 +489,7 @@ async fn old_rows_go_by_themselves_and_the_history_stays() {
     let adjust: fn(&mut host::config::Config) =
         |config| config.retention = Retention::of_all(Duration::from_secs(24 * 3_600));
     let world = World::start(WorldConfig { adjust: Some(adjust), ..WorldConfig::default() }).await.unwrap();
-    let endpoint = endpoint(&world).await;
+    let endpoint = world.endpoint().await.unwrap();
     let linked = Linked::new(&world, &world.api, "Ada Sample", 5).await;
     let everyday = linked.everyday();
     let nothing_new = linked.good_sync(everyday).await;

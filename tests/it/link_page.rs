@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use tests::chromium::{self, Chromium};
-use tests::story::{expect, items};
+use tests::http::{expect, items};
 use tests::world::{World, WorldConfig};
 
 const FORM_BANK: &str = "form-bank";

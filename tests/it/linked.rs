@@ -4,13 +4,12 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tests::bank::{Bank, Customer, Granted, NewCustomer};
-use tests::http::{Answer, Api};
+use tests::compare::{compare, rows};
+use tests::http::{Answer, Api, expect, items, text};
 use tests::sink::Received;
-use tests::story::{self, LOOK_EVERY, connection_request, expect, items, text};
+use tests::story::connection_request;
 use tests::world::{World, WorldConfig};
 
-/// How long any one fact may take to become true, in real time.
-pub const PATIENCE: Duration = Duration::from_secs(60);
 pub const HOUR: Duration = Duration::from_secs(3600);
 /// Longer than an access token of the bank lives.
 pub const TOKEN_LIFE: Duration = Duration::from_secs(601);
@@ -35,19 +34,11 @@ pub struct Scene {
 impl Scene {
     pub async fn new(setup: WorldConfig, history_days: u32) -> Self {
         let world = World::start(setup).await.unwrap();
-        let endpoint = endpoint(&world).await;
+        let endpoint = world.endpoint().await.unwrap();
         let linked = Linked::new(&world, &world.api, "Ada Sample", history_days).await;
         world.begin_an_hour(&world.api, &linked.connection).await.unwrap();
         Self { world, linked, endpoint }
     }
-}
-
-/// An endpoint of the business at the world's sink; its id.
-pub async fn endpoint(world: &World) -> String {
-    let created = world.api.post("/v1/webhook-endpoints", &json!({ "url": world.sink.url() })).await.unwrap();
-    expect(&created, 201).unwrap();
-    world.sink.set_secrets([created.text("/secret")]);
-    created.text("/id").to_owned()
 }
 
 impl Linked {
@@ -114,12 +105,12 @@ impl Linked {
 
     /// The stored rows.
     pub async fn rows(&self, bank_id: &str) -> Vec<Value> {
-        story::rows(&self.api, self.ours(bank_id)).await.unwrap()
+        rows(&self.api, self.ours(bank_id)).await.unwrap()
     }
 
     /// The stored ledger is the bank's, row by row, and so is the booked balance.
     pub async fn assert_like_the_bank(&self, bank: &Bank, bank_id: &str) {
-        story::compare(&self.api, self.ours(bank_id), bank, bank_id).await.unwrap();
+        compare(&self.api, self.ours(bank_id), bank, bank_id).await.unwrap();
     }
 }
 
@@ -159,21 +150,12 @@ pub async fn event(world: &World, kind: &str, account: &str, skip: usize) -> Val
         new.find(|event| text(&event.payload, "/data/account_id") == account)
             .map(|event| event.payload.clone())
     };
-    world.sink.wait_for(&format!("{kind} of {account}"), PATIENCE, found).await.unwrap()
+    world.sink.wait_for(&format!("{kind} of {account}"), tests::PATIENCE, found).await.unwrap()
 }
 
 /// Looks until there is something to see.
 pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let mut again = tokio::time::interval(LOOK_EVERY);
-    let looking = async {
-        loop {
-            again.tick().await;
-            if let Some(seen) = look().await {
-                return seen;
-            }
-        }
-    };
-    tokio::time::timeout(PATIENCE, looking).await.unwrap_or_else(|_| panic!("waited in vain for: {what}"))
+    tests::until(what, async || Ok(look().await)).await.unwrap()
 }
 
 /// Seconds between two moments of an answer.

@@ -1,12 +1,12 @@
 //! A bank that nobody here wrote: Python's `mock-bank`, whose camt.053 statements the camt connector reads, through
 //! the whole service.
 
-use crate::linked::{accounts_read, endpoint};
+use crate::linked::accounts_read;
 use serde_json::{Value, json};
 use std::time::Duration;
-use tests::http::Api;
+use tests::compare::rows;
+use tests::http::{Api, expect, items, text};
 use tests::mock_bank::MockBank;
-use tests::story::{expect, items, rows, text};
 use tests::world::{World, WorldConfig, built};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -39,7 +39,7 @@ impl Scene {
             ..WorldConfig::default()
         };
         let world = World::start(setup).await.unwrap();
-        endpoint(&world).await;
+        world.endpoint().await.unwrap();
         let bank = Api::new(process.origin.clone(), None).unwrap();
         Some(Self { world, bank, _process: process })
     }

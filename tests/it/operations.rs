@@ -1,13 +1,13 @@
 //! What an operator does, with the real program: start it with something missing, look into a
 //! connector, rotate the master key, read the logs.
 
-use crate::linked::{Linked, TOKEN_LIFE, endpoint};
+use crate::linked::{Linked, TOKEN_LIFE};
 use crate::served::Served;
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Output};
 use tests::bank::{Fault, NewEntry, PathKind};
-use tests::story::{items, text};
+use tests::http::{items, text};
 use tests::world::{World, WorldConfig, components, program};
 
 fn run(arguments: &[&str]) -> Output {
@@ -109,7 +109,7 @@ async fn inspect_shows_what_a_connector_may_do_and_why_another_would_not_load() 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_master_key_is_rotated_while_the_service_runs_and_the_old_one_can_go() {
     let mut world = World::start(WorldConfig::default()).await.unwrap();
-    endpoint(&world).await;
+    world.endpoint().await.unwrap();
     let mut linked = Linked::new(&world, &world.api, "Ada Sample", 2).await;
     let everyday = linked.everyday().to_owned();
     let file = world.folder().join("tidegate.key");

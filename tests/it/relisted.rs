@@ -1,10 +1,11 @@
 //! Accounts after a new consent: the same one under another id keeps its history, one that is gone is
 //! closed, one that is new is added, and each is told once.
 
-use crate::linked::{HOUR, Linked, endpoint, event, told, until};
+use crate::linked::{HOUR, Linked, event, told, until};
 use serde_json::{Value, json};
 use tests::bank::{NewAccount, NewEntry};
-use tests::story::{connection_request, expect, items, text};
+use tests::http::{expect, items, text};
+use tests::story::connection_request;
 use tests::world::{World, WorldConfig};
 
 fn account(nickname: &str, currency: &str) -> NewAccount {
@@ -34,7 +35,7 @@ fn by_bank_id<'a>(accounts: &'a [Value], bank_id: &str) -> &'a Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_bank_gives_other_ids_one_account_is_gone_and_one_is_new() {
     let world = World::start(WorldConfig::default()).await.unwrap();
-    let endpoint = endpoint(&world).await;
+    let endpoint = world.endpoint().await.unwrap();
     let mut linked = Linked::new(&world, &world.api, "Ada Sample", 10).await;
     let (everyday, savings) = (linked.everyday().to_owned(), linked.savings().to_owned());
     let (ours, gone) = (linked.ours(&everyday).to_owned(), linked.ours(&savings).to_owned());

@@ -1,9 +1,11 @@
 //! The main job on both databases, and what is left of a customer on the disk.
 
-use crate::linked::{Linked, endpoint, until};
+use crate::linked::{Linked, until};
 use std::path::Path;
+use tests::doors;
+use tests::http::{expect, items, text};
 use tests::postgres::Postgres;
-use tests::story::{expect, items, play, text};
+use tests::story::play;
 use tests::world::{World, WorldConfig};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -24,9 +26,15 @@ async fn the_story_on_postgresql() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_front_door_of_the_bank_from_the_way_in_to_the_way_out() {
+    let world = doors::world().await.unwrap();
+    doors::play(&world, 1, &|line| println!("{line}")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_of_a_customer_lies_on_the_disk_in_the_clear_neither_before_nor_after_the_end() {
     let mut world = World::start(WorldConfig::default()).await.unwrap();
-    endpoint(&world).await;
+    world.endpoint().await.unwrap();
     let linked = Linked::new(&world, &world.api, "Ada Sample", 30).await;
     world.advance(crate::linked::TOKEN_LIFE);
     linked.good_sync(linked.everyday()).await; // a renewed token is stored

@@ -1,6 +1,6 @@
 //! What a sync promises, through the public door: who is asked when, what is stored, what is told.
 
-use crate::linked::{HOUR, Linked, Scene, TOKEN_LIFE, endpoint, event, seconds_between, told, until};
+use crate::linked::{HOUR, Linked, Scene, TOKEN_LIFE, event, seconds_between, told, until};
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::Connection;
@@ -9,8 +9,9 @@ use std::time::Duration;
 use tests::bank::{
     BankConfig, Fault, Hold, NewAccount, NewCustomer, NewEntry, PathKind, RetryAfter, RowStatus, Target,
 };
+use tests::http::{expect, items, text};
 use tests::sink::Misbehaviour;
-use tests::story::{connection_request, expect, items, text};
+use tests::story::connection_request;
 use tests::world::{DEMO_BANK, World, WorldConfig};
 
 fn small_pages(page_rows: usize) -> WorldConfig {
@@ -79,7 +80,7 @@ async fn what_was_requested_meanwhile_and_is_not_allowed_yet_waits_quietly() {
     world.bank.fault(target(), Fault::Status { status: 429, retry_after: Some(RetryAfter::Seconds(120)) }, 1);
     world.bank.hold(target(), Hold::Answer);
     let first = linked.ask(everyday, 0, &json!({})).await;
-    world.bank.wait_held(1, crate::linked::PATIENCE).await.unwrap();
+    world.bank.wait_held(1, tests::PATIENCE).await.unwrap();
     let second = linked.ask(everyday, 0, &json!({})).await;
     assert_ne!(first.text("/id"), second.text("/id"));
     world.bank.release();
@@ -151,7 +152,7 @@ async fn a_call_that_does_not_wait_is_told_where_to_look() {
     let id = started.text("/id");
     assert_eq!(started.header("location"), format!("/v1/syncs/{id}"));
     assert_eq!(started.text("/status"), "running");
-    world.bank.wait_held(1, crate::linked::PATIENCE).await.unwrap();
+    world.bank.wait_held(1, tests::PATIENCE).await.unwrap();
     let shown = world.api.get(started.header("location")).await.unwrap();
     expect(&shown, 200).unwrap();
     assert_eq!((shown.text("/status"), shown.text("/id")), ("running", id));
@@ -385,7 +386,7 @@ async fn a_restart_keeps_schedule_cursors_sessions_and_what_is_still_to_be_told(
     linked.good_sync(&everyday).await;
     let refused =
         |all: &[tests::sink::Received]| all.iter().skip(skip).any(|one| !one.accepted).then_some(());
-    world.sink.wait_for("a refused attempt", crate::linked::PATIENCE, refused).await.unwrap();
+    world.sink.wait_for("a refused attempt", tests::PATIENCE, refused).await.unwrap();
     let (account, ledger) = (linked.account(&everyday).await, linked.ledger(&everyday).await);
     let renewals = world.bank.request_count(PathKind::Token);
 
@@ -413,7 +414,7 @@ async fn a_restart_keeps_schedule_cursors_sessions_and_what_is_still_to_be_told(
 #[tokio::test(flavor = "multi_thread")]
 async fn two_businesses_each_have_their_own_customers() {
     let world = World::start(WorldConfig::default()).await.unwrap();
-    endpoint(&world).await;
+    world.endpoint().await.unwrap();
     let other = world.another_business().unwrap();
     let ours = Linked::new(&world, &world.api, "Ada Sample", 2).await;
     let theirs = Linked::new(&world, &other, "Ben Example", 2).await;

@@ -1,6 +1,7 @@
 //! A browser, as far as a customer needs one to be sent to a bank and back: cookies, redirects, forms.
 //!
-//! Must not know: whose pages these are. No scripts, no styles.
+//! It goes wherever it is sent on this machine; an address elsewhere is where the journey ends. Must not
+//! know: whose pages these are. No scripts, no styles.
 
 use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
 use reqwest::{Method, Url};
@@ -26,11 +27,13 @@ pub enum BrowserError {
     Missing(String, &'static str, String),
 }
 
-/// One customer's browser.
+/// One customer's browser, with one window.
 #[derive(Debug, Clone)]
 pub struct Browser {
     client: reqwest::Client,
     jar: Vec<Cookie>,
+    /// What is shown.
+    pub page: Page,
     /// Every address it has been to.
     pub history: Vec<String>,
 }
@@ -47,9 +50,9 @@ struct Cookie {
 /// What is shown.
 #[derive(Debug, Clone)]
 pub struct Page {
-    /// Where it was, after all redirects.
+    /// Where it is, after all redirects, or where it would be if somebody were there.
     pub url: Url,
-    /// Its status.
+    /// Its status; 0 where nobody is.
     pub status: u16,
     /// Its HTML, or whatever it is.
     pub body: String,
@@ -75,6 +78,12 @@ pub struct Field {
     pub kind: String,
     /// What stands in it.
     pub value: String,
+    /// Not an empty box: those are not sent.
+    pub ticked: bool,
+}
+
+fn address(text: &str) -> Result<Url, BrowserError> {
+    Url::parse(text).map_err(|_| BrowserError::Address(text.to_owned()))
 }
 
 fn site(url: &Url) -> String {
@@ -82,22 +91,22 @@ fn site(url: &Url) -> String {
 }
 
 impl Browser {
-    /// Fresh, without a cookie.
+    /// Fresh, without a cookie, on an empty page.
     pub fn new() -> Result<Self, BrowserError> {
         let none = reqwest::redirect::Policy::none();
         let client = reqwest::Client::builder().no_proxy().redirect(none).build()?;
-        Ok(Self { client, jar: Vec::new(), history: Vec::new() })
+        let page = Page { url: address("about:blank")?, status: 0, body: String::new() };
+        Ok(Self { client, jar: Vec::new(), page, history: Vec::new() })
     }
 
-    /// Opens an address, and follows where it leads.
-    pub async fn open(&mut self, address: &str) -> Result<Page, BrowserError> {
-        let url = Url::parse(address).map_err(|_| BrowserError::Address(address.to_owned()))?;
-        self.go(Method::GET, url, String::new()).await
+    /// Goes to an address, and on from there wherever it is sent.
+    pub async fn visit(&mut self, to: &str) -> Result<(), BrowserError> {
+        self.go(Method::GET, address(to)?, String::new()).await
     }
 
-    /// Sends the only form of a page with these fields filled in; a button is a field too.
-    pub async fn submit(&mut self, page: &Page, typed: &[(&str, &str)]) -> Result<Page, BrowserError> {
-        let form = page.form()?;
+    /// Sends the page's first form with these fields filled in; a button is a field too.
+    pub async fn submit(&mut self, typed: &[(&str, &str)]) -> Result<(), BrowserError> {
+        let form = self.page.form()?;
         let mut sent: Vec<(&str, &str)> = Vec::new();
         for field in &form.fields {
             let typed = typed.iter().find(|(name, value)| {
@@ -107,12 +116,13 @@ impl Browser {
             match (typed, field.kind.as_str()) {
                 (Some((_, value)), _) => sent.push((&field.name, value)),
                 (None, "submit") => {}
+                (None, _) if !field.ticked => {}
                 (None, _) => sent.push((&field.name, &field.value)),
             }
         }
         for (name, _) in typed {
             if form.fields.iter().all(|field| field.name != *name) {
-                return Err(page.missing("field", name));
+                return Err(self.page.missing("field", name));
             }
         }
         let body = serde_urlencoded::to_string(&sent).unwrap_or_default();
@@ -125,10 +135,14 @@ impl Browser {
     }
 
     /// Asks, and goes on by GET as long as the answer is a redirect.
-    async fn go(&mut self, method: Method, url: Url, body: String) -> Result<Page, BrowserError> {
+    async fn go(&mut self, method: Method, url: Url, body: String) -> Result<(), BrowserError> {
         let (mut method, mut url, mut body) = (method, url, body);
         for _ in 0..=REDIRECTS_MAX {
             self.history.push(url.to_string());
+            if !matches!(url.host_str(), Some("127.0.0.1" | "localhost")) {
+                self.page = Page { url, status: 0, body: String::new() };
+                return Ok(());
+            }
             let mut request = self.client.request(method.clone(), url.clone());
             if method == Method::POST {
                 request =
@@ -145,7 +159,8 @@ impl Browser {
             let status = response.status().as_u16();
             let to = response.headers().get(LOCATION).and_then(|to| to.to_str().ok()).map(str::to_owned);
             let Some(to) = to.filter(|_| (300..400).contains(&status)) else {
-                return Ok(Page { url, status, body: response.text().await? });
+                self.page = Page { url, status, body: response.text().await? };
+                return Ok(());
             };
             url = url.join(&to).map_err(|_| BrowserError::Address(to))?;
             (method, body) = (Method::GET, String::new());
@@ -184,6 +199,12 @@ impl Page {
         BrowserError::Missing(self.url.to_string(), what, format!("{name}\n{}", self.body))
     }
 
+    /// A parameter of its address; empty if there is none.
+    pub fn parameter(&self, name: &str) -> String {
+        let mut pairs = self.url.query_pairs();
+        pairs.find(|pair| pair.0 == name).map_or_else(String::new, |pair| pair.1.into_owned())
+    }
+
     /// The first form of the page.
     pub fn form(&self) -> Result<Form, BrowserError> {
         let tokens = html::tokens(&self.body);
@@ -204,8 +225,10 @@ impl Page {
                 _ => continue,
             };
             let (name, value) = (text(token, "name"), text(token, "value"));
+            let ticked =
+                !matches!(kind.as_str(), "checkbox" | "radio") || token.attribute("checked").is_some();
             if !name.is_empty() {
-                fields.push(Field { name, kind, value });
+                fields.push(Field { name, kind, value, ticked });
             }
         }
         Ok(Form { action, method, fields })
@@ -228,7 +251,7 @@ mod tests {
     #[test]
     fn a_form_is_read_with_its_fields_and_buttons() {
         let form = page(
-            "<form method=\"post\"><input type=hidden name=csrf value='a&amp;b'><input name=u>
+            "<form method=\"post\"><input type=hidden name=csrf value='a&amp;b'><input name=u><input type=checkbox name=box value=1>
              <button name=decision value=allow>Yes</button></form><input name=outside>",
         )
         .form()
@@ -237,9 +260,15 @@ mod tests {
         let fields: Vec<_> = form
             .fields
             .iter()
-            .map(|field| (field.name.as_str(), field.kind.as_str(), field.value.as_str()))
+            .map(|field| (field.name.as_str(), field.kind.as_str(), field.value.as_str(), field.ticked))
             .collect();
-        assert_eq!(fields, [("csrf", "hidden", "a&b"), ("u", "", ""), ("decision", "submit", "allow")]);
+        let expected = [
+            ("csrf", "hidden", "a&b", true),
+            ("u", "", "", true),
+            ("box", "checkbox", "1", false),
+            ("decision", "submit", "allow", true),
+        ];
+        assert_eq!(fields, expected);
         assert!(page("<p>no form").form().is_err());
         assert_eq!(
             page("<form action=/login>").form().unwrap().action.as_str(),

@@ -4,7 +4,7 @@
 //! end with a zero byte): that needs no crate, no port and no driver of a matching version, and the browser
 //! ends with this process. Clicks and letters go in as a hand's would. Must not know: which pages.
 
-use crate::story::{LOOK_EVERY, PATIENCE};
+use crate::{LOOK_EVERY, PATIENCE};
 use anyhow::{Context, bail, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;

@@ -5,10 +5,11 @@
 //! Read the modules in this order: [`bank`] (a bank with a real ledger, an HTTP interface and
 //! faults on request), [`sink`] (a webhook receiver that verifies every signature with the
 //! `standardwebhooks` crate), [`http`] (a client for the service's JSON API), [`browser`] (a customer's
-//! browser), [`window`] (a simpler one), [`chromium`] (a real one), [`postgres`] (a throw-away PostgreSQL),
+//! browser), [`chromium`] (a real one), [`postgres`] (a throw-away PostgreSQL),
 //! [`mock_bank`] (a bank that nobody here wrote), [`wire`] (a listener whose connections can be cut, bodies
 //! that drip), [`world`] (all of it beside the service, as an operator runs it), [`compare`] (what is stored
-//! against what the bank has), [`story`] (the main job, each step verified).
+//! against what the bank has), [`story`] (the main job, each step verified), [`linking`] (ways in and out),
+//! [`doors`] (the same by every front door of the bank).
 
 // Not the service: the bank and the sink have clocks of their own, and indexing JSON gives null.
 #![allow(clippy::disallowed_methods, clippy::indexing_slicing)]
@@ -17,14 +18,15 @@ pub mod bank;
 pub mod browser;
 pub mod chromium;
 pub mod compare;
+pub mod doors;
 pub mod http;
+pub mod linking;
 pub mod mock_bank;
 pub mod postgres;
 pub mod sink;
 pub mod story;
 mod waiting;
-pub mod window;
 pub mod wire;
 pub mod world;
 
-pub use waiting::TimedOut;
+pub use waiting::{LOOK_EVERY, PATIENCE, TimedOut, until};

@@ -5,15 +5,20 @@
 //! beside it. Must not know: what is being tested.
 
 use crate::bank::{Bank, BankConfig, Client, NewClient};
-use crate::http::Api;
+use crate::http::{Api, expect, items, text};
 use crate::sink::Sink;
-use crate::story::{LOOK_EVERY, PATIENCE, expect, items, text};
+use crate::waiting::until;
 use anyhow::{Context, bail, ensure};
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
+use aws_lc_rs::rsa::{KeyPair, KeySize};
+use aws_lc_rs::signature::KeyPair as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use host::app::App;
 use host::clock::Clock;
 use host::config::Config;
 use host::model::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::net::TcpListener as Door;
 use std::path::{Path, PathBuf};
@@ -30,6 +35,8 @@ pub const DEMO_BANK: &str = "demo-bank";
 const PLACEHOLDER: &str = "http://127.0.0.1:7701";
 /// What the demo bank calls a business that may send its customers there.
 pub const CLIENT: &str = "corner-shop";
+/// What the bank calls the operator's key for signed requests.
+const SIGNER: &str = "tidegate-1";
 /// The connectors that every world has.
 const CONNECTORS: [&str; 3] = ["connectors/open-banking-uk", "tests/guests/asking", "tests/guests/hostile"];
 
@@ -199,15 +206,18 @@ impl World {
         };
         let first = planned().await?.into_iter().max().context("the connection has no account")?;
         self.advance(first.since(self.clock.now()));
-        let mut again = tokio::time::interval(LOOK_EVERY);
-        let waiting = async {
-            while !planned().await?.iter().all(|next| *next > first) {
-                again.tick().await;
-            }
-            Ok(())
-        };
-        let waited = tokio::time::timeout(PATIENCE, waiting).await;
-        waited.with_context(|| format!("the sync planned for {first} does not run"))?
+        until(&format!("the sync planned for {first}"), async || {
+            Ok(planned().await?.iter().all(|next| *next > first).then_some(()))
+        })
+        .await
+    }
+
+    /// An endpoint of the business at the sink, which learns its secret; its id.
+    pub async fn endpoint(&self) -> anyhow::Result<String> {
+        let created = self.api.post("/v1/webhook-endpoints", &json!({ "url": self.sink.url() })).await?;
+        expect(&created, 201)?;
+        self.sink.set_secrets([created.text("/secret")]);
+        Ok(created.text("/id").to_owned())
     }
 
     /// Runs the real `tidegate` with this world's configuration; what it printed.
@@ -261,6 +271,34 @@ async fn build(config: &Path, adjust: Option<fn(&mut Config)>, clock: &Clock) ->
         adjust(&mut loaded);
     }
     App::build(loaded, clock.clone()).await
+}
+
+/// A key of the operator's for signed requests, which the bank must be told of.
+pub struct Signer {
+    private: String,
+    public: String,
+}
+
+impl Signer {
+    /// A fresh RSA key of 2048 bits.
+    pub fn new() -> anyhow::Result<Self> {
+        let pair = KeyPair::generate(KeySize::Rsa2048)?;
+        let (private, public): (Pkcs8V1Der, PublicKeyX509Der) = (pair.as_der()?, pair.public_key().as_der()?);
+        let pem = |label: &str, der: &[u8]| {
+            format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der))
+        };
+        Ok(Self { private: pem("PRIVATE KEY", private.as_ref()), public: pem("PUBLIC KEY", public.as_ref()) })
+    }
+
+    /// What the operator registers.
+    pub fn registration(&self) -> Vec<(String, String)> {
+        vec![("key-id".into(), SIGNER.into()), ("signing-key".into(), self.private.clone())]
+    }
+
+    /// The bank learns whose signature it is.
+    pub fn tell(&self, bank: &Bank) -> anyhow::Result<()> {
+        Ok(bank.register_signer(SIGNER, &self.public)?)
+    }
 }
 
 type Server = (oneshot::Sender<()>, JoinHandle<anyhow::Result<()>>);

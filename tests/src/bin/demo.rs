@@ -6,11 +6,13 @@
 #![allow(clippy::indexing_slicing)] // of JSON: gives null
 
 use clap::Parser;
+use serde_json::json;
 use std::process::ExitCode;
 use std::time::Duration;
-use tests::bank::NewCustomer;
-use tests::story;
-use tests::world::{World, WorldConfig};
+use tests::bank::{FIRST_PASSCODE, NewCustomer};
+use tests::http::expect;
+use tests::world::{CLIENT, World, WorldConfig};
+use tests::{doors, story};
 
 #[derive(Debug, Parser)]
 #[command(about = "Tidegate beside a demo bank")]
@@ -38,44 +40,63 @@ async fn once() -> anyhow::Result<()> {
     let mut world = World::start(WorldConfig::default()).await?;
     story::play(&world, &|line| println!("{line}")).await?;
     world.stop().await?;
+    println!("the bank opens every front door …");
+    let mut world = doors::world().await?;
+    doors::play(&world, 8, &|line| println!("{line}")).await?;
+    world.stop().await?;
     println!("every step verified");
     Ok(())
 }
 
 async fn stay() -> anyhow::Result<()> {
     println!("building the connectors, starting bank, webhook sink and tidegate …");
-    let mut world = World::start(WorldConfig::default()).await?;
+    let mut world = doors::world().await?;
+    world.endpoint().await?;
     let customer = world.bank.create_customer(&NewCustomer::with_two_accounts("Ada Sample", 60))?;
-    let consent = world.bank.grant(&customer.id, Some(Duration::from_secs(90 * 24 * 3600)))?;
-    let request = story::connection_request(&consent);
-    let (api, bank, key) = (&world.origin, world.bank.auth_origin(), world.api.key().unwrap_or(""));
-    let everyday = customer.accounts.first().map_or("", String::as_str);
+    let login = world.bank.login(&customer.id)?;
+    let consent = world.bank.grant_to(CLIENT, &customer.id, Some(Duration::from_secs(90 * 24 * 3600)))?;
+    let handed_in = story::connection_request(&consent);
+    let link = json!({ "customer_ref": "customer-43", "return_to": format!("{}/docs", world.origin) });
+    let linked = world.api.post("/v1/links", &link).await?;
+    expect(&linked, 201)?;
     println!(
         "
 API          {api}/v1        documentation {api}/docs
 API key      {key}
-Demo bank    {bank}          what it can do {bank}/control
-Webhooks     {sink} (prints what it receives)
+Webhooks     printed here as they arrive
+Demo bank    {bank}, whose customer Ada Sample has two accounts and logs in with
+               Demo Bank                         customer number {number}, passcode {FIRST_PASSCODE}
+               Portal, Statements, PSD2          user name {user}, password {password}
+               Dialogue                          user {user}, PIN {pin}, and a code:
+                                                 curl -s {bank}/control/customers/{number}/otp
 
-Try, in another terminal:
+Link Ada's bank as a customer does: open this page in a browser.
+  {link_url}
+
+Or hand in what the bank gave you, and try the rest, in another terminal:
   export API={api} KEY='{key}'
-  # link the customer's bank
-  curl -s $API/v1/connections -H \"authorization: Bearer $KEY\" -H 'content-type: application/json' -d '{request}'
-  # see the accounts; then their transactions, balances and changes
+  curl -s $API/v1/connections -H \"authorization: Bearer $KEY\" -H 'content-type: application/json' -d '{handed_in}'
+  # the accounts; then one account's transactions, balances and changes
   curl -s $API/v1/accounts -H \"authorization: Bearer $KEY\"
+  ACCOUNT=$(curl -s $API/v1/accounts -H \"authorization: Bearer $KEY\" | grep -o 'acc_[0-9a-z]*' | head -n 1)
+  curl -s $API/v1/accounts/$ACCOUNT/transactions -H \"authorization: Bearer $KEY\"
   # the bank books something …
-  curl -s {bank}/control/accounts/{everyday}/book -H 'content-type: application/json' -d '{{\"amount\":\"-3.20\",\"text\":\"CORNER COFFEE\"}}'
+  curl -s {bank}/control/accounts/{everyday}/entries -H 'content-type: application/json' -d '{{\"amount\":\"-3.20\",\"text\":\"CORNER COFFEE\"}}'
   # … and you refresh now (or wait: it is synced every 60 minutes)
-  curl -s -X POST $API/v1/accounts/ACCOUNT_ID/sync -H \"authorization: Bearer $KEY\"
+  curl -s -X POST $API/v1/accounts/$ACCOUNT/sync -H \"authorization: Bearer $KEY\"
 
 Ctrl-C ends it; nothing stays behind.
 ",
-        sink = world.sink.url(),
+        api = world.origin,
+        key = world.api.key().unwrap_or(""),
+        bank = world.bank.auth_origin(),
+        number = customer.id,
+        everyday = customer.accounts.first().map_or("", String::as_str),
+        user = login.user,
+        password = login.password,
+        pin = login.pin,
+        link_url = linked.text("/link_url"),
     );
-    let endpoint =
-        world.api.post("/v1/webhook-endpoints", &serde_json::json!({ "url": world.sink.url() })).await?;
-    story::expect(&endpoint, 201)?;
-    world.sink.set_secrets([endpoint.text("/secret")]);
     let mut shown = 0;
     loop {
         let wanted = shown;
