@@ -228,6 +228,10 @@ async fn refused_credentials_are_tried_once_more_after_an_hour_and_then_the_cust
 
     // New credentials begin anew: they are tried at once, and have two tries of their own.
     scene.reauthorise_after_two_refusals(&ada.connection, "3333").await;
+    for account in &ada.accounts {
+        // Both, so that nothing of this connection is being read any more.
+        assert_eq!(scene.ask(account).await.text("/code"), "SYNC_SUCCESSFUL");
+    }
     scene.failed(&ada, 0).await;
     desk.refuse("3333");
     let again = scene.ask(&ada.accounts[0]).await;

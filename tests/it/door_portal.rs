@@ -1,10 +1,10 @@
 //! The portal: a form, cookies, pages made for eyes; through the whole service.
 
-use crate::doors::{Door, fields};
+use crate::doors::{Door, Link, fields};
 use crate::linked::{HOUR, until};
 use serde_json::json;
 use std::time::Duration;
-use tests::bank::{Fault, NewEntry, PathKind, Target};
+use tests::bank::{Fault, Hold, NewCustomer, NewEntry, PathKind, Target};
 use tests::compare::Tells;
 use tests::http::{expect, text};
 
@@ -170,4 +170,59 @@ async fn a_password_that_changed_is_tried_twice_and_then_the_customer_is_asked()
     let back = door.linked(connection).await;
     assert_eq!(back.accounts, link.accounts, "accounts stay");
     door.assert_like_the_bank(&back).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_of_one_customer_take_turns_where_the_bank_lets_them_have_one_session() {
+    let door = door().await;
+    let bank = &door.world.bank;
+    let typed = json!({ "username": door.login.user, "password": door.login.password });
+    let mut links = Vec::new();
+    for _ in 0..2 {
+        let begun = door.begin().await;
+        door.go_on(begun.text("/id"), typed.clone()).await;
+        links.push(door.linked(begun.text("/id")).await);
+    }
+    door.world.advance(Duration::from_secs(11 * 60)); // both sessions are over
+    let target = Target::of(PathKind::PortalAccount, door.everyday());
+    bank.hold(target, Hold::Answer);
+    let ask = async |link: &Link| {
+        let path = format!("/v1/accounts/{}/sync?wait=0", link.accounts[door.everyday()]);
+        let asked = door.world.api.post(&path, &json!({})).await.unwrap();
+        expect(&asked, 202).unwrap();
+        asked.text("/id").to_owned()
+    };
+    let finished = async |sync: &str| {
+        until("the sync's end", async || {
+            let shown = door.world.api.get(&format!("/v1/syncs/{sync}")).await.unwrap();
+            (shown.text("/status") == "finished").then_some(shown.text("/code").to_owned())
+        })
+        .await
+    };
+    let mut syncs = vec![ask(&links[0]).await];
+    bank.wait_held(1, tests::PATIENCE).await.unwrap();
+    let logins = bank.request_count(PathKind::PortalLogin);
+    syncs.push(ask(&links[1]).await);
+    // Somebody else is served meanwhile, who asked later.
+    let other = bank.create_customer(&NewCustomer::with_two_accounts("Ben Example", 3)).unwrap();
+    let login = bank.login(&other.id).unwrap();
+    let begin = json!({ "institution_id": door.institution, "customer_ref": "customer-43" });
+    let begun = door.world.api.post("/v1/connections", &begin).await.unwrap();
+    let typed = json!({ "username": login.user, "password": login.password });
+    door.go_on(begun.text("/id"), typed).await;
+    tests::linking::accounts(&door.world.api, begun.text("/id"), &other).await.unwrap();
+    assert_eq!(
+        bank.request_count(PathKind::PortalLogin),
+        logins + 1,
+        "the other customer's login, and no other"
+    );
+
+    bank.release();
+    door.world.advance(Duration::from_secs(2));
+    for sync in &syncs {
+        assert_eq!(finished(sync).await, "SYNC_SUCCESSFUL");
+    }
+    for link in &links {
+        door.assert_like_the_bank(link).await;
+    }
 }

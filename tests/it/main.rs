@@ -10,6 +10,7 @@
 mod bank_misbehaves;
 mod consents;
 mod credentials;
+mod demo;
 mod door_camt;
 mod door_dialogue;
 mod door_portal;

@@ -445,3 +445,24 @@ async fn a_session_is_renewed_once_for_both_accounts() {
     assert_eq!((&one["code"], &other["code"]), (&json!("SYNC_SUCCESSFUL"), &json!("SYNC_SUCCESSFUL")));
     assert_eq!(world.bank.request_count(PathKind::Token), renewals + 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_whose_run_was_lost_is_answered_by_the_next_claim_not_by_the_next_slot() {
+    let scene = Scene::new(WorldConfig::default(), 0).await;
+    let (world, linked) = (&scene.world, &scene.linked);
+    let target = Target::of(PathKind::Transactions, linked.everyday());
+    world.bank.hold(target, Hold::Answer);
+    let asked = linked.ask(linked.everyday(), 0, &json!({})).await;
+    expect(&asked, 202).unwrap();
+    world.bank.wait_held(1, tests::PATIENCE).await.unwrap();
+    // The lease runs out while the bank thinks: another claim takes over.
+    world.advance(world.app.config.lease + Duration::from_secs(31));
+    world.bank.wait_held(2, tests::PATIENCE).await.unwrap();
+    world.bank.release();
+    let done = until("the answer", async || {
+        let shown = world.api.get(&format!("/v1/syncs/{}", asked.text("/id"))).await.unwrap();
+        (shown.text("/status") == "finished").then_some(shown.body)
+    })
+    .await;
+    assert_eq!(done["code"], "SYNC_SUCCESSFUL", "{done}");
+}

@@ -70,11 +70,20 @@ pub struct LimitsProfile {
     pub min_interval_s: u32,
     /// Connections of this institution synced at the same time by this process.
     pub concurrency: u32,
+    /// The bank lets a customer have one session at a time, another login ends it or is refused: connections of one
+    /// customer, by `customer_ref`, take turns.
+    pub exclusive_session: bool,
 }
 
 impl Default for LimitsProfile {
     fn default() -> Self {
-        Self { history_days: 90, overlap_days: 14, min_interval_s: 0, concurrency: 16 }
+        Self {
+            history_days: 90,
+            overlap_days: 14,
+            min_interval_s: 0,
+            concurrency: 16,
+            exclusive_session: false,
+        }
     }
 }
 

@@ -46,6 +46,7 @@ impl Store {
 
         let sql =
             "UPDATE account_head SET seq = $2, balances = $3, state = $4, due_at = $5, current_sync = NULL,
+                     requested_at = CASE WHEN next_sync IS NULL THEN NULL ELSE requested_at END,
                      next_allowed_at = $6, failures = 0, last_sync = $7, fresh_at = $8, history_since = $9
                    WHERE account = $1";
         let fresh_at = sync.bank_answered_at.unwrap_or(sync.finished_at);
@@ -77,6 +78,7 @@ impl Store {
         sync.has_new_data = false;
         (sync.added, sync.modified, sync.removed) = (0, 0, 0);
         let sql = "UPDATE account_head SET due_at = $2, current_sync = NULL, failures = failures + 1, last_sync = $3,
+                     requested_at = CASE WHEN next_sync IS NULL THEN NULL ELSE requested_at END,
                      next_allowed_at = COALESCE($4, next_allowed_at)
                    WHERE account = $1";
         tx.run(sql, args![sync.account, failure.due_at, sync.id, sync.next_allowed_at]).await?;

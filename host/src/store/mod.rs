@@ -41,6 +41,7 @@ mod seal;
 mod session;
 mod settings;
 mod sync;
+mod turn;
 mod waiting;
 
 use crate::model::*;

@@ -55,7 +55,8 @@ impl Store {
     }
 
     /// The run is about to ask the bank about this account: takes the requested sync's id (else the one an
-    /// interrupted run left, else a new one) and who is present. From now on requests go to the next run.
+    /// interrupted run left, else a new one) and who is present. From now on requests go to the next run. That somebody
+    /// wants it stays noted until it is answered: if this run dies, the next one answers at once.
     /// [`StoreError::Unwanted`] if the connection was paused or the account switched off meanwhile.
     pub async fn begin_asking(
         &self,
@@ -76,7 +77,7 @@ impl Store {
         }
         let (id, trigger) = take(&mut tx, account, head.next_sync, head.current_sync).await?;
         let sql =
-            "UPDATE account_head SET current_sync = $2, next_sync = NULL, requested_at = NULL, present = NULL
+            "UPDATE account_head SET current_sync = $2, next_sync = NULL, present = NULL
                    WHERE account = $1";
         tx.run(sql, args![account, id]).await?;
         tx.commit().await?;

@@ -93,11 +93,11 @@ impl Store {
         self.db.run(sql, args![now]).await
     }
 
-    /// Gives a lease back unused, due now (graceful stop).
-    pub async fn release(&self, lease: &Lease, now: Timestamp) -> Result<()> {
+    /// Gives a lease back unused; the connection is due again at that time.
+    pub async fn release(&self, lease: &Lease, due_at: Timestamp) -> Result<()> {
         let sql = "UPDATE schedule SET due_at = $5, claimed_at = NULL
                    WHERE institution = $1 AND phase = $2 AND connection = $3 AND token = $4 AND claimed_at IS NOT NULL";
-        let args = args![&lease.institution, lease.phase, lease.connection, lease.token, now];
+        let args = args![&lease.institution, lease.phase, lease.connection, lease.token, due_at];
         match self.db.run(sql, args).await? {
             0 => Err(StoreError::LeaseLost),
             _ => Ok(()),

@@ -31,6 +31,7 @@ use crate::sandbox::Connector;
 use crate::store::StoreError;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Why a run goes no further.
 #[derive(Debug)]
@@ -87,13 +88,31 @@ impl Run<'_> {
     }
 }
 
+/// How soon a connection looks again whose customer has a session at the bank through another one.
+const TURN_AGAIN: Duration = Duration::from_secs(2);
+
 /// Brings one connection's due accounts up to date, and leaves behind what the business must be told.
 /// A connection whose customer leaves is closed at the bank instead; one whose customer is on the way in
-/// is authorised first.
+/// is authorised first. Where the bank lets a customer have one session at a time, it is done when it is the
+/// connection's turn.
 ///
 /// An error means that nothing more could be written: the lease runs out and the connection is
 /// claimed again.
 pub(crate) async fn run(app: &App, lease: &Lease) -> Result<(), StoreError> {
+    let bank = app.institutions.get(&lease.institution);
+    if !bank.is_some_and(|bank| bank.institution.limits.exclusive_session) {
+        return run_now(app, lease).await;
+    }
+    let now = app.clock.now();
+    if !app.store.take_turn_of_customer(lease, now).await? {
+        return app.store.release(lease, now.plus(TURN_AGAIN)).await;
+    }
+    let done = run_now(app, lease).await;
+    app.store.end_turn_of_customer(lease).await?;
+    done
+}
+
+async fn run_now(app: &App, lease: &Lease) -> Result<(), StoreError> {
     let opened = open(app, lease).await;
     let mut run = match opened {
         Ok(run) if run.connection.state == ConnectionState::Closing => return close::run(run).await,

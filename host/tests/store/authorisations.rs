@@ -42,7 +42,7 @@ fn authorised() -> Authorised {
 }
 
 impl Bed {
-    fn new_authorisation(&self, institution: Option<&str>, link_hash: [u8; 32]) -> NewAuthorisation {
+    pub fn new_authorisation(&self, institution: Option<&str>, link_hash: [u8; 32]) -> NewAuthorisation {
         NewAuthorisation {
             id: AuthorisationId::new(),
             business: self.business,
@@ -61,7 +61,7 @@ impl Bed {
         }
     }
 
-    fn linking(&self) -> NewConnection {
+    pub fn linking(&self) -> NewConnection {
         NewConnection {
             id: ConnectionId::new(),
             business: self.business,

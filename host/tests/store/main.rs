@@ -19,6 +19,7 @@ mod schedule;
 mod settings;
 mod standing;
 mod syncs;
+mod turns;
 mod webhooks;
 
 /// Each case once per database. A case gets a bed of its own: a fresh, migrated database.

@@ -73,13 +73,15 @@ both! {
         };
         let left = request().await;
         bed.store.begin_asking(&lease, account.id).await.unwrap();
+        let wanted = async || bed.store.head(account.id).await.unwrap().unwrap().requested_at.is_some();
+        assert!(wanted().await, "until it is answered");
         let next = request().await;
         let lease = bed.claim(START.plus(MINUTE)).await;
         assert_eq!(bed.store.begin_asking(&lease, account.id).await.unwrap().0, next);
         let running = Some(FoundSync::Running { account: account.id });
         assert_eq!(bed.store.sync(bed.business, left).await.unwrap(), running);
         let stored = bed.commit(&lease, &account, vec![]).await;
-        assert_eq!(stored.id, next);
+        assert_eq!((stored.id, wanted().await), (next, false));
         let answer = Some(FoundSync::Finished(Box::new(stored)));
         assert_eq!(bed.store.sync(bed.business, left).await.unwrap(), answer);
         assert_eq!(bed.store.sync(bed.business, next).await.unwrap(), answer);
