@@ -466,3 +466,37 @@ async fn a_call_whose_run_was_lost_is_answered_by_the_next_claim_not_by_the_next
     .await;
     assert_eq!(done["code"], "SYNC_SUCCESSFUL", "{done}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewed_token_is_stored_before_the_next_request_leaves_and_stays_when_the_sync_fails() {
+    let scene = Scene::new(WorldConfig::default(), 0).await;
+    let (world, linked) = (&scene.world, &scene.linked);
+    let connection: host::model::ConnectionId = linked.connection.parse().unwrap();
+    let refresh_token = async || {
+        let stored = world.app.store.credentials(connection).await.unwrap();
+        stored.into_iter().find(|one| one.name == "refresh-token").unwrap().value.reveal().to_owned()
+    };
+    let before = refresh_token().await;
+    world.advance(TOKEN_LIFE);
+    let target = Target::of(PathKind::Transactions, linked.everyday());
+    world.bank.fault(target.clone(), Fault::TruncatedJson, 100);
+    world.bank.hold(target, Hold::Request);
+    let asked = linked.ask(linked.everyday(), 0, &json!({})).await;
+    expect(&asked, 202).unwrap();
+    world.bank.wait_held(1, tests::PATIENCE).await.unwrap();
+    let renewed = refresh_token().await;
+    assert_ne!(renewed, before, "the first request after the renewal is at the bank");
+
+    world.bank.release();
+    let failed = until("the failure", async || {
+        let shown = world.api.get(&format!("/v1/syncs/{}", asked.text("/id"))).await.unwrap();
+        (shown.text("/status") == "finished").then_some(shown.body)
+    })
+    .await;
+    assert_eq!(failed["reason"], "unreadable", "{failed}");
+    assert_eq!(refresh_token().await, renewed, "no failure takes it back");
+    world.bank.clear_faults();
+    world.advance(TOKEN_LIFE);
+    linked.good_sync(linked.everyday()).await; // a token that was spent already would have ended the consent
+    assert_ne!(refresh_token().await, renewed);
+}

@@ -76,8 +76,7 @@ impl Store {
             return Err(StoreError::Unwanted);
         }
         let (id, trigger) = take(&mut tx, account, head.next_sync, head.current_sync).await?;
-        let sql =
-            "UPDATE account_head SET current_sync = $2, next_sync = NULL, present = NULL
+        let sql = "UPDATE account_head SET current_sync = $2, next_sync = NULL, present = NULL
                    WHERE account = $1";
         tx.run(sql, args![account, id]).await?;
         tx.commit().await?;
