@@ -54,6 +54,7 @@ fn serialised<T: Serialize>(values: &[T]) -> Object {
 /// Schema of a connection's state.
 pub fn connection_state() -> Object {
     serialised(&[
+        ConnectionState::Linking,
         ConnectionState::Active,
         ConnectionState::Paused,
         ConnectionState::ReauthorisationRequired,

@@ -12,10 +12,12 @@ use super::consent::{end_consent, insert_consent};
 use super::db::{Tx, row};
 use super::schedule::fence;
 use super::seal::OwnerKey;
+use super::session::clear_rejections;
 use super::{ClosingConnection, NewConnection, Result, Store, StoreError, credential, endpoint};
 use crate::model::*;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Authorisations looked up at a time by [`Store::expire_authorisations`].
 const EXPIRE_BATCH: i64 = 100;
@@ -79,6 +81,9 @@ struct StoredProgress {
     memory: String,
     values: BTreeMap<String, String>,
 }
+
+/// How long the bank may be asked about an answer that came in time: as long as a prompt stands.
+const ANSWER_LIVES: Duration = Duration::from_secs(15 * 60);
 
 impl Store {
     /// A link for a customer who has still to choose the bank, or to agree.
@@ -229,8 +234,12 @@ impl Store {
         let key = self.keys.of_in(&mut tx, connection.as_bytes()).await?;
         let mut progress = open_progress(&key, &row)?;
         progress.values.extend(values.iter().map(|(name, value)| (name.clone(), value.clone())));
-        let sql = "UPDATE authorisation SET state = 'asking', reason = NULL, progress = $2, redirect_hash = NULL WHERE id = $1";
-        tx.run(sql, args![id, seal_progress(&key, id, &progress)?]).await?;
+        // What came in time is not thrown away because the prompt's time ends while the bank is asked.
+        let sql =
+            "UPDATE authorisation SET state = 'asking', reason = NULL, progress = $2, redirect_hash = NULL,
+                     expires_at = CASE WHEN expires_at < $3 THEN $3 ELSE expires_at END
+                   WHERE id = $1";
+        tx.run(sql, args![id, seal_progress(&key, id, &progress)?, now.plus(ANSWER_LIVES)]).await?;
         take_turn(&mut tx, connection, id, now).await?;
         tx.commit().await?;
         // A code from the bank is good for one use.
@@ -252,18 +261,34 @@ impl Store {
             tx.rollback().await?;
             return Ok(false);
         };
-        if let Some(connection) = row.connection {
-            hold(&mut tx, connection).await?;
-        }
+        let place = match row.connection {
+            Some(connection) => hold(&mut tx, connection).await?,
+            None => None,
+        };
         let failed = end(&mut tx, id, AuthorisationState::Failed, Some(reason), now).await?;
-        if let (true, Some(connection)) = (failed, row.connection) {
+        // Of a connection whose customer leaves, nothing is told, and its row is about that.
+        if let (true, Some(connection), Some(place)) = (failed, row.connection, place) {
             give_turn_up(&mut tx, connection, id, Some(reason)).await?;
+            if place.claimed_at.is_none() {
+                tx.run("DELETE FROM customer_turn WHERE connection = $1", args![connection]).await?;
+            }
             if let Some(event) = event {
                 endpoint::tell(&mut tx, event).await?;
             }
         }
         tx.commit().await?;
         Ok(failed)
+    }
+
+    /// It is not the connector's turn in this authorisation after all: the connection is not due for it any more.
+    pub async fn drop_attempt(&self, lease: &Lease, id: AuthorisationId) -> Result<()> {
+        let mut tx = self.db.begin().await?;
+        fence(&mut tx, lease).await?;
+        let sql = "UPDATE connection SET attempt = NULL, attempt_due_at = NULL
+                   WHERE id = $1 AND attempt = $2
+                     AND NOT EXISTS (SELECT 1 FROM authorisation WHERE id = $2 AND state = 'asking')";
+        tx.run(sql, args![lease.connection, id]).await?;
+        tx.commit().await
     }
 
     /// Connections that were created until `created` and never authorised, with nobody on the way.
@@ -286,10 +311,10 @@ impl Store {
         institution: &str,
     ) -> Result<i64> {
         let index = self.customer_index(business, customer_ref).await?;
-        let sql = "SELECT COALESCE(max(rejections), 0) FROM connection
+        let sql = "SELECT CAST(COALESCE(sum(rejections), 0) AS BIGINT) FROM connection
                    WHERE business = $1 AND customer_ref_index = $2 AND institution = $3";
-        let (most,): (i64,) = self.db.one(sql, args![business, index, institution]).await?;
-        Ok(most)
+        let (count,): (i64,) = self.db.one(sql, args![business, index, institution]).await?;
+        Ok(count)
     }
 
     /// The customer logged in at the bank itself: what it refused before counts no more.
@@ -439,9 +464,10 @@ impl Store {
         tx.run(sql, args![connection, now]).await?;
         let sql = "UPDATE connection SET state = 'active', reason = NULL, session_open = $2, session_valid_until = $3,
                      session_state = $4, accounts_listed = $5, first_rejected_at = NULL, last_rejected_at = NULL,
-                     rejections = 0, attempt = NULL, attempt_due_at = NULL
+                     attempt = NULL, attempt_due_at = NULL
                    WHERE id = $1";
         tx.run(sql, args![connection, true, new.valid_until, state, false]).await?;
+        clear_rejections(&mut tx, connection).await?;
         let sql =
             "UPDATE schedule SET token = token + 1, due_at = $4, claimed_at = NULL, failures = 0, active = $5
                    WHERE institution = $1 AND phase = $2 AND connection = $3";

@@ -5,6 +5,7 @@
 //! connection is gone already. Must not know: how a bank is asked, and for how long.
 
 use super::arg::args;
+use super::authorisation::supersede;
 use super::connection::hold;
 use super::consent::tell_no_more;
 use super::db::row;
@@ -60,8 +61,11 @@ impl Store {
                      closing_at = $4
                    WHERE institution = $1 AND phase = $2 AND connection = $3";
         tx.run(sql, args![&place.institution, place.phase, id, now, true]).await?;
-        let sql = "UPDATE connection SET state = 'closing', customer_ref = NULL, customer_ref_index = NULL WHERE id = $1";
+        let sql = "UPDATE connection SET state = 'closing', customer_ref = NULL, customer_ref_index = NULL,
+                     attempt = NULL, attempt_due_at = NULL
+                   WHERE id = $1";
         tx.run(sql, args![id]).await?;
+        supersede(&mut tx, id, now).await?;
         tell_no_more(&mut tx, id).await?;
         forget_wishes(&mut tx, id).await?;
         tx.commit().await?;

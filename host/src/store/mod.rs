@@ -246,8 +246,6 @@ pub struct Rejection {
     /// When the bank refused first, this time excluded; none if this is the first refusal since
     /// credentials were handed in, a session was opened, or refusals were the bank's own fault.
     pub first_at: Option<Timestamp>,
-    /// How many times in a row, this one included; what was the bank's own fault does not count.
-    pub in_a_row: i64,
     /// How many connections of this institution were refused in the last ten minutes, this one included.
     pub recent_at_institution: i64,
 }

@@ -106,7 +106,8 @@ async fn request(
         return Ok(Requested::Paused);
     }
     let state = account_state(&head.state, head.excluded)?;
-    if !place.active || state == AccountState::Closed {
+    // The schedule row may be active for the customer's way back only.
+    if !place.active || head.connection_state != "active" || state == AccountState::Closed {
         return Ok(Requested::Stopped(last(tx, account.id, head.last_sync).await?));
     }
     if state == AccountState::Excluded {

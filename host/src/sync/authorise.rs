@@ -40,11 +40,20 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), StoreError> {
         None => None,
     };
     let Some(open) = attempt else {
-        return rest(run).await; // given up meanwhile
+        if let Some(id) = run.attempt() {
+            app.store.drop_attempt(run.lease, id).await?; // given up meanwhile
+        }
+        return rest(run).await;
     };
     let id = open.authorisation.id;
     if open.authorisation.expires_at <= app.clock.now() {
         fail(run, id, "expired").await?;
+        return rest(run).await;
+    }
+    // No third wrong password: the customer may have been refused on another connection since the form was shown.
+    let typed = open.authorisation.prompt.as_ref().is_some_and(|one| matches!(one.ask, StandingAsk::Form(_)));
+    if typed && app.store.rejections_of(run.connection.id).await? >= REJECTIONS_MAX {
+        fail(run, id, Failure::CredentialsRejected.reason()).await?;
         return rest(run).await;
     }
     let inherits = run.connection.reason.as_deref() == Some(CUSTOMER_NEEDED);
@@ -183,6 +192,10 @@ async fn ready(
     consent: Option<ConsentAtBank>,
 ) -> Result<(), StoreError> {
     let (app, now) = (run.app, run.app.clock.now());
+    if consent.as_ref().and_then(|consent| consent.expires_at).is_some_and(|end| end <= now) {
+        fail(run, authorisation.id, Failure::ConsentExpired.reason()).await?;
+        return rest(run).await;
+    }
     let manifest = run.connector.manifest();
     let kept = |name: &str| match manifest.value(name) {
         Some(declared) => declared.kind == ValueKind::Credential,
@@ -201,7 +214,7 @@ async fn ready(
     let at_bank = consent.unwrap_or_default();
     let consent = NewConsent {
         granted_at: now,
-        expires_at: at_bank.expires_at.filter(|end| *end > now),
+        expires_at: at_bank.expires_at,
         scopes: at_bank.scopes,
         how: if redirected { "redirect" } else { "form" }.to_owned(),
         reference: at_bank.reference,
@@ -229,13 +242,9 @@ async fn settle(run: &mut Run<'_>, open: &OpenAuthorisation, failure: Failure) -
         tracing::warn!(connection = %run.connection.id, %failure, "not authorised");
         return fail(run, id, failure.reason()).await;
     }
-    let rejection = app.store.note_rejection(run.lease, now).await?;
-    if rejection.recent_at_institution >= outcome::REJECTIONS_ARE_THE_BANKS {
-        app.store.void_rejections(&run.connection.institution, now).await?;
-        return fail(run, id, Failure::BankUnavailable { retry_after_s: None }.reason()).await;
-    }
+    let in_a_row = app.store.note_typed_rejection(run.lease).await?;
     match open.authorisation.prompt.clone() {
-        Some(prompt) if rejection.in_a_row < REJECTIONS_MAX && matches!(prompt.ask, StandingAsk::Form(_)) => {
+        Some(prompt) if in_a_row < REJECTIONS_MAX && matches!(prompt.ask, StandingAsk::Form(_)) => {
             let again = AuthorisationStep::Prompted {
                 prompt,
                 memory: open.progress.memory.clone(),

@@ -11,7 +11,7 @@ use std::time::Duration;
 /// refusals may lock a customer out.
 const CONFIRM_REJECTION_AFTER: Duration = Duration::from_secs(3600);
 /// So many connections of one institution refused within ten minutes are the bank's fault.
-pub(super) const REJECTIONS_ARE_THE_BANKS: i64 = 3;
+const REJECTIONS_ARE_THE_BANKS: i64 = 3;
 /// The longest pause that a bank's Retry-After may ask for: a day, else a typing error at the bank
 /// would end the service.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -30,6 +30,22 @@ pub(super) async fn without_connector(
         None => now.plus(CONFIRM_REJECTION_AFTER),
     };
     tracing::error!(connection = %connection.id, institution = connection.institution, %failure, "not synced");
+    if let Some((attempt, _)) = connection.attempt.filter(|(_, at)| *at <= now) {
+        // Nor can the customer be let in: better to be told than to wait.
+        let (business, reason) = (connection.business, failure.reason());
+        let event = payload::authorisation_failed(
+            business,
+            connection.id,
+            &connection.institution,
+            attempt,
+            reason,
+            now,
+        );
+        app.store.fail_authorisation(attempt, reason, Some(&event), now).await?;
+        app.store.drop_attempt(lease, attempt).await?;
+        app.nudge.authorisations.notify_waiters();
+        app.nudge.webhooks.notify_one();
+    }
     for (account, head) in app.store.accounts_with_heads(connection.id).await? {
         if account.state != AccountState::Active || (head.due_at > now && head.requested_at.is_none()) {
             continue;

@@ -30,8 +30,8 @@ pub(super) async fn renew(run: &mut Run<'_>) -> Result<(), Halt> {
 /// Asks the connector until the session is ready. A renewal whose answer was lost is tried once
 /// more with what we hold: if the bank had already taken it, its refusal says so.
 async fn open(run: &mut Run<'_>, goal: Goal) -> Result<(), Halt> {
-    if run.connection.rejections >= REJECTIONS_MAX {
-        // The customer was refused elsewhere meanwhile: not a third time.
+    if run.app.store.rejections_of(run.connection.id).await? >= REJECTIONS_MAX {
+        // The customer was refused, here or on another connection: not a third time.
         return Err(Failure::CredentialsRejected.into());
     }
     let asked_at = run.asked_at;

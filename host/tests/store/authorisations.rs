@@ -343,13 +343,48 @@ both! {
         assert_eq!(bed.store.authorisation(bed.business, begun.id).await.unwrap(), None, "erased with it");
     }
 
+    async fn a_turn_that_is_over_is_dropped_and_one_that_stands_is_not(bed) {
+        let new = bed.new_authorisation(Some(INSTITUTION), LINK);
+        bed.store.create_authorising(&bed.linking(), &new, START).await.unwrap();
+        let lease = bed.claim(START).await;
+        bed.store.drop_attempt(&lease, new.id).await.unwrap();
+        let attempt = async || bed.store.connection(bed.business, lease.connection).await.unwrap().unwrap().attempt;
+        assert_eq!(attempt().await, Some((new.id, START)), "it is the connector's turn");
+        bed.store.settle_authorisation(&lease, new.id, &prompted(form(), None), &BTreeMap::new(), None, START).await.unwrap();
+        bed.store.drop_attempt(&lease, new.id).await.unwrap();
+        assert_eq!(attempt().await, None);
+    }
+
+    async fn an_answer_that_came_in_time_is_not_over_while_the_bank_is_asked(bed) {
+        let new = bed.new_authorisation(Some(INSTITUTION), LINK);
+        bed.store.create_authorising(&bed.linking(), &new, START).await.unwrap();
+        let lease = bed.claim(START).await;
+        bed.store.settle_authorisation(&lease, new.id, &prompted(form(), None), &BTreeMap::new(), None, START).await.unwrap();
+        let last = Timestamp(START.plus(15 * MINUTE).0 - 1);
+        assert!(bed.store.answer_prompt(new.id, &values(&[("pin", "1234")]), None, last).await.unwrap());
+        assert!(bed.store.overdue_authorisations(START.plus(29 * MINUTE)).await.unwrap().is_empty());
+    }
+
+    async fn whoever_leaves_on_the_way_in_is_not_told_of_it_and_the_closing_goes_on(bed) {
+        let new = bed.new_authorisation(Some(INSTITUTION), LINK);
+        bed.store.create_authorising(&bed.linking(), &new, START).await.unwrap();
+        let lease = bed.claim(START).await;
+        bed.store.settle_authorisation(&lease, new.id, &prompted(form(), None), &BTreeMap::new(), None, START).await.unwrap();
+        assert!(bed.store.begin_closing(bed.business, lease.connection, START).await.unwrap());
+        let open = bed.store.authorisation(bed.business, new.id).await.unwrap().unwrap();
+        assert_eq!((open.state, open.reason.as_deref()), (AuthorisationState::Failed, Some("superseded")));
+        assert!(!bed.store.fail_authorisation(new.id, "expired", None, START).await.unwrap());
+        assert_eq!(bed.claim(START).await.connection, lease.connection, "it is due to be closed");
+    }
+
     async fn refusals_are_counted_per_customer_until_a_login_or_the_customers_word(bed) {
         let count = async || bed.store.rejections(bed.business, "customer Rosalind", INSTITUTION).await.unwrap();
         let connection = bed.connection().await;
         let lease = bed.claim(START).await;
         assert_eq!(count().await, 0);
         for expected in 1..=2 {
-            assert_eq!(bed.store.note_rejection(&lease, START).await.unwrap().in_a_row, expected);
+            assert_eq!(bed.store.note_typed_rejection(&lease).await.unwrap(), expected);
+            assert_eq!(bed.store.rejections_of(connection.id).await.unwrap(), expected);
             assert_eq!(count().await, expected);
         }
         assert_eq!(bed.store.rejections(bed.business, "customer Orlando", INSTITUTION).await.unwrap(), 0);
@@ -366,7 +401,16 @@ both! {
         bed.store.save_session(&lease, None, None).await.unwrap();
         assert_eq!(count().await, 0);
         bed.store.note_rejection(&lease, START).await.unwrap();
-        bed.store.void_rejections(INSTITUTION, START).await.unwrap();
-        assert_eq!(count().await, 0, "the bank's own fault");
+        bed.store.note_typed_rejection(&lease).await.unwrap();
+        for _ in 0..2 {
+            bed.store.void_rejections(INSTITUTION, START).await.unwrap();
+            assert_eq!(count().await, 1, "the bank's own fault; what was typed still counts");
+        }
+        // On another connection of theirs, it is the same customer, for better or worse.
+        let other = bed.connection().await.id;
+        let second = bed.claim(START).await;
+        assert_eq!((second.connection, bed.store.note_typed_rejection(&second).await.unwrap()), (other, 2));
+        bed.store.save_session(&lease, None, None).await.unwrap();
+        assert_eq!(count().await, 0);
     }
 }

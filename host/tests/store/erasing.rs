@@ -87,9 +87,10 @@ both! {
     }
 
     async fn an_erasure_that_was_interrupted_is_finished_later_and_nothing_can_be_read_meanwhile(bed) {
-        let (lease, account) = bed.long_history().await;
-        let mut interrupted = false;
-        for polls in 1.. {
+        let (mut lease, mut account) = bed.long_history().await;
+        let (mut polls, mut whole) = (0, 0);
+        loop {
+            polls += 1;
             let deleted = drop_after(polls, bed.delete(lease.connection)).await;
             // A write of its own waits on SQLite until the dropped transaction is gone.
             bed.store.approve_institution("other", "f", START).await.unwrap();
@@ -100,17 +101,21 @@ both! {
                 assert!(bed.store.transaction(TransactionId { account: account.id, number: 1 }).await.unwrap().is_some());
                 continue;
             }
-            assert_eq!(deleted, None);
+            if deleted == Some(true) {
+                // The database was so quick that it came to its end in one go: again, with another customer's.
+                whole += 1;
+                assert!(whole < 50, "never interrupted");
+                ((lease, account), polls) = (bed.long_history().await, 0);
+                continue;
+            }
             let unread = bed.store.transaction(TransactionId { account: account.id, number: ROWS }).await;
             // How far the long tables were erased when it was dropped is chance: unreadable, or gone.
             assert!(matches!(unread, Err(StoreError::Erased) | Ok(None)), "{unread:?}");
             let history = bed.store.changes(account.id, 0, 2_000).await.unwrap().items;
             assert!(history.iter().all(|one| one.before.is_none() && one.after.is_none()));
             assert!(bed.store.finish_erasures(START.plus(HOUR)).await.unwrap() <= 1);
-            interrupted = true;
             break;
         }
-        assert!(interrupted);
         bed.assert_erased(&lease, &account).await;
         assert_eq!(bed.store.finish_erasures(START.plus(HOUR)).await.unwrap(), 0);
     }

@@ -61,7 +61,7 @@ async fn stay() -> anyhow::Result<()> {
     expect(&linked, 201)?;
     println!(
         "
-API          {api}/v1        documentation {api}/docs
+API          {api}           documentation {api}/docs
 API key      {key}
 Webhooks     printed here as they arrive
 Demo bank    {bank}, whose customer Ada Sample has two accounts and logs in with
@@ -78,6 +78,7 @@ Or hand in what the bank gave you, and try the rest, in another terminal:
   curl -s $API/v1/connections -H \"authorization: Bearer $KEY\" -H 'content-type: application/json' -d '{handed_in}'
   # the accounts; then one account's transactions, balances and changes
   curl -s $API/v1/accounts -H \"authorization: Bearer $KEY\"
+  sleep 2   # the bank is being asked
   ACCOUNT=$(curl -s $API/v1/accounts -H \"authorization: Bearer $KEY\" | grep -o 'acc_[0-9a-z]*' | head -n 1)
   curl -s $API/v1/accounts/$ACCOUNT/transactions -H \"authorization: Bearer $KEY\"
   # the bank books something …

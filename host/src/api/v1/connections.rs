@@ -9,7 +9,7 @@ use super::accounts::sync::{CustomerAtScreen, at_screen};
 use super::authorisations::Authorisation;
 use crate::api::Api;
 use crate::api::cursor::Cursor;
-use crate::api::extract::{Ask, Body, Id, PathId, SecretText};
+use crate::api::extract::{Ask, Body, Id, MaybeBody, PathId, SecretText};
 use crate::api::gate::Caller;
 use crate::api::linking;
 use crate::api::problem::{Answer, Problem};
@@ -110,7 +110,7 @@ pub struct ConnectionRequest {
 }
 
 /// Fresh credentials for a link.
-#[derive(Deserialize, ToSchema)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reauthorisation {
     /// Name to value; all old ones are dropped. Left out, the customer is asked: `authorisation.next` says what
@@ -200,6 +200,11 @@ pub async fn create(
     let new = linking::new_connection(caller.business, &asked.institution_id, customer_ref.clone(), now);
     let id = new.id;
     match asked.credentials {
+        Some(_) if wishes.accounts.is_some() => {
+            return Err(Problem::invalid(
+                "accounts: belongs to a customer who is asked; with credentials, choose by PATCH once they are listed.",
+            ));
+        }
         Some(credentials) => {
             let credentials = check_credentials(bank.manifest(), credentials, &asked.credential_expiry, now)?;
             let consent = asked.consent.ok_or_else(|| {
@@ -361,7 +366,7 @@ pub async fn reauthorise(
     State(api): State<Api>,
     caller: Caller,
     Id(id): Id<ConnectionId>,
-    Body(asked): Body<Reauthorisation>,
+    MaybeBody(asked): MaybeBody<Reauthorisation>,
 ) -> Answer<Json<ConnectionWithConsent>> {
     let (app, now) = (&api.app, api.app.clock.now());
     let connection = find(&api, caller, id).await?;
@@ -393,6 +398,10 @@ pub async fn reauthorise(
         None => {
             let wished = Wished { return_to: asked.return_to, ..Wished::default() };
             let mut wishes = check_wishes(wished, false)?;
+            // What was wished for at first is still what the customer is asked for.
+            if let Some(before) = app.store.authorisation_of(id).await? {
+                (wishes.accounts, wishes.purpose) = (before.wishes.accounts, before.wishes.purpose);
+            }
             wishes.customer = asked.customer_present.map(at_screen).transpose()?;
             linking::check_customer(bank, &wishes)?;
             linking::check_rejections(app, Some(&connection), customer, asked.checked_at_bank).await?;
