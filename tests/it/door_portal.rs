@@ -226,3 +226,57 @@ async fn connections_of_one_customer_take_turns_where_the_bank_lets_them_have_on
         door.assert_like_the_bank(link).await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_are_the_customers_whichever_connection_and_other_peoples_mistakes_forgive_none() {
+    let door = door().await;
+    let bank = &door.world.bank;
+    let wrong = json!({ "username": door.login.user, "password": "not-the-password-at-all" });
+    let (first, second) = (door.begin().await, door.begin().await);
+    let (first, second) = (first.text("/id"), second.text("/id"));
+    assert_eq!(fields(&door.go_on(first, wrong.clone()).await.body), ["username", "password"]);
+    let over = door.go_on(second, wrong.clone()).await;
+    assert_eq!(text(&over.body, "/authorisation/state"), "failed", "two in a row: {}", over.body);
+
+    // Two other customers mistype in the same minutes: the bank is not at fault.
+    for name in ["Ben Example", "Cleo Specimen"] {
+        let other = bank.create_customer(&NewCustomer::with_two_accounts(name, 0)).unwrap();
+        let user = bank.login(&other.id).unwrap().user;
+        let begin = json!({ "institution_id": door.institution, "customer_ref": name });
+        let begun = door.world.api.post("/v1/connections", &begin).await.unwrap();
+        let typed = json!({ "username": user, "password": "another-mistake" });
+        let again = door.go_on(begun.text("/id"), typed).await;
+        assert_eq!(text(&again.body, "/authorisation/reason"), "credentials-rejected", "{}", again.body);
+    }
+    let sent = bank.request_count(PathKind::PortalLogin);
+    // The form of the first connection still stands; what is typed there is not sent.
+    let refused = door.go_on(first, wrong).await;
+    assert_eq!(text(&refused.body, "/authorisation/state"), "failed", "{}", refused.body);
+    let begin = json!({ "institution_id": door.institution, "customer_ref": "customer-42" });
+    expect(&door.world.api.post("/v1/connections", &begin).await.unwrap(), 409).unwrap();
+    assert_eq!(bank.request_count(PathKind::PortalLogin), sent);
+    assert!(!bank.locked(&door.customer.id).unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_customer_whose_bank_can_no_longer_be_asked_is_told_at_once() {
+    let mut door = door().await;
+    let begun = door.begin().await;
+    let connection = begun.text("/id").to_owned();
+    let profile = door.world.folder().join("institutions/demo-portal.toml");
+    std::fs::write(
+        &profile,
+        std::fs::read_to_string(&profile).unwrap().replace("html-portal", "no-such-connector"),
+    )
+    .unwrap();
+    door.world.restart().await.unwrap();
+    let typed = json!({ "values": { "username": door.login.user, "password": door.login.password } });
+    let path = format!("/v1/connections/{connection}/continue");
+    let told = door.world.api.post(&path, &typed).await.unwrap();
+    assert!(matches!(told.status, 200 | 409 | 503), "{} {}", told.status, told.body);
+    if told.status == 200 {
+        let shown = door.shown(&connection).await;
+        let said = (text(&shown, "/authorisation/state"), text(&shown, "/authorisation/reason"));
+        assert_eq!(said, ("failed", "not-configured"), "{shown}");
+    }
+}

@@ -120,12 +120,14 @@ CREATE INDEX schedule_due ON schedule (institution, due_at) WHERE active;
 CREATE INDEX schedule_closing ON schedule (closing_at) WHERE closing_at IS NOT NULL;
 
 -- Banks that let a customer have one session at a time: the connection whose turn it is, and until when at most.
+-- prompted: no run has it; the customer is being asked for something.
 CREATE TABLE customer_turn (
     business           {bytes} NOT NULL,
     institution        TEXT    NOT NULL,
     customer_ref_index {bytes} NOT NULL,
     connection         {bytes} NOT NULL,
     until_at           {int}   NOT NULL,
+    prompted           {bool}  NOT NULL,
     CONSTRAINT customer_turn_key PRIMARY KEY (business, institution, customer_ref_index),
     CONSTRAINT customer_turn_connection UNIQUE (connection)
 ) {table};

@@ -67,6 +67,16 @@ both! {
         bed.store.end_turn_of_customer(&first).await.unwrap();
         assert!(!bed.store.take_turn_of_customer(&second, first.until).await.unwrap());
         assert!(bed.store.take_turn_of_customer(&second, asks.expires_at).await.unwrap());
+
+        // Asked here, the customer comes in there: no poll, but the customer.
+        bed.store.take_turn_of_customer(&first, asks.expires_at).await.unwrap();
+        bed.store.end_turn_of_customer(&second).await.unwrap();
+        assert!(bed.store.take_turn_of_customer(&first, START).await.unwrap());
+        bed.store.end_turn_of_customer(&first).await.unwrap();
+        assert!(!bed.store.take_turn_of_customer(&second, START).await.unwrap());
+        let comes = bed.new_authorisation(Some(INSTITUTION), [8; 32]);
+        bed.store.authorise_again(second.connection, &comes, START).await.unwrap().unwrap();
+        assert!(bed.store.take_turn_of_customer(&second, START).await.unwrap());
     }
 
     async fn a_connection_without_a_customer_has_nobody_to_wait_for(bed) {
