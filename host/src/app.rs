@@ -20,13 +20,16 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 /// How often approvals and quarantines are looked up (another process, the CLI, may have changed them),
 /// connections ended that should have ended by now, and consents looked at that are due.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
 /// How often old rows are looked for when none were left: they are counted in days.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
+/// One in so many running syncs may be reading older history: new customers do not keep the others waiting.
+const HISTORY_SHARE: usize = 4;
 
 /// The built service: what every part shares.
 pub struct App {
@@ -42,6 +45,8 @@ pub struct App {
     pub institutions: BTreeMap<String, Arc<Bank>>,
     /// Wake-ups.
     pub nudge: Nudge,
+    /// Runs that may read older history of new accounts at the same time.
+    pub history_lane: Semaphore,
     /// How connectors do lately.
     pub health: Health,
 }
@@ -106,6 +111,12 @@ impl Bank {
     pub fn today(&self, now: Timestamp) -> NaiveDate {
         let zone = self.institution.time_zone.parse().unwrap_or(chrono_tz::Tz::UTC);
         now.utc().with_timezone(&zone).date_naive()
+    }
+
+    /// The hour of the bank's day: 0 to 23.
+    pub fn hour(&self, now: Timestamp) -> u32 {
+        let zone = self.institution.time_zone.parse().unwrap_or(chrono_tz::Tz::UTC);
+        chrono::Timelike::hour(&now.utc().with_timezone(&zone))
     }
 
     fn bar(&self, approvals: &BTreeMap<String, String>, quarantined: &BTreeMap<String, String>) {
@@ -175,7 +186,8 @@ impl App {
         let institutions = load_institutions(&config, &connectors)?;
         let egress = Egress::new(config.egress.clone(), clock.clone());
         let (nudge, health) = (Nudge::default(), Health::default());
-        let app = Arc::new(Self { config, clock, store, egress, institutions, nudge, health });
+        let history_lane = Semaphore::new((config.sync_concurrency / HISTORY_SHARE).max(1));
+        let app = Arc::new(Self { config, clock, store, egress, institutions, nudge, history_lane, health });
         app.look_up_approvals().await?;
         for (id, bank) in &app.institutions {
             if let Some(sentence) = bank.unavailable() {

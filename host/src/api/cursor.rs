@@ -80,6 +80,8 @@ pub struct TransactionsCursor {
     pub account: AccountId,
     /// The number of the last one seen.
     pub number: i64,
+    /// The last change of what is shown, if it is what was held then.
+    pub as_of: Option<i64>,
 }
 
 impl Cursor for TransactionsCursor {
@@ -87,11 +89,18 @@ impl Cursor for TransactionsCursor {
     fn write(&self, into: &mut Vec<u8>) {
         into.extend_from_slice(self.account.as_bytes());
         into.extend_from_slice(&self.number.to_be_bytes());
+        if let Some(seq) = self.as_of {
+            into.extend_from_slice(&seq.to_be_bytes());
+        }
     }
     fn read(bytes: &[u8]) -> Option<Self> {
-        let (account, number) = bytes.split_at_checked(ID)?;
-        let number = i64::from_be_bytes(number.try_into().ok()?);
-        Some(Self { account: AccountId::from_bytes(account)?, number }).filter(|cursor| cursor.number >= 0)
+        let (account, rest) = bytes.split_at_checked(ID)?;
+        let account = AccountId::from_bytes(account)?;
+        match numbers(rest)?.as_slice() {
+            [number] => Some(Self { account, number: *number, as_of: None }),
+            [number, seq] => Some(Self { account, number: *number, as_of: Some(*seq) }),
+            _ => None,
+        }
     }
 }
 
@@ -104,6 +113,24 @@ pub struct ChangesCursor {
     pub epoch: i32,
     /// The last change seen; 0 for none.
     pub seq: i64,
+    /// A compact reading that goes on.
+    pub compact: Option<Span>,
+}
+
+/// What a compact reading covers: whatever happens meanwhile, its pages fit together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// It began after this change.
+    pub after: i64,
+    /// It ends with this one.
+    pub until: i64,
+}
+
+/// Numbers that are not negative, eight bytes each.
+fn numbers(bytes: &[u8]) -> Option<Vec<i64>> {
+    let (chunks, rest) = bytes.as_chunks();
+    let numbers: Vec<i64> = chunks.iter().map(|chunk| i64::from_be_bytes(*chunk)).collect();
+    (rest.is_empty() && numbers.iter().all(|number| *number >= 0)).then_some(numbers)
 }
 
 impl Cursor for ChangesCursor {
@@ -112,12 +139,21 @@ impl Cursor for ChangesCursor {
         into.extend_from_slice(self.account.as_bytes());
         into.extend_from_slice(&self.epoch.to_be_bytes());
         into.extend_from_slice(&self.seq.to_be_bytes());
+        for number in self.compact.iter().flat_map(|span| [span.after, span.until]) {
+            into.extend_from_slice(&number.to_be_bytes());
+        }
     }
     fn read(bytes: &[u8]) -> Option<Self> {
         let (account, rest) = bytes.split_at_checked(ID)?;
-        let (epoch, seq) = rest.split_first_chunk()?;
-        let (epoch, seq) = (i32::from_be_bytes(*epoch), i64::from_be_bytes(seq.try_into().ok()?));
-        Some(Self { account: AccountId::from_bytes(account)?, epoch, seq }).filter(|cursor| cursor.seq >= 0)
+        let (epoch, rest) = rest.split_first_chunk()?;
+        let (account, epoch) = (AccountId::from_bytes(account)?, i32::from_be_bytes(*epoch));
+        match numbers(rest)?.as_slice() {
+            [seq] => Some(Self { account, epoch, seq: *seq, compact: None }),
+            [seq, after, until] if after <= seq && seq <= until => {
+                Some(Self { account, epoch, seq: *seq, compact: Some(Span { after: *after, until: *until }) })
+            }
+            _ => None,
+        }
     }
 }
 
@@ -130,10 +166,14 @@ mod tests {
     #[test]
     fn a_cursor_reads_back_what_it_wrote() {
         let account = AccountId::new();
-        let changes = ChangesCursor { account, epoch: 3, seq: 1 << 40 };
-        assert_eq!(ChangesCursor::decode(&changes.encode()).unwrap(), changes);
-        let transactions = TransactionsCursor { account, number: 7 };
-        assert_eq!(TransactionsCursor::decode(&transactions.encode()).unwrap(), transactions);
+        for compact in [None, Some(Span { after: 5, until: 1 << 41 })] {
+            let changes = ChangesCursor { account, epoch: 3, seq: 1 << 40, compact };
+            assert_eq!(ChangesCursor::decode(&changes.encode()).unwrap(), changes);
+        }
+        for as_of in [None, Some(9)] {
+            let transactions = TransactionsCursor { account, number: 7, as_of };
+            assert_eq!(TransactionsCursor::decode(&transactions.encode()).unwrap(), transactions);
+        }
         assert_eq!(AccountId::decode(&account.encode()).unwrap(), account);
     }
 
@@ -141,11 +181,16 @@ mod tests {
     fn a_cursor_of_another_list_or_version_is_refused() {
         let account = AccountId::new();
         assert!(ConnectionId::decode(&account.encode()).is_err());
-        assert!(ChangesCursor::decode(&TransactionsCursor { account, number: 1 }.encode()).is_err());
+        assert!(
+            ChangesCursor::decode(&TransactionsCursor { account, number: 1, as_of: None }.encode()).is_err()
+        );
         let mut other = URL_SAFE_NO_PAD.decode(account.encode()).unwrap();
         *other.first_mut().unwrap() = VERSION + 1;
         assert!(AccountId::decode(&URL_SAFE_NO_PAD.encode(other)).is_err());
-        assert!(ChangesCursor::decode(&ChangesCursor { account, epoch: 0, seq: -1 }.encode()).is_err());
+        assert!(
+            ChangesCursor::decode(&ChangesCursor { account, epoch: 0, seq: -1, compact: None }.encode())
+                .is_err()
+        );
     }
 
     proptest! {

@@ -69,6 +69,7 @@ fn guarded() -> [(Scope, Routes); 4] {
         .routes(routes!(accounts::balances))
         .routes(routes!(transactions::list))
         .routes(routes!(transactions::show))
+        .routes(routes!(changes::of_transaction))
         .routes(routes!(changes::list))
         .routes(routes!(sync::list))
         .routes(routes!(syncs::show))

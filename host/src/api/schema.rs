@@ -1,7 +1,7 @@
 //! Pieces of the OpenAPI document that more than one route uses.
 
 use super::problem::{Code, ProblemSchema};
-use crate::model::{ConnectionState, EventType, Scope, SyncCode};
+use crate::model::{ChangeReason, ConnectionState, EventType, Scope, SyncCode};
 use serde::Serialize;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::schema::{Array, ArrayBuilder, Object, ObjectBuilder, OneOfBuilder, Schema, Type};
@@ -90,6 +90,19 @@ pub fn balance_kind() -> Object {
 /// Schema of the kind of a change.
 pub fn change_kind() -> Object {
     words(&["added", "modified", "removed"])
+}
+/// Schema of why a change was made.
+pub fn change_reason() -> Object {
+    serialised(&[
+        ChangeReason::Listed,
+        ChangeReason::Booked,
+        ChangeReason::Amended,
+        ChangeReason::RemovedByBank,
+        ChangeReason::ProvedAbsent,
+        ChangeReason::AbsentTwice,
+        ChangeReason::NeverBooked,
+        ChangeReason::Expired,
+    ])
 }
 /// Schema of a sync's status.
 pub fn sync_status() -> Object {

@@ -2,58 +2,66 @@
 
 use crate::model::{IdStability, Transaction, TransactionStatus};
 use chrono::NaiveDate;
-use std::collections::HashMap;
 
-/// What makes two rows equal when ids don't decide.
-pub(super) type ContentKey = (TransactionStatus, Option<NaiveDate>, i64, &'static str, String, Option<i64>);
-
-/// The key; equal rows are twins and told apart by their number only.
-pub(super) fn content_key(row: &Transaction) -> ContentKey {
-    (
-        row.status,
-        row.booked_on,
-        row.money.minor,
-        row.money.currency.code(),
-        normalised(&row.text),
-        row.balance_after,
-    )
+/// Does the bank's id name a row? A claim, believed until the bank contradicts itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ids {
+    /// Where the connector says that it is immutable or provisional.
+    Believed,
+    /// No id does.
+    Demoted,
 }
 
-/// Rows as seen, those that stand on two pages only once. Banks page over lists that move
-/// (UK Open Banking promises no isolation), so a row may come twice; with an id and equal contents
-/// it is one row. Without a usable id two equal rows are twins.
-pub(super) fn without_repeats(rows: &[Transaction]) -> Vec<&Transaction> {
-    let mut first: HashMap<&str, &Transaction> = HashMap::new();
-    let mut kept = Vec::with_capacity(rows.len());
-    for row in rows {
-        let id = usable_id(row);
-        match id.and_then(|id| first.get(id)) {
-            Some(earlier) if *earlier == row => {}
-            _ => {
-                if let Some(id) = id {
-                    first.entry(id).or_insert(row);
-                }
-                kept.push(row);
+impl Ids {
+    /// The id, if it is meant to name the row rather than its place.
+    pub(super) fn of(self, row: &Transaction) -> Option<&str> {
+        match row.stability {
+            IdStability::Immutable | IdStability::Provisional if self == Self::Believed => {
+                row.bank_id.as_deref().filter(|id| !id.is_empty())
             }
+            _ => None,
         }
     }
-    kept
-}
 
-/// The id, if the bank means it to name the row rather than its place.
-pub(super) fn usable_id(row: &Transaction) -> Option<&str> {
-    match row.stability {
-        IdStability::Immutable | IdStability::Provisional => {
-            row.bank_id.as_deref().filter(|id| !id.is_empty())
+    /// The id, if the bank promises that the row keeps it for ever.
+    pub(super) fn immutable(self, row: &Transaction) -> Option<&str> {
+        self.of(row).filter(|_| row.stability == IdStability::Immutable)
+    }
+
+    /// By the bank's promise these are two rows.
+    pub(super) fn part(self, old: &Transaction, new: &Transaction) -> bool {
+        match (self.immutable(old), self.immutable(new)) {
+            (Some(old), Some(new)) => old != new,
+            _ => false,
         }
-        IdStability::Positional | IdStability::None => None,
     }
 }
 
-/// Two rows with one id that can't be one row: amount and date both differ.
-pub(super) fn id_conflict(old: &Transaction, new: &Transaction) -> bool {
-    old.money != new.money && old.booked_on != new.booked_on && old.status == new.status
+/// A row with its text made comparable once.
+pub(super) struct Row<'a> {
+    pub(super) of: &'a Transaction,
+    pub(super) text: String,
+    party: Option<String>,
 }
+
+impl<'a> Row<'a> {
+    pub(super) fn new(of: &'a Transaction) -> Self {
+        Self { of, text: normalised(&of.text), party: of.counterparty.as_deref().map(normalised) }
+    }
+
+    /// What makes two rows equal when ids don't decide; equal rows are twins and told apart by their number only.
+    pub(super) fn content(&self) -> Content<'_> {
+        (self.of.status, self.of.booked_on, self.of.money.minor, self.of.money.currency.code(), &self.text)
+    }
+
+    /// The day it belongs to.
+    pub(super) fn day(&self) -> Option<NaiveDate> {
+        self.of.booked_on.or(self.of.valued_on)
+    }
+}
+
+/// See [`Row::content`].
+pub(super) type Content<'a> = (TransactionStatus, Option<NaiveDate>, i64, &'static str, &'a str);
 
 /// Is there anything to tell? A new id alone is not: ids are claims. Nor is a new running balance,
 /// which moves whenever an earlier row is inserted.
@@ -67,6 +75,14 @@ pub(super) fn differs(old: &Transaction, new: &Transaction) -> bool {
         || old.details != new.details
 }
 
+/// Is what we hold still how the bank would be compared with? An id that names nothing is not compared.
+pub(super) fn is_stale(ids: Ids, old: &Transaction, new: &Transaction) -> bool {
+    ids.of(old) != ids.of(new)
+        || old.stability != new.stability
+        || old.supersedes != new.supersedes
+        || old.balance_after != new.balance_after
+}
+
 /// Letters and digits in lower case, words separated by one space.
 pub(super) fn normalised(text: &str) -> String {
     let mut words = String::with_capacity(text.len());
@@ -74,19 +90,20 @@ pub(super) fn normalised(text: &str) -> String {
         if !words.is_empty() {
             words.push(' ');
         }
-        words.extend(word.chars().flat_map(char::to_lowercase));
+        match word.is_ascii() {
+            true => words.extend(word.chars().map(|letter| letter.to_ascii_lowercase())),
+            false => words.extend(word.chars().flat_map(char::to_lowercase)),
+        }
     }
     words
 }
 
-/// Do the texts speak of the same business?
-pub(super) fn alike(old: &Transaction, new: &Transaction) -> bool {
-    let same_party = match (&old.counterparty, &new.counterparty) {
-        (Some(old), Some(new)) => normalised(old) == normalised(new),
-        _ => false,
-    };
-    let (old, new) = (normalised(&old.text), normalised(&new.text));
-    same_party || (!old.is_empty() && !new.is_empty() && (old.starts_with(&new) || new.starts_with(&old)))
+/// Do they speak of the same business? The same party, or one text within the other, at its beginning or its
+/// end: banks add a place behind it, or a date before.
+pub(super) fn alike(old: &Row<'_>, new: &Row<'_>) -> bool {
+    let same_party = matches!((&old.party, &new.party), (Some(old), Some(new)) if old == new);
+    let within = |one: &str, other: &str| !one.is_empty() && (other.starts_with(one) || other.ends_with(one));
+    same_party || within(&old.text, &new.text) || within(&new.text, &old.text)
 }
 
 /// An order of rows that does not depend on how the bank listed them.

@@ -1,185 +1,325 @@
 //! Which row became which: one to one, in a fixed order of rules.
 
-use super::identity::{alike, content_key, id_conflict, usable_id};
-use crate::model::{StoredTransaction, Transaction, TransactionStatus};
-use std::collections::{BTreeMap, HashMap};
+use super::assign::{self, SIDE_MAX, Worth};
+use super::identity::{Content, Ids, Row, alike};
+use crate::model::{Link, StoredTransaction, TransactionStatus};
+use chrono::NaiveDate;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::Hash;
 
 /// Days between announcement and booking: card payments take up to two weeks.
 const SETTLEMENT_DAYS_MAX: i64 = 14;
+/// Days that the bank may move a booked row, or a pending one: a value date, a weekend.
+const CORRECTION_DAYS_MAX: i64 = 7;
 /// A booked amount may be this much of the announced one and back, in percent: tips and exchange
 /// rates, not another purchase.
 const AMOUNT_PERCENT_MAX: i128 = 150;
-/// Pairs that the rule for changed amounts looks at: 64 pending times 64 booked; beyond that
-/// nothing would be unique anyway.
-pub const PAIRS_MAX: usize = 64 * 64;
+/// Pairs that the rule for changed amounts looks at; beyond that nothing would be unique anyway.
+pub const PAIRS_MAX: usize = SIDE_MAX * SIDE_MAX;
+/// So many rows that are gone while others of their amount and day came under new ids were not exchanged by
+/// hand: the bank gives new ids.
+const REISSUED_ROWS: usize = 3;
+/// How sure a link is, in percent, that one candidate alone has.
+const LINK_CONFIDENCE: usize = 90;
+/// What any pair is worth beside what a better one is worth more: more pairs come before better ones.
+const PAIR: i64 = 100;
+
+/// What is compared.
+pub(super) struct Sides<'a> {
+    pub(super) ids: Ids,
+    pub(super) known: &'a [StoredTransaction],
+    pub(super) old: &'a [Row<'a>],
+    pub(super) new: &'a [Row<'a>],
+    /// For each known row, whether the reading would have shown it.
+    pub(super) covered: &'a [bool],
+}
 
 /// The outcome.
 pub(super) struct Matches {
-    /// For each known row, the place of its partner among the seen.
-    pub(super) partner_of_known: Vec<Option<usize>>,
-    /// For each seen row, whether it has a partner.
-    pub(super) seen_is_matched: Vec<bool>,
+    /// For each known row, the place of its partner among the new.
+    pub(super) partner: Vec<Option<usize>>,
+    /// For each new row, whether it has a partner.
+    pub(super) taken: Vec<bool>,
+    /// For each known row, whether its partner could have been another's.
+    pub(super) ambiguous: Vec<bool>,
+    /// For each new row, the pending ones that it may be the booking of.
+    pub(super) links: BTreeMap<usize, Vec<Link>>,
 }
 
-pub(super) fn match_rows(known: &[StoredTransaction], seen: &[&Transaction]) -> Matches {
-    let mut pairing = Pairing {
-        known,
-        seen,
-        matches: Matches {
-            partner_of_known: vec![None; known.len()],
-            seen_is_matched: vec![false; seen.len()],
-        },
+pub(super) fn match_rows(sides: &Sides<'_>) -> Matches {
+    let matches = Matches {
+        partner: vec![None; sides.old.len()],
+        taken: vec![false; sides.new.len()],
+        ambiguous: vec![false; sides.old.len()],
+        links: BTreeMap::new(),
     };
+    let mut pairing = Pairing { sides, reissued: false, matches };
     pairing.by_id();
     pairing.by_supersedes();
-    pairing.by_content();
-    pairing.settled_same_amount();
-    pairing.settled_other_amount();
+    pairing.by_content(true);
+    pairing.by_content(false);
+    pairing.reissued = pairing.are_reissued();
+    pairing.by_amount();
+    pairing.by_other_amount();
     pairing.matches
 }
 
 struct Pairing<'a> {
-    known: &'a [StoredTransaction],
-    seen: &'a [&'a Transaction],
+    sides: &'a Sides<'a>,
+    /// The bank gave new ids to many rows at once: two ids say no longer that they are two rows.
+    reissued: bool,
     matches: Matches,
 }
 
 impl<'a> Pairing<'a> {
-    fn free_known(&self) -> impl Iterator<Item = (usize, &'a Transaction)> + use<'a, '_> {
-        let rows = self.known.iter().zip(&self.matches.partner_of_known).enumerate();
-        rows.filter(|(_, (_, partner))| partner.is_none()).map(|(place, (row, _))| (place, &row.transaction))
+    fn free_old(&self) -> impl Iterator<Item = (usize, &'a Row<'a>)> + use<'a, '_> {
+        let rows = self.sides.old.iter().zip(&self.matches.partner).enumerate();
+        rows.filter(|(_, (_, partner))| partner.is_none()).map(|(place, (row, _))| (place, row))
     }
 
-    fn free_seen(&self) -> impl Iterator<Item = (usize, &'a Transaction)> + use<'a, '_> {
-        let rows = self.seen.iter().zip(&self.matches.seen_is_matched).enumerate();
-        rows.filter(|(_, (_, matched))| !**matched).map(|(place, (row, _))| (place, *row))
+    fn free_new(&self) -> impl Iterator<Item = (usize, &'a Row<'a>)> + use<'a, '_> {
+        let rows = self.sides.new.iter().zip(&self.matches.taken).enumerate();
+        rows.filter(|(_, (_, taken))| !**taken).map(|(place, (row, _))| (place, row))
     }
 
-    fn pair(&mut self, known: usize, seen: usize) {
-        if let (Some(partner), Some(matched)) =
-            (self.matches.partner_of_known.get_mut(known), self.matches.seen_is_matched.get_mut(seen))
+    fn covered(&self, old: usize) -> bool {
+        self.sides.covered.get(old).copied().unwrap_or(false)
+    }
+
+    fn pair(&mut self, old: usize, new: usize, ambiguous: bool) {
+        let Matches { partner, taken, ambiguous: doubts, .. } = &mut self.matches;
+        if let (Some(partner), Some(taken), Some(doubt)) =
+            (partner.get_mut(old), taken.get_mut(new), doubts.get_mut(old))
         {
-            *partner = Some(seen);
-            *matched = true;
+            (*partner, *taken, *doubt) = (Some(new), true, ambiguous);
         }
     }
 
     /// Equal ids, each standing once on both sides; an id that stands twice names nothing.
     fn by_id(&mut self) {
-        let old = groups(self.free_known().filter_map(|(place, row)| Some((usable_id(row)?, place))));
-        let new = groups(self.free_seen().filter_map(|(place, row)| Some((usable_id(row)?, place))));
-        for (id, known) in old {
-            let ([known], Some([seen])) = (known.as_slice(), new.get(id).map(Vec::as_slice)) else {
-                continue;
-            };
-            if let (Some(old), Some(new)) = (self.known.get(*known), self.seen.get(*seen))
-                && !id_conflict(&old.transaction, new)
-            {
-                self.pair(*known, *seen);
-            }
-        }
+        let ids = self.sides.ids;
+        let old = groups(self.free_old().filter_map(|(place, row)| Some((ids.of(row.of)?, place))));
+        let new = groups(self.free_new().filter_map(|(place, row)| Some((ids.of(row.of)?, place))));
+        self.pair_only_ones(&old, &new);
     }
 
     /// The bank says which row this one replaces.
     fn by_supersedes(&mut self) {
-        let old = groups(self.free_known().filter_map(|(place, row)| Some((row.bank_id.as_deref()?, place))));
+        let old =
+            groups(self.free_old().filter_map(|(place, row)| Some((row.of.bank_id.as_deref()?, place))));
         let new =
-            groups(self.free_seen().filter_map(|(place, row)| Some((row.supersedes.as_deref()?, place))));
-        for (id, known) in old {
-            if let ([known], Some([seen])) = (known.as_slice(), new.get(id).map(Vec::as_slice)) {
-                self.pair(*known, *seen);
+            groups(self.free_new().filter_map(|(place, row)| Some((row.of.supersedes.as_deref()?, place))));
+        self.pair_only_ones(&old, &new);
+    }
+
+    fn pair_only_ones(&mut self, old: &HashMap<&str, Vec<usize>>, new: &HashMap<&str, Vec<usize>>) {
+        for (id, old) in old {
+            if let ([old], Some([new])) = (old.as_slice(), new.get(id).map(Vec::as_slice)) {
+                self.pair(*old, *new, false);
             }
         }
     }
 
-    /// Equal contents: the n-th twin with the n-th. Which twin is which can't matter: they are equal.
-    fn by_content(&mut self) {
-        let old = groups(self.free_known().map(|(place, row)| (content_key(row), place)));
-        let new = groups(self.free_seen().map(|(place, row)| (content_key(row), place)));
-        for (key, known) in old {
-            for (known, seen) in known.into_iter().zip(new.get(&key).into_iter().flatten()) {
-                self.pair(known, *seen);
-            }
+    /// Equal contents, the n-th twin with the n-th: first those of the same running balance, then in the order
+    /// of their balances, which a row inserted before them moves alike. Which twin is which can't matter
+    /// otherwise: they are equal. A row that the reading would not have shown is no row with another id.
+    fn by_content(&mut self, and_balance: bool) {
+        type Key<'a> = (Content<'a>, Option<i64>);
+        let key = |row: &'a Row<'a>| -> Option<Key<'a>> {
+            let balance = row.of.balance_after;
+            (!and_balance || balance.is_some()).then(|| (row.content(), balance.filter(|_| and_balance)))
+        };
+        let old = groups(self.free_old().filter_map(|(place, row)| Some((key(row)?, place))));
+        let new = groups(self.free_new().filter_map(|(place, row)| Some((key(row)?, place))));
+        for (key, mut old) in old {
+            let Some(found) = new.get(&key) else { continue };
+            let mut found = found.clone();
+            let balance =
+                |rows: &[Row<'_>], place: usize| rows.get(place).and_then(|row| row.of.balance_after);
+            old.sort_by_key(|place| (balance(self.sides.old, *place), *place));
+            found.sort_by_key(|place| (balance(self.sides.new, *place), *place));
+            self.pair_twins(&old, &found);
         }
     }
 
-    /// A pending row and a booked one of the same amount, close in time: first those that speak of
-    /// the same business, then those that can be no other.
-    fn settled_same_amount(&mut self) {
-        for by_text in [true, false] {
-            let amount = |row: &Transaction| (row.money.minor, row.money.currency.code());
-            let old = groups(self.free_pending().map(|(place, row)| (amount(row), place)));
-            let new = groups(self.free_booked().map(|(place, row)| (amount(row), place)));
-            let mut found = BTreeMap::new();
-            for (amount, known) in old {
-                let Some(seen) = new.get(&amount) else { continue };
-                self.only_pairs(
-                    &known,
-                    seen,
-                    |old, new| near(old, new) && (!by_text || alike(old, new)),
-                    &mut found,
-                );
+    fn pair_twins(&mut self, old: &[usize], new: &[usize]) {
+        let (old_rows, new_rows, ids) = (self.sides.old, self.sides.new, self.sides.ids);
+        let has_id = |place: usize| new_rows.get(place).is_some_and(|row| ids.immutable(row.of).is_some());
+        let (mut named, mut nameless): (VecDeque<_>, VecDeque<_>) =
+            new.iter().copied().enumerate().partition(|(_, place)| has_id(*place));
+        for old in old {
+            let Some(row) = old_rows.get(*old) else { continue };
+            let may_be_named = self.covered(*old) || ids.immutable(row.of).is_none();
+            let next = match (named.front().filter(|_| may_be_named), nameless.front()) {
+                (Some(named), Some(nameless)) if nameless < named => nameless.1,
+                (Some(named), _) => named.1,
+                (None, Some(nameless)) => nameless.1,
+                (None, None) => continue,
+            };
+            for queue in [&mut named, &mut nameless] {
+                if queue.front().is_some_and(|(_, place)| *place == next) {
+                    queue.pop_front();
+                }
             }
-            for (known, seen) in found {
-                self.pair(known, seen);
-            }
+            self.pair(*old, next, false);
         }
     }
 
-    /// A pending row and a booked one of another amount: the same business, the same direction, not
-    /// too far off, and no other candidate on either side.
-    fn settled_other_amount(&mut self) {
-        let known: Vec<usize> = self.free_pending().map(|(place, _)| place).collect();
-        let seen: Vec<usize> = self.free_booked().map(|(place, _)| place).collect();
-        let mut found = BTreeMap::new();
-        self.only_pairs(
-            &known,
-            &seen,
-            |old, new| near(old, new) && alike(old, new) && comparable(old, new),
-            &mut found,
+    /// Are the rows that are left on both sides the same ones with new ids, by amount and day?
+    fn are_reissued(&self) -> bool {
+        let ids = self.sides.ids;
+        let key = |row: &Row<'_>| (row.of.status, row.of.booked_on, row.of.money.minor);
+        let gone =
+            self.free_old().filter(|(place, row)| self.covered(*place) && ids.immutable(row.of).is_some());
+        let gone = groups(gone.map(|(place, row)| (key(row), place)));
+        let come = groups(
+            self.free_new()
+                .filter(|(_, row)| ids.immutable(row.of).is_some())
+                .map(|(place, row)| (key(row), place)),
         );
-        for (known, seen) in found {
-            self.pair(known, seen);
+        let both: usize =
+            gone.iter().map(|(key, gone)| gone.len().min(come.get(key).map_or(0, Vec::len))).sum();
+        let covered = self.sides.covered.iter().filter(|covered| **covered).count();
+        both >= REISSUED_ROWS || both * 2 > covered
+    }
+
+    /// What is left and of equal amount: a pending row that was booked, a row that was dated or described anew.
+    fn by_amount(&mut self) {
+        let amount = |row: &Row<'_>| (row.of.money.minor, row.of.money.currency.code());
+        let candidates = self
+            .free_old()
+            .filter(|(place, row)| row.of.status == TransactionStatus::Pending || self.covered(*place));
+        let mut old: Vec<_> =
+            groups(candidates.map(|(place, row)| (amount(row), place))).into_iter().collect();
+        old.sort_unstable_by_key(|(amount, _)| *amount);
+        let new = groups(self.free_new().map(|(place, row)| (amount(row), place)));
+        for (amount, old) in old {
+            let Some(new) = new.get(&amount) else { continue };
+            for (old, new) in blocks(self.sides, &old, new) {
+                if old.len() <= SIDE_MAX && new.len() <= SIDE_MAX {
+                    self.solve(&old, &new);
+                } else {
+                    self.in_date_order(&old, &new);
+                }
+            }
         }
     }
 
-    fn free_pending(&self) -> impl Iterator<Item = (usize, &'a Transaction)> + use<'a, '_> {
-        self.free_known().filter(|(_, row)| row.status == TransactionStatus::Pending)
+    /// Could the known row have become the new one of the same amount? What such a pair is worth.
+    fn worth(&self, old: &Row<'_>, new: &Row<'_>) -> Option<Worth> {
+        use TransactionStatus::{Booked, Pending};
+        let days = days_between(old, new);
+        let alike = alike(old, new);
+        let fits = match (old.of.status, new.of.status) {
+            (Pending, Booked) => days.is_none_or(|days| (-1..=SETTLEMENT_DAYS_MAX).contains(&days)),
+            (Booked, Pending) => false,
+            _ => {
+                let is_other = !self.reissued && self.sides.ids.part(old.of, new.of);
+                alike && !is_other && days.is_none_or(|days| days.abs() <= CORRECTION_DAYS_MAX)
+            }
+        };
+        let finer = days.map_or(SETTLEMENT_DAYS_MAX, i64::abs);
+        fits.then_some(Worth { tier: PAIR + i64::from(alike), finer })
     }
 
-    fn free_booked(&self) -> impl Iterator<Item = (usize, &'a Transaction)> + use<'a, '_> {
-        self.free_seen().filter(|(_, row)| row.status == TransactionStatus::Booked)
+    /// Exactly: as many pairs as possible, the most alike, the nearest in time.
+    fn solve(&mut self, old: &[usize], new: &[usize]) {
+        let (old_rows, new_rows) = (self.sides.old, self.sides.new);
+        let worth: Vec<Vec<Option<Worth>>> = old
+            .iter()
+            .map(|old| {
+                let pair = |new: &usize| self.worth(old_rows.get(*old)?, new_rows.get(*new)?);
+                new.iter().map(pair).collect()
+            })
+            .collect();
+        let solved = assign::best(&worth, &classes(old_rows, old), &classes(new_rows, new));
+        for (old, pair) in old.iter().zip(solved) {
+            if let Some((column, ambiguous)) = pair
+                && let Some(new) = new.get(column)
+            {
+                self.pair(*old, *new, ambiguous);
+            }
+        }
     }
 
-    /// Pairs in which each is the other's only candidate.
-    fn only_pairs(
-        &self,
-        known: &[usize],
-        seen: &[usize],
-        fits: impl Fn(&Transaction, &Transaction) -> bool,
-        found: &mut BTreeMap<usize, usize>,
-    ) {
-        if known.len().saturating_mul(seen.len()) > PAIRS_MAX {
+    /// Too many to weigh: those of equal text in the order of their dates, then the others.
+    fn in_date_order(&mut self, old: &[usize], new: &[usize]) {
+        let (old_rows, new_rows) = (self.sides.old, self.sides.new);
+        let texts = |rows: &'a [Row<'a>], places: &[usize]| {
+            groups(places.iter().filter_map(|place| Some((rows.get(*place)?.text.as_str(), *place))))
+        };
+        let mut of_text: Vec<_> = texts(old_rows, old).into_iter().collect();
+        of_text.sort_unstable();
+        let with_text = texts(new_rows, new);
+        for (text, old) in of_text {
+            self.merge(&old, with_text.get(text).map_or(&[][..], Vec::as_slice));
+        }
+        let is_free = |taken: Option<bool>| taken == Some(false);
+        let partner = |place: &usize| self.matches.partner.get(*place).map(Option::is_some);
+        let old: Vec<usize> = old.iter().copied().filter(|place| is_free(partner(place))).collect();
+        let taken = |place: &usize| self.matches.taken.get(*place).copied();
+        let new: Vec<usize> = new.iter().copied().filter(|place| is_free(taken(place))).collect();
+        self.merge(&old, &new);
+    }
+
+    /// Walks both lists, which are in the order of their dates, once.
+    fn merge(&mut self, old: &[usize], new: &[usize]) {
+        let (mut olds, mut news) = (old.iter().peekable(), new.iter().peekable());
+        while let (Some(old), Some(new)) = (olds.peek(), news.peek()) {
+            let (Some(before), Some(after)) = (self.sides.old.get(**old), self.sides.new.get(**new)) else {
+                return;
+            };
+            if self.worth(before, after).is_some() {
+                self.pair(**old, **new, true);
+                (olds.next(), news.next());
+            } else if before.day() <= after.day() {
+                olds.next();
+            } else {
+                news.next();
+            }
+        }
+    }
+
+    /// A pending row and a booked one of another amount: the same business, the same direction, not too far off.
+    /// Only if it is gone and can be no other; else both stand, and are linked.
+    fn by_other_amount(&mut self) {
+        let old: Vec<usize> = self
+            .free_old()
+            .filter(|(_, row)| row.of.status == TransactionStatus::Pending)
+            .map(|(place, _)| place)
+            .collect();
+        let new: Vec<usize> = self
+            .free_new()
+            .filter(|(_, row)| row.of.status == TransactionStatus::Booked)
+            .map(|(place, _)| place)
+            .collect();
+        if old.len().saturating_mul(new.len()) > PAIRS_MAX {
             return;
         }
-        let mut candidates_of_seen: HashMap<usize, usize> = HashMap::new();
-        let mut only = Vec::new();
-        for known in known {
-            let Some(old) = self.known.get(*known) else { continue };
-            let candidates: Vec<usize> = seen
-                .iter()
-                .copied()
-                .filter(|place| self.seen.get(*place).is_some_and(|new| fits(&old.transaction, new)))
-                .collect();
-            for seen in &candidates {
-                *candidates_of_seen.entry(*seen).or_default() += 1;
-            }
-            if let [seen] = candidates.as_slice() {
-                only.push((*known, *seen));
+        let mut candidates: Vec<(usize, usize)> = Vec::new();
+        let (mut of_old, mut of_new): (HashMap<usize, usize>, HashMap<usize, usize>) = Default::default();
+        for old in old {
+            for new in &new {
+                let (Some(before), Some(after)) = (self.sides.old.get(old), self.sides.new.get(*new)) else {
+                    continue;
+                };
+                if may_have_settled(before, after) {
+                    candidates.push((old, *new));
+                    *of_old.entry(old).or_default() += 1;
+                    *of_new.entry(*new).or_default() += 1;
+                }
             }
         }
-        found.extend(only.into_iter().filter(|(_, seen)| candidates_of_seen.get(seen) == Some(&1)));
+        for (old, new) in candidates {
+            let others = of_old.get(&old).max(of_new.get(&new)).copied().unwrap_or(1);
+            if others == 1 && self.covered(old) {
+                self.pair(old, new, false);
+            } else if let Some(held) = self.sides.known.get(old) {
+                let confidence = u8::try_from((LINK_CONFIDENCE / others).max(1)).unwrap_or(1);
+                let link = Link { number: held.id.number, confidence };
+                self.matches.links.entry(new).or_default().push(link);
+            }
+        }
     }
 }
 
@@ -191,19 +331,55 @@ fn groups<K: Hash + Eq>(rows: impl Iterator<Item = (K, usize)>) -> HashMap<K, Ve
     groups
 }
 
-/// Booked after it was announced, and not too long after; a day's slack for time zones.
-fn near(old: &Transaction, new: &Transaction) -> bool {
-    match (old.booked_on.or(old.valued_on), new.booked_on.or(new.valued_on)) {
-        (Some(old), Some(new)) => (-1..=SETTLEMENT_DAYS_MAX).contains(&(new - old).num_days()),
-        _ => true,
-    }
+/// Equal rows have equal numbers, which are below the count of rows.
+fn classes(rows: &[Row<'_>], places: &[usize]) -> Vec<usize> {
+    let mut known: HashMap<(Content<'_>, &str), usize> = HashMap::new();
+    let mut class = |place: &usize| {
+        let row = rows.get(*place)?;
+        let next = known.len();
+        Some(*known.entry((row.content(), row.of.details.as_str())).or_insert(next))
+    };
+    places.iter().map(|place| class(place).unwrap_or(0)).collect()
 }
 
-/// Same currency and direction, and neither is much more than the other.
-fn comparable(old: &Transaction, new: &Transaction) -> bool {
-    let (a, b) = (i128::from(old.money.minor), i128::from(new.money.minor));
-    old.money.currency == new.money.currency
+/// Rows of one amount, cut where no row of one part could be one of the other: both sides in the order of dates.
+fn blocks(sides: &Sides<'_>, old: &[usize], new: &[usize]) -> Vec<(Vec<usize>, Vec<usize>)> {
+    let undated = NaiveDate::MAX;
+    let day = |rows: &[Row<'_>], place: usize| rows.get(place).and_then(Row::day).unwrap_or(undated);
+    let mut all: Vec<(NaiveDate, bool, usize)> =
+        old.iter().map(|place| (day(sides.old, *place), false, *place)).collect();
+    all.extend(new.iter().map(|place| (day(sides.new, *place), true, *place)));
+    // A row without a date may be any.
+    let whole = all.iter().any(|(day, _, _)| *day == undated);
+    all.sort_unstable();
+    let mut blocks: Vec<(Vec<usize>, Vec<usize>)> = vec![Default::default()];
+    let mut before: Option<NaiveDate> = None;
+    for (day, is_new, place) in all {
+        let far = before.is_some_and(|before| (day - before).num_days() > SETTLEMENT_DAYS_MAX);
+        if far && !whole {
+            blocks.push(Default::default());
+        }
+        before = Some(day);
+        if let Some((old, new)) = blocks.last_mut() {
+            if is_new { new.push(place) } else { old.push(place) }
+        }
+    }
+    blocks.retain(|(old, new)| !old.is_empty() && !new.is_empty());
+    blocks
+}
+
+fn days_between(old: &Row<'_>, new: &Row<'_>) -> Option<i64> {
+    Some((new.day()? - old.day()?).num_days())
+}
+
+/// Booked after it was announced, and not too long after, a day's slack for time zones; of the same business,
+/// currency and direction, and neither is much more than the other.
+fn may_have_settled(old: &Row<'_>, new: &Row<'_>) -> bool {
+    let (a, b) = (i128::from(old.of.money.minor), i128::from(new.of.money.minor));
+    old.of.money.currency == new.of.money.currency
         && a.signum() == b.signum()
         && a.abs() * 100 <= b.abs() * AMOUNT_PERCENT_MAX
         && b.abs() * 100 <= a.abs() * AMOUNT_PERCENT_MAX
+        && days_between(old, new).is_none_or(|days| (-1..=SETTLEMENT_DAYS_MAX).contains(&days))
+        && alike(old, new)
 }

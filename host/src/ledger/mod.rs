@@ -3,38 +3,52 @@
 //! A bank's id is a claim, identical twins are real, and absence is evidence only inside a window
 //! that the connector read to its end. [`reconcile`] compares what we hold with what was seen:
 //!
-//! 1. Rows that stand on two pages (same id, same contents) count once.
-//! 2. Rows are matched one to one, each rule only on what the earlier ones left:
-//!    a. equal bank id, unless amount and date both differ (then the id is being reused);
+//! 1. Ids that contradict themselves name nothing any more, in this account and from now on ([`trust`]).
+//! 2. Rows that stand in the reading more than once are counted ([`repeats`]).
+//! 3. Rows are matched one to one, each rule only on what the earlier ones left ([`matching`]):
+//!    a. equal bank id;
 //!    b. the row says which pending row it replaces;
-//!    c. equal contents, the n-th of several twins with the n-th;
-//!    d. pending → booked with the same amount;
-//!    e. pending → booked with another amount (a tip, a fuel hold), only when it can be no other.
-//! 3. What is left of the new rows was added. What is left of the old ones was removed if the bank
-//!    says so, or if it lies inside a complete reading and the balance proves it, or if it was
-//!    missing twice. When the balance proves that missing rows still count, the statement is
-//!    incomplete and nothing may be stored. A statement that brings its own balances must add up.
+//!    c. equal contents, with the running balance where there is one, the n-th of several twins with the n-th;
+//!    d. equal amount, near in time: blocks of up to 64 × 64 rows are solved exactly ([`assign`]), larger ones
+//!       in the order of dates; what could be otherwise is marked as ambiguous;
+//!    e. pending → booked with another amount (a tip, a fuel hold), only when it can be no other; else both
+//!       stand, and a link says how likely they are one.
+//! 4. What is left of the new rows was added. What is left of the old ones was removed if the bank says so, or
+//!    if it lies inside a complete reading and the balance proves it, or if it was missing twice. When the
+//!    balance proves that missing rows still count, the statement is incomplete and nothing may be stored.
+//! 5. The booked balance is the judge of the whole ([`proof`]), and of what the rows leave open.
 //!
-//! The result does not depend on the order of rows or pages. Time and memory grow linearly with
-//! the rows, but for rule e, which looks at no more than [`matching::PAIRS_MAX`] pairs.
+//! The same rows give the same result in any order and on any pages. Time and memory grow linearly with the
+//! rows, but for blocks, which are bounded.
 //!
 //! Must not know: where rows come from or go to.
 
+mod assign;
 mod identity;
+mod index;
 mod matching;
 mod proof;
+mod repeats;
+mod trust;
 
-pub use proof::prove;
+pub use index::Index;
+pub use proof::booked_balance;
 
-use crate::model::{
-    Balance, BalanceKind, Coverage, Money, NewChange, Proof, StoredTransaction, Transaction,
-    TransactionStatus,
-};
+use crate::model::*;
+use chrono::NaiveDate;
+use identity::{Ids, Row};
+use matching::{Matches, Sides};
 use std::collections::BTreeSet;
 
 /// In how many complete readings in a row a row must be missing before it counts as removed without
 /// a balance that proves it.
 pub const MISSES_BEFORE_REMOVAL: i16 = 2;
+/// Days after which a pending row is given up that a bank never lists to the end: card payments are booked or
+/// dropped within two weeks, hotels and cars within a month.
+pub const PENDING_EXPIRES_DAYS: i64 = 35;
+/// So many missing rows, and fewer than half of them shown: without a balance that is a list cut short, not a
+/// correction.
+pub const SHRUNK_ROWS: usize = 4;
 
 /// What one reading of an account showed, all pages together.
 #[derive(Debug, Clone, Default)]
@@ -47,6 +61,13 @@ pub struct Observed {
     pub balances: Vec<Balance>,
     /// What the reading proved it has seen.
     pub coverage: Option<Coverage>,
+    /// The bank's day.
+    pub today: Option<NaiveDate>,
+    /// The reading reached as far back as the bank gives.
+    pub is_all: bool,
+    /// Nothing from before this day was ever read, nor all of it: such a row is old ground that the balance always counted, and
+    /// not a late one.
+    pub held_from: Option<NaiveDate>,
 }
 
 /// What changed.
@@ -54,10 +75,15 @@ pub struct Observed {
 pub struct Verdict {
     /// In the order they get their `seq`: what was known by number, then what is new by date.
     pub changes: Vec<NewChange>,
+    /// Rows (by number) whose stored copy becomes this one though there is nothing to tell: a new bank id, a new
+    /// running balance.
+    pub rekeyed: Vec<(i64, Transaction)>,
     /// Rows (by number) whose count of misses changes, and to what.
     pub missed: Vec<(i64, i16)>,
     /// Did the balance agree?
     pub proof: Proof,
+    /// For the next look.
+    pub standing: Standing,
 }
 
 /// The bank showed less than its own balance says there is.
@@ -69,112 +95,319 @@ pub enum Incomplete {
     /// A statement's own balances say that rows are missing, or too many.
     #[error("the statement's opening balance and rows do not add up to its closing balance")]
     DoesNotAddUp,
+    /// There is no balance to judge by.
+    #[error("{missing} of {of} booked rows are missing at once, and no balance says that they are gone")]
+    Shrunk {
+        /// So many.
+        missing: usize,
+        /// Of so many that should have been shown.
+        of: usize,
+    },
 }
 
 /// Compares what we hold with what was seen.
 ///
-/// `known`: all pending rows, and the booked rows of at least the covered window. `previous`: the
-/// balances stored with them; empty before the first sync.
+/// `known`: all pending rows, and the booked rows of at least the covered window. `allow_incomplete`: a statement
+/// that shows too little is taken as far as it goes; rows that its balance still counts stay.
 pub fn reconcile(
     known: &[StoredTransaction],
-    previous: &[Balance],
+    standing: &Standing,
     observed: &Observed,
+    allow_incomplete: bool,
 ) -> Result<Verdict, Incomplete> {
     let adds_up = proof::adds_up(observed);
-    if adds_up == Some(false) {
+    if adds_up == Some(false) && !allow_incomplete {
         return Err(Incomplete::DoesNotAddUp);
     }
-    let seen = identity::without_repeats(&observed.transactions);
-    let matches = matching::match_rows(known, &seen);
-
-    let mut changes = Vec::new();
-    let mut missed = Vec::new();
-    let mut absent = Vec::new();
-    let told_removed: BTreeSet<&str> = observed.removed.iter().map(String::as_str).collect();
-    for (row, partner) in known.iter().zip(&matches.partner_of_known) {
-        let before = &row.transaction;
-        match partner.and_then(|partner| seen.get(partner)) {
-            Some(after) => {
-                if row.missed > 0 {
-                    missed.push((row.id.number, 0));
-                }
-                if identity::differs(before, after) {
-                    changes.push(NewChange::Modified {
-                        number: row.id.number,
-                        before: before.clone(),
-                        after: (*after).clone(),
-                    });
-                }
-            }
-            None if before.bank_id.as_deref().is_some_and(|id| told_removed.contains(id)) => {
-                changes.push(removal(row))
-            }
-            None if observed.coverage.as_ref().is_some_and(|coverage| covers(coverage, before)) => {
-                absent.push(row)
-            }
-            None => {}
-        }
-    }
-    let mut added: Vec<&Transaction> = seen
+    let old: Vec<Row<'_>> = known.iter().map(|row| Row::new(&row.transaction)).collect();
+    let ids =
+        if standing.ids_demoted { Ids::Demoted } else { trust::judge(known, &old, &observed.transactions) };
+    let reading = repeats::count(ids, &old, &observed.transactions);
+    let covered: Vec<bool> = known
         .iter()
-        .zip(&matches.seen_is_matched)
-        .filter(|(_, matched)| !**matched)
-        .map(|(row, _)| *row)
+        .map(|row| observed.coverage.as_ref().is_some_and(|coverage| covers(coverage, &row.transaction)))
         .collect();
-    added.sort_by(|a, b| identity::order(a).cmp(&identity::order(b)));
-    changes.extend(added.into_iter().cloned().map(NewChange::Added));
+    let sides = Sides { ids, known, old: &old, new: &reading.rows, covered: &covered };
+    let matches = matching::match_rows(&sides);
+    let mut look = Look {
+        observed,
+        unit: standing.expected.or(booked_balance(&observed.balances)),
+        changes: Vec::new(),
+        rekeyed: Vec::new(),
+        missed: Vec::new(),
+        added: Vec::new(),
+        moved: 0,
+    };
+    let absent = look.compare(&sides, &matches);
+    look.take_new(&matches, &reading.rows);
+    let proof = look.weigh(&sides, &matches, &absent, &reading, standing, (adds_up, allow_incomplete))?;
+    Ok(look.verdict(ids, standing, proof, absent.is_empty()))
+}
 
-    let (proof, gone) = judge_absent(&absent, &changes, previous, &observed.balances)?;
-    for row in absent {
-        let misses = row.missed.saturating_add(1);
-        if gone || misses >= MISSES_BEFORE_REMOVAL {
-            changes.push(removal(row));
-        } else {
-            missed.push((row.id.number, misses));
+/// What a look came to that shows just what the last one did.
+pub fn unchanged(standing: &Standing, observed: &Observed, proof: Proof) -> Verdict {
+    let looked_on = observed.today.or(standing.looked_on);
+    let standing = Standing { looked_on, ..standing.clone() };
+    Verdict { changes: Vec::new(), rekeyed: Vec::new(), missed: Vec::new(), proof, standing }
+}
+
+/// One look, being judged.
+struct Look<'a> {
+    observed: &'a Observed,
+    /// The currency of the proof.
+    unit: Option<Money>,
+    changes: Vec<NewChange>,
+    rekeyed: Vec<(i64, Transaction)>,
+    missed: Vec<(i64, i16)>,
+    added: Vec<(&'a Transaction, Vec<Link>)>,
+    /// By how much all changes together move the booked balance.
+    moved: i128,
+}
+
+impl<'a> Look<'a> {
+    fn weight(&self, row: &Transaction) -> i128 {
+        self.unit.map_or(0, |unit| proof::weight(row, unit))
+    }
+
+    fn remove(&mut self, row: &StoredTransaction, reason: ChangeReason) {
+        self.moved -= self.weight(&row.transaction);
+        let before = row.transaction.clone();
+        self.changes.push(NewChange::Removed { number: row.id.number, before, reason });
+    }
+
+    /// What became of the known rows; those that are missing from a complete reading, by their place.
+    fn compare(&mut self, sides: &Sides<'_>, matches: &Matches) -> Vec<usize> {
+        let removed: BTreeSet<&str> = self.observed.removed.iter().map(String::as_str).collect();
+        let mut absent = Vec::new();
+        for (place, row) in sides.known.iter().enumerate() {
+            let before = &row.transaction;
+            let partner = matches.partner.get(place).copied().flatten();
+            match partner.and_then(|partner| sides.new.get(partner)) {
+                Some(after) => {
+                    if row.missed > 0 {
+                        self.missed.push((row.id.number, 0));
+                    }
+                    let ambiguous = matches.ambiguous.get(place).copied().unwrap_or(false);
+                    self.partner(sides.ids, row, after.of, ambiguous);
+                }
+                None if before.bank_id.as_deref().is_some_and(|id| removed.contains(id)) => {
+                    self.remove(row, ChangeReason::RemovedByBank)
+                }
+                None if sides.covered.get(place) == Some(&true) => absent.push(place),
+                None if self.is_given_up(row) => self.remove(row, ChangeReason::Expired),
+                None => {}
+            }
+        }
+        absent
+    }
+
+    fn partner(&mut self, ids: Ids, row: &StoredTransaction, after: &Transaction, ambiguous: bool) {
+        let (number, before) = (row.id.number, &row.transaction);
+        if identity::differs(before, after) {
+            let reason = match (before.status, after.status) {
+                (TransactionStatus::Pending, TransactionStatus::Booked) => ChangeReason::Booked,
+                _ => ChangeReason::Amended,
+            };
+            self.moved += self.weight(after) - self.weight(before);
+            let (before, after) = (before.clone(), after.clone());
+            self.changes.push(NewChange::Modified { number, before, after, reason, ambiguous });
+        } else if identity::is_stale(ids, before, after) {
+            self.rekeyed.push((number, after.clone()));
         }
     }
-    changes.sort_by_key(|change| match change {
-        NewChange::Modified { number, .. } | NewChange::Removed { number, .. } => *number,
-        NewChange::Added(_) => i64::MAX, // a stable sort: the new ones keep their order
-    });
-    missed.sort_unstable();
-    // The second miss may have removed rows that the first judgement left in.
-    let proof = match adds_up {
-        Some(true) => Proof::Proved,
-        _ if gone => proof,
-        _ => prove(previous, &observed.balances, &changes),
+
+    /// A pending row of a bank that lists no pending rows to the end.
+    fn is_given_up(&self, row: &StoredTransaction) -> bool {
+        let seen = row.first_seen_at.utc().date_naive();
+        let latest =
+            row.transaction.booked_on.or(row.transaction.valued_on).map_or(seen, |day| day.max(seen));
+        row.transaction.status == TransactionStatus::Pending
+            && self.observed.today.is_some_and(|today| (today - latest).num_days() > PENDING_EXPIRES_DAYS)
+    }
+
+    fn take_new(&mut self, matches: &Matches, rows: &[Row<'a>]) {
+        for (place, (row, taken)) in rows.iter().zip(&matches.taken).enumerate() {
+            if !taken {
+                self.take(row.of, matches.links.get(&place).cloned().unwrap_or_default());
+            }
+        }
+    }
+
+    fn take(&mut self, row: &'a Transaction, links: Vec<Link>) {
+        if !self.is_old_ground(row) {
+            self.moved += self.weight(row);
+        }
+        self.added.push((row, links));
+    }
+
+    /// From before anything that was ever read: the balance counted it all along.
+    fn is_old_ground(&self, row: &Transaction) -> bool {
+        self.observed.held_from.zip(row.booked_on).is_some_and(|(from, day)| day <= from)
+    }
+
+    /// Lets the balance decide what the rows leave open.
+    fn weigh(
+        &mut self,
+        sides: &Sides<'_>,
+        matches: &Matches,
+        absent: &[usize],
+        reading: &repeats::Reading<'a>,
+        standing: &Standing,
+        (adds_up, allow_incomplete): (Option<bool>, bool),
+    ) -> Result<Proof, Incomplete> {
+        let known = |place: &usize| sides.known.get(*place);
+        let is_booked = |row: &&StoredTransaction| row.transaction.status == TransactionStatus::Booked;
+        let booked: Vec<&StoredTransaction> = absent.iter().filter_map(known).filter(is_booked).collect();
+        let now = {
+            let gone: BTreeSet<i64> = self.changes.iter().filter_map(removed_number).collect();
+            let mut now: Vec<&Transaction> = Vec::new();
+            for (place, row) in sides.known.iter().enumerate() {
+                let partner = matches.partner.get(place).copied().flatten();
+                match partner.and_then(|partner| sides.new.get(partner)) {
+                    Some(new) => now.push(new.of),
+                    None if gone.contains(&row.id.number) => {}
+                    None => now.push(&row.transaction),
+                }
+            }
+            now.extend(self.added.iter().map(|(row, _)| *row));
+            now
+        };
+        let scale = proof::scale(standing.expected, self.observed, self.moved, now.into_iter());
+        let before = self.moved;
+        let open = open_doubts(matches, reading);
+        let weighed = scale.as_ref().and_then(|scale| scale.weigh(&booked, &open));
+        let total: i128 = booked.iter().map(|row| self.weight(&row.transaction)).sum();
+        let mut decided = BTreeSet::new();
+        if let Some(weighed) = &weighed {
+            let (gone, still): (Vec<_>, Vec<_>) =
+                booked.iter().zip(&weighed.gone).partition(|(_, gone)| **gone);
+            let speaks = !gone.is_empty() || total != 0;
+            if speaks && !still.is_empty() && !allow_incomplete {
+                return Err(Incomplete::Missing(still.len()));
+            }
+            if speaks {
+                decided.extend(booked.iter().map(|row| row.id.number));
+            }
+            for (row, _) in gone {
+                self.remove(row, ChangeReason::ProvedAbsent);
+            }
+            for (open, otherwise) in open.iter().zip(&weighed.otherwise) {
+                self.count_otherwise(open, *otherwise);
+            }
+        } else if scale.is_none() && adds_up.is_none() && !allow_incomplete {
+            self.is_not_shrunk(sides, booked.len())?;
+        }
+        for row in absent.iter().filter_map(known).filter(|row| !decided.contains(&row.id.number)) {
+            let misses = row.missed.saturating_add(1);
+            match (misses >= MISSES_BEFORE_REMOVAL, row.transaction.status) {
+                (true, TransactionStatus::Booked) => self.remove(row, ChangeReason::AbsentTwice),
+                (true, TransactionStatus::Pending) => self.remove(row, ChangeReason::NeverBooked),
+                (false, _) => self.missed.push((row.id.number, misses)),
+            }
+        }
+        Ok(match adds_up {
+            Some(true) => Proof::Proved,
+            _ => proof::word(scale.as_ref(), self.moved - before),
+        })
+    }
+
+    fn count_otherwise(&mut self, open: &proof::Open<'a>, otherwise: i64) {
+        for _ in otherwise..0 {
+            if let Some(place) = self.added.iter().position(|(row, _)| *row == open.row) {
+                let (row, _) = self.added.swap_remove(place);
+                self.moved -= self.weight(row);
+            }
+        }
+        for _ in 0..otherwise {
+            self.take(open.row, Vec::new());
+        }
+    }
+
+    /// Without a balance, most of the rows missing at once are a list that was cut short.
+    fn is_not_shrunk(&self, sides: &Sides<'_>, missing: usize) -> Result<(), Incomplete> {
+        let booked = sides
+            .known
+            .iter()
+            .zip(sides.covered)
+            .filter(|(row, covered)| **covered && row.transaction.status == TransactionStatus::Booked);
+        let of = booked.count();
+        let Some(coverage) = &self.observed.coverage else { return Ok(()) };
+        let shown = sides
+            .new
+            .iter()
+            .filter(|row| row.of.status == TransactionStatus::Booked && covers(coverage, row.of));
+        if missing >= SHRUNK_ROWS && shown.count() * 2 < of {
+            return Err(Incomplete::Shrunk { missing, of });
+        }
+        Ok(())
+    }
+
+    fn verdict(mut self, ids: Ids, before: &Standing, proof: Proof, all_there: bool) -> Verdict {
+        let mut standing = Standing { ids_demoted: ids == Ids::Demoted, ..before.clone() };
+        standing.expected = proof::anchored(before.expected, &self.observed.balances, self.moved);
+        let differs_by = standing
+            .expected
+            .zip(booked_balance(&self.observed.balances))
+            .map(|(expected, found)| found.minor.saturating_sub(expected.minor));
+        match proof {
+            Proof::Contradicted if self.observed.is_all => {
+                // The same difference stood through all that the bank shows: it lies outside of it, and from now
+                // on the proof starts anew.
+                let stands = before.unexplained.is_some() && before.unexplained == differs_by;
+                if stands && all_there {
+                    standing.expected = booked_balance(&self.observed.balances);
+                }
+                standing.unexplained = differs_by.filter(|_| !(stands && all_there));
+            }
+            Proof::Proved => standing.unexplained = None,
+            _ => {}
+        }
+        for (row, _) in self.added.iter().filter(|(row, _)| !self.is_old_ground(row)) {
+            let booked = row.booked_on.filter(|_| row.status == TransactionStatus::Booked);
+            if let Some((booked, looked)) = booked.zip(before.looked_on) {
+                standing.lateness.count(u32::try_from((looked - booked).num_days()).unwrap_or(0));
+            }
+        }
+        standing.looked_on = self.observed.today.or(before.looked_on);
+        if self.observed.is_all {
+            standing.all_looked_on = self.observed.today.or(before.all_looked_on);
+        }
+        self.added.sort_by(|(a, _), (b, _)| identity::order(a).cmp(&identity::order(b)));
+        self.changes.sort_by_key(|change| match change {
+            NewChange::Modified { number, .. } | NewChange::Removed { number, .. } => *number,
+            NewChange::Added { .. } => i64::MAX,
+        });
+        let added =
+            self.added.into_iter().map(|(after, links)| NewChange::Added { after: after.clone(), links });
+        self.changes.extend(added);
+        self.missed.sort_unstable();
+        Verdict { changes: self.changes, rekeyed: self.rekeyed, missed: self.missed, proof, standing }
+    }
+}
+
+fn removed_number(change: &NewChange) -> Option<i64> {
+    match change {
+        NewChange::Removed { number, .. } => Some(*number),
+        _ => None,
+    }
+}
+
+/// The doubts that matter: equal rows of which some are new.
+fn open_doubts<'a>(matches: &Matches, reading: &repeats::Reading<'a>) -> Vec<proof::Open<'a>> {
+    let open = |doubt: &repeats::Doubt| {
+        let first = doubt.places.first()?;
+        let row = reading.rows.get(*first)?.of;
+        let is_new = |place: &&usize| matches.taken.get(**place) == Some(&false);
+        let new = doubt.places.iter().filter(is_new).count();
+        let fewer = new.min(doubt.places.len() - doubt.held.clamp(1, doubt.places.len()));
+        (fewer > 0 || doubt.left_out > 0).then_some(proof::Open { row, fewer, more: doubt.left_out })
     };
-    Ok(Verdict { changes, missed, proof })
+    reading.doubts.iter().filter_map(open).collect()
 }
 
-fn removal(row: &StoredTransaction) -> NewChange {
-    NewChange::Removed { number: row.id.number, before: row.transaction.clone() }
-}
-
-/// Are the absent rows gone, by the bank's own balance?
-fn judge_absent(
-    absent: &[&StoredTransaction],
-    changes: &[NewChange],
-    previous: &[Balance],
-    balances: &[Balance],
-) -> Result<(Proof, bool), Incomplete> {
-    let kept = prove(previous, balances, changes);
-    let booked: Vec<_> =
-        absent.iter().filter(|row| row.transaction.status == TransactionStatus::Booked).collect();
-    let weight: i64 = booked.iter().fold(0, |sum, row| sum.saturating_add(row.transaction.money.minor));
-    if booked.is_empty() || weight == 0 {
-        return Ok((kept, false)); // the balance says nothing about them
-    }
-    if kept == Proof::Proved {
-        return Err(Incomplete::Missing(booked.len()));
-    }
-    let mut without = changes.to_vec();
-    without.extend(booked.into_iter().map(|row| removal(row)));
-    let gone = prove(previous, balances, &without);
-    Ok((
-        gone,
-        gone == Proof::Proved && absent.iter().all(|row| row.transaction.status == TransactionStatus::Booked),
-    ))
+/// Would the reading have shown a row of that day; none for one that belongs to every day?
+fn covers_day(coverage: &Coverage, day: Option<NaiveDate>) -> bool {
+    day.is_none_or(|day| coverage.window.since < day && day <= coverage.window.until)
 }
 
 /// Would the reading have shown this row? The first day of a window is never evidence: whether a
@@ -182,18 +415,10 @@ fn judge_absent(
 fn covers(coverage: &Coverage, row: &Transaction) -> bool {
     let in_window = match (row.status, row.booked_on) {
         (TransactionStatus::Pending, _) => true,
-        (TransactionStatus::Booked, Some(day)) => coverage.window.since < day && day <= coverage.window.until,
         (TransactionStatus::Booked, None) => false,
+        (TransactionStatus::Booked, day) => covers_day(coverage, day),
     };
     coverage.complete && coverage.snapshot && coverage.statuses.contains(&row.status) && in_window
-}
-
-/// The balance that proves: booked, without pending rows.
-pub fn booked_balance(balances: &[Balance]) -> Option<Money> {
-    balances
-        .iter()
-        .find(|balance| balance.kind == BalanceKind::Booked && !balance.includes_pending)
-        .map(|balance| balance.money)
 }
 
 #[cfg(test)]

@@ -1,30 +1,23 @@
-//! The only end-to-end proof there is: old balance + changes = new balance.
+//! The only end-to-end proof there is: what our booked rows add up to is what the bank says it holds.
+//!
+//! `expected` is anchored at the first booked balance and moved by every change since, so a row that the bank
+//! hid at one look and shows at the next is explained then. The balance also decides what the rows leave open:
+//! whether missing rows are gone, and how often rows count that stand there twice.
 
-use super::{Observed, booked_balance};
-use crate::model::{Balance, BalanceKind, Money, NewChange, Proof, Transaction, TransactionStatus};
+use super::Observed;
+use crate::model::{Balance, BalanceKind, Money, Proof, StoredTransaction, Transaction, TransactionStatus};
+use chrono::NaiveDate;
 
-/// Does the bank's booked balance agree with these changes? Only rows in the balance's currency count.
-pub fn prove(previous: &[Balance], balances: &[Balance], changes: &[NewChange]) -> Proof {
-    let (Some(old), Some(new)) = (booked_balance(previous), booked_balance(balances)) else {
-        return Proof::Unproved;
-    };
-    if old.currency != new.currency {
-        return Proof::Unproved;
-    }
-    let counted = |row: &Transaction| -> i128 {
-        let counts = row.status == TransactionStatus::Booked && row.money.currency == new.currency;
-        if counts { i128::from(row.money.minor) } else { 0 }
-    };
-    let moved: i128 = changes
-        .iter()
-        .map(|change| match change {
-            NewChange::Added(after) => counted(after),
-            NewChange::Modified { before, after, .. } => counted(after) - counted(before),
-            NewChange::Removed { before, .. } => -counted(before),
-        })
-        .sum();
-    let Money { minor, .. } = old;
-    if i128::from(minor) + moved == i128::from(new.minor) { Proof::Proved } else { Proof::Contradicted }
+/// Rows that are weighed in every combination: 2¹² of them cost less than a millisecond.
+const WEIGHED_MAX: usize = 12;
+
+/// The balance that proves: booked, without pending rows.
+pub fn booked_balance(balances: &[Balance]) -> Option<Money> {
+    booked(balances).map(|balance| balance.money)
+}
+
+fn booked(balances: &[Balance]) -> Option<&Balance> {
+    balances.iter().find(|balance| balance.kind == BalanceKind::Booked && !balance.includes_pending)
 }
 
 /// Does a statement that brings its own balances add up: opening + booked rows = closing? None if it
@@ -35,11 +28,172 @@ pub(super) fn adds_up(observed: &Observed) -> Option<bool> {
         found.next().filter(|_| found.next().is_none()).map(|balance| balance.money)
     };
     let (opening, closing) = (of(BalanceKind::Opening)?, of(BalanceKind::Closing)?);
-    let counts = |row: &&Transaction| {
-        row.status == TransactionStatus::Booked && row.money.currency == closing.currency
-    };
-    let moved: i128 =
-        observed.transactions.iter().filter(counts).map(|row| i128::from(row.money.minor)).sum();
+    let moved: i128 = observed.transactions.iter().map(|row| weight(row, closing)).sum();
     (opening.currency == closing.currency)
         .then(|| i128::from(opening.minor) + moved == i128::from(closing.minor))
+}
+
+/// What a row adds to a booked balance of that currency.
+pub(super) fn weight(row: &Transaction, of: Money) -> i128 {
+    let counts = row.status == TransactionStatus::Booked && row.money.currency == of.currency;
+    if counts { i128::from(row.money.minor) } else { 0 }
+}
+
+/// What is to be explained: the bank's balance, less what we would expect.
+pub(super) struct Scale {
+    pub(super) balance: Money,
+    /// Everything counts; and, where rows are dated after the balance, only what is not.
+    needed: Vec<i128>,
+}
+
+/// What the rows would have to add up to, if the bank gives a balance that proves and we have an anchor.
+/// `moved`: by how much the changes that are certain move it. `now`: the rows as they are after them.
+pub(super) fn scale<'a>(
+    expected: Option<Money>,
+    observed: &Observed,
+    moved: i128,
+    now: impl Iterator<Item = &'a Transaction>,
+) -> Option<Scale> {
+    let balance = booked(&observed.balances)?;
+    let expected = expected.filter(|expected| expected.currency == balance.money.currency)?;
+    let needed = i128::from(balance.money.minor) - i128::from(expected.minor) - moved;
+    let as_of = balance.as_of.map(|at| at.utc().date_naive());
+    let day = as_of.into_iter().chain(observed.today).min();
+    let later =
+        |row: &&Transaction| row.booked_on.zip(day).is_some_and(|(booked, day): (NaiveDate, _)| booked > day);
+    let not_yet: i128 = now.filter(later).map(|row| weight(row, balance.money)).sum();
+    let mut needed = vec![needed];
+    if not_yet != 0 {
+        needed.extend(needed.first().map(|needed| needed + not_yet));
+    }
+    Some(Scale { balance: balance.money, needed })
+}
+
+/// What the balance says of the rows that are open.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Weighed {
+    /// For each absent row, whether it is gone.
+    pub(super) gone: Vec<bool>,
+    /// For each doubt, by how many rows the reading is to be counted otherwise: fewer, or more.
+    pub(super) otherwise: Vec<i64>,
+}
+
+impl Scale {
+    /// What explains the balance, the least that does: nothing, all absent rows gone, some of them, and only
+    /// then rows counted otherwise. None if nothing does, or several things would.
+    pub(super) fn weigh(&self, absent: &[&StoredTransaction], doubts: &[Open<'_>]) -> Option<Weighed> {
+        let weights: Vec<i128> = absent.iter().map(|row| weight(&row.transaction, self.balance)).collect();
+        let all: i128 = weights.iter().sum();
+        let none = || Weighed { gone: vec![false; absent.len()], otherwise: vec![0; doubts.len()] };
+        let every = || Weighed { gone: vec![true; absent.len()], otherwise: vec![0; doubts.len()] };
+        for needed in &self.needed {
+            if *needed == 0 {
+                return Some(none());
+            }
+            if *needed == -all {
+                return Some(every());
+            }
+        }
+        self.needed.iter().find_map(|needed| {
+            if let Some(gone) = only_subset(&weights, -*needed) {
+                return Some(Weighed { gone, ..none() });
+            }
+            if let Some(otherwise) = only_counts(doubts, self.balance, *needed) {
+                return Some(Weighed { otherwise, ..none() });
+            }
+            let otherwise = only_counts(doubts, self.balance, *needed + all)?;
+            Some(Weighed { otherwise, ..every() })
+        })
+    }
+}
+
+/// Equal rows of which some are new, and how much less or more often they may count.
+pub(super) struct Open<'a> {
+    pub(super) row: &'a Transaction,
+    pub(super) fewer: usize,
+    pub(super) more: usize,
+}
+
+/// The only subset of that sum, if it is one.
+fn only_subset(weights: &[i128], sum: i128) -> Option<Vec<bool>> {
+    if weights.len() > WEIGHED_MAX {
+        return None;
+    }
+    let chosen = |set: u32| weights.iter().enumerate().filter(move |(place, _)| set & (1 << place) != 0);
+    let mut found: Option<(Vec<i128>, u32)> = None;
+    for set in 1..1_u32 << weights.len() {
+        if chosen(set).map(|(_, weight)| weight).sum::<i128>() != sum {
+            continue;
+        }
+        let mut kind: Vec<i128> = chosen(set).map(|(_, weight)| *weight).collect();
+        kind.sort_unstable();
+        match &found {
+            Some((other, _)) if *other != kind => return None,
+            Some(_) => {}
+            None => found = Some((kind, set)),
+        }
+    }
+    let (_, set) = found?;
+    Some((0..weights.len()).map(|place| set & (1 << place) != 0).collect())
+}
+
+/// The only way to count the doubtful rows otherwise that adds so much; fewest rows first.
+fn only_counts(doubts: &[Open<'_>], of: Money, needed: i128) -> Option<Vec<i64>> {
+    let mut best: Option<(i64, Vec<i64>)> = None;
+    let mut several = false;
+    let steps: Vec<(i128, i64, i64)> = doubts
+        .iter()
+        .map(|open| {
+            let bound = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+            (weight(open.row, of), -bound(open.fewer), bound(open.more))
+        })
+        .collect();
+    let mut budget = 1_u32 << WEIGHED_MAX;
+    let mut stack: Vec<(Vec<i64>, i128)> = vec![(Vec::new(), needed)];
+    while let Some((counts, left)) = stack.pop() {
+        budget = budget.checked_sub(1)?;
+        let Some((weight, fewest, most)) = steps.get(counts.len()) else {
+            let size: i64 = counts.iter().map(|count| count.abs()).sum();
+            if left == 0 && size > 0 {
+                match &best {
+                    Some((known, _)) if *known < size => {}
+                    Some((known, _)) if *known == size => several = true,
+                    _ => (best, several) = (Some((size, counts)), false),
+                }
+            }
+            continue;
+        };
+        // A group alone may be as large as it likes: the count follows from what is left.
+        if counts.len() + 1 == steps.len() && *weight != 0 {
+            let count = i64::try_from(left / weight).ok().filter(|_| left % weight == 0);
+            if let Some(count) = count.filter(|count| (*fewest..=*most).contains(count)) {
+                stack.push(([counts, vec![count]].concat(), 0));
+            }
+            continue;
+        }
+        for count in *fewest..=*most {
+            stack.push(([counts.clone(), vec![count]].concat(), left - weight * i128::from(count)));
+        }
+    }
+    best.filter(|_| !several).map(|(_, counts)| counts)
+}
+
+/// Where the proof stands from now on.
+pub(super) fn anchored(expected: Option<Money>, balances: &[Balance], moved: i128) -> Option<Money> {
+    match (expected, booked_balance(balances)) {
+        (Some(expected), found) if found.is_none_or(|found| found.currency == expected.currency) => {
+            let minor = i64::try_from(i128::from(expected.minor) + moved).ok()?;
+            Some(Money { minor, ..expected })
+        }
+        (_, found) => found,
+    }
+}
+
+/// The word for it.
+pub(super) fn word(scale: Option<&Scale>, left: i128) -> Proof {
+    match scale {
+        None => Proof::Unproved,
+        Some(scale) if scale.needed.contains(&left) => Proof::Proved,
+        Some(_) => Proof::Contradicted,
+    }
 }

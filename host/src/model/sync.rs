@@ -1,6 +1,6 @@
 //! Syncs: one run over one account, and what it came to.
 
-use super::{AccountId, ConnectionId, Proof, SyncId, Timestamp};
+use super::{AccountId, ChangeReason, ConnectionId, Link, Proof, Standing, SyncId, Timestamp, Transaction};
 use serde::{Deserialize, Serialize};
 
 /// Where a sync stands.
@@ -53,6 +53,8 @@ pub enum Trigger {
     Schedule,
     /// A `/sync` call.
     Request,
+    /// Older history of a new account, read in pieces.
+    History,
 }
 
 /// One finished run over one account.
@@ -102,6 +104,8 @@ pub struct Sync {
     pub next_at: Option<Timestamp>,
     /// `name version` of the connector.
     pub connector: String,
+    /// How many runs this stands for: scheduled ones of one day that changed nothing are one.
+    pub runs: i32,
 }
 
 /// What failed, as the host acts on it. The connector's failures and the host's own, one list.
@@ -251,23 +255,54 @@ pub struct CustomerPresent {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NewChange {
     /// New to us.
-    Added(super::Transaction),
+    Added {
+        /// As it is.
+        after: Transaction,
+        /// Pending entries that it may be the booking of, and that stand beside it.
+        links: Vec<Link>,
+    },
     /// Known under this number, and now different.
     Modified {
         /// Its number within the account.
         number: i64,
         /// As we had it.
-        before: super::Transaction,
+        before: Transaction,
         /// As it is.
-        after: super::Transaction,
+        after: Transaction,
+        /// What happened.
+        reason: ChangeReason,
+        /// Another entry could have become this one as well.
+        ambiguous: bool,
     },
     /// Known under this number, and gone.
     Removed {
         /// Its number within the account.
         number: i64,
         /// As we had it.
-        before: super::Transaction,
+        before: Transaction,
+        /// How we know.
+        reason: ChangeReason,
     },
+}
+
+impl NewChange {
+    /// An entry that nothing links to another.
+    pub fn added(after: Transaction) -> Self {
+        Self::Added { after, links: Vec::new() }
+    }
+
+    /// The same entry with other contents, without doubt.
+    pub fn amended(number: i64, before: Transaction, after: Transaction) -> Self {
+        Self::Modified { number, before, after, reason: ChangeReason::Amended, ambiguous: false }
+    }
+
+    /// Why.
+    pub fn reason(&self) -> ChangeReason {
+        match self {
+            Self::Added { .. } => ChangeReason::Listed,
+            Self::Modified { reason, .. } | Self::Removed { reason, .. } => *reason,
+        }
+    }
 }
 
 /// All that one successful run over one account leaves behind, in one database transaction.
@@ -277,6 +312,9 @@ pub struct SyncCommit {
     pub sync: Sync,
     /// In the order they get their `seq`.
     pub changes: Vec<NewChange>,
+    /// Transactions (by number) whose stored copy becomes this one though nothing is told: a new bank id, a new
+    /// running balance.
+    pub rekeyed: Vec<(i64, Transaction)>,
     /// Transactions (by number) that were missing in this complete reading, and how often now;
     /// 0 clears.
     pub missed: Vec<(i64, i16)>,
@@ -284,8 +322,14 @@ pub struct SyncCommit {
     pub balances: Vec<super::Balance>,
     /// The connector's own state.
     pub state: Option<String>,
+    /// What is remembered for the next look.
+    pub standing: Standing,
     /// What is held reaches back to this day without a gap.
-    pub history_since: Option<chrono::NaiveDate>,
+    pub history_from: Option<chrono::NaiveDate>,
+    /// When the next piece of older history is due; none when there is none.
+    pub history_due_at: Option<Timestamp>,
+    /// What this look showed, as the ledger wrote it; none if the next one must be compared row by row.
+    pub index: Option<Vec<u8>>,
     /// When the account is due again.
     pub due_at: Timestamp,
 }

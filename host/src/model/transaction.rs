@@ -125,6 +125,37 @@ pub enum ChangeKind {
     Removed,
 }
 
+/// Why a change was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeReason {
+    /// Added: the bank lists it.
+    Listed,
+    /// Modified: the pending entry was booked.
+    Booked,
+    /// Modified: the bank changed an entry.
+    Amended,
+    /// Removed: the bank said so.
+    RemovedByBank,
+    /// Removed: the bank no longer lists it, and its balance no longer counts it.
+    ProvedAbsent,
+    /// Removed: it was missing twice from a list that was read to its end.
+    AbsentTwice,
+    /// Removed: a pending entry that the bank no longer lists, and that was not booked.
+    NeverBooked,
+    /// Removed: a pending entry that a bank which lists no pending entries to the end has not booked for too long.
+    Expired,
+}
+
+/// A pending entry that a booking beside it may be the booking of: nothing decides it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// The pending entry's number within the account.
+    pub number: i64,
+    /// In percent: 1 to 99.
+    pub confidence: u8,
+}
+
 /// One entry of an account's history: `seq` is gap-free, starting at 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
@@ -138,6 +169,12 @@ pub struct Change {
     pub before: Option<Transaction>,
     /// As it is now; none for `removed`.
     pub after: Option<Transaction>,
+    /// Why.
+    pub reason: ChangeReason,
+    /// Another entry could have become this one as well.
+    pub ambiguous: bool,
+    /// Pending entries that an added one may be the booking of.
+    pub links: Vec<Link>,
     /// When we committed to it.
     pub observed_at: Timestamp,
     /// Which sync saw it.

@@ -211,6 +211,9 @@ CREATE TABLE account (
 ) {table};
 CREATE INDEX account_of_business ON account (business, id);
 
+-- standing: what the ledger remembers between two looks. window_index: what the last look showed, sealed; none
+-- if the next one must be compared row by row. history_due_at: when the next piece of older history is read.
+-- take_incomplete: the business wants a statement that shows too little as far as it goes, once.
 CREATE TABLE account_head (
     account         {bytes} NOT NULL,
     connection      {bytes} NOT NULL,
@@ -227,7 +230,11 @@ CREATE TABLE account_head (
     failures        {int}   NOT NULL,
     last_sync       {bytes},
     fresh_at        {int},
-    history_since   TEXT,
+    standing        TEXT    NOT NULL,
+    window_index    {bytes},
+    history_from    TEXT,
+    history_due_at  {int},
+    take_incomplete {bool}  NOT NULL,
     CONSTRAINT account_head_key PRIMARY KEY (account),
     CONSTRAINT account_head_account FOREIGN KEY (account) REFERENCES account (id)
 ) {table};
@@ -273,7 +280,8 @@ CREATE TABLE txn_body (
     CONSTRAINT txn_body_key PRIMARY KEY (account, number)
 ) {in_key_order};
 
--- Append-only; erasing empties before_image and after_image.
+-- Append-only; erasing empties before_image and after_image. links: for an added one, the numbers of pending
+-- ones that it may be the booking of, and how likely, as JSON.
 CREATE TABLE txn_change (
     account      {bytes} NOT NULL,
     seq          {int}   NOT NULL,
@@ -281,12 +289,18 @@ CREATE TABLE txn_change (
     kind         TEXT    NOT NULL,
     before_image {bytes},
     after_image  {bytes},
+    reason       TEXT    NOT NULL,
+    ambiguous    {bool}  NOT NULL,
+    links        TEXT,
     observed_at  {int}   NOT NULL,
     sync         {bytes} NOT NULL,
     CONSTRAINT txn_change_key PRIMARY KEY (account, seq),
     CONSTRAINT txn_change_kind CHECK (kind IN ('added', 'modified', 'removed'))
 ) {in_key_order};
+CREATE INDEX txn_change_of_txn ON txn_change (account, number, seq);
+CREATE INDEX txn_change_observed ON txn_change (account, observed_at, seq);
 
+-- runs: scheduled ones of one day that changed nothing are one row, the first one's.
 CREATE TABLE sync (
     id               {bytes} NOT NULL,
     connection       {bytes} NOT NULL,
@@ -310,6 +324,7 @@ CREATE TABLE sync (
     next_allowed_at  {int},
     next_at          {int},
     connector        TEXT    NOT NULL,
+    runs             {int}   NOT NULL,
     CONSTRAINT sync_key PRIMARY KEY (account, id)
 ) {in_key_order};
 CREATE INDEX sync_by_id ON sync (id);

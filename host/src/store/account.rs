@@ -1,7 +1,7 @@
 //! Accounts and their heads.
 
 use super::arg::args;
-use super::codec::{balances, currency, date, from_word, json, small};
+use super::codec::{NEW_STANDING, balances, currency, date, from_word, json, small, standing, standing_json};
 use super::db::{Tx, row};
 use super::schedule::fence;
 use super::seal::OwnerKey;
@@ -22,7 +22,8 @@ row! {
     HeadRow {
         account: AccountId, seq: i64, epoch: i64, balances: String, state: Option<Vec<u8>>, due_at: Timestamp,
         requested_at: Option<Timestamp>, next_allowed_at: Option<Timestamp>, failures: i64,
-        last_sync: Option<SyncId>, fresh_at: Option<Timestamp>, history_since: Option<String>,
+        last_sync: Option<SyncId>, fresh_at: Option<Timestamp>, standing: String, window_index: Option<Vec<u8>>,
+        history_from: Option<String>, history_due_at: Option<Timestamp>, take_incomplete: bool,
     }
 }
 
@@ -43,6 +44,7 @@ struct Listed {
 
 const LISTED: &str = "account.listed";
 pub(super) const HEAD_STATE: &str = "account_head.state";
+pub(super) const WINDOW_INDEX: &str = "account_head.window_index";
 
 const ACCOUNTS: &str = "SELECT a.id, a.connection, a.business, a.listed, a.currency, a.state, a.excluded, a.created_at
     FROM account a JOIN connection c ON c.id = a.connection
@@ -153,7 +155,7 @@ impl Store {
     pub async fn accounts_with_heads(&self, connection: ConnectionId) -> Result<Vec<(Account, AccountHead)>> {
         let rows: Vec<AccountRow> = self.db.all(OF_CONNECTION, args![connection]).await?;
         let sql = "SELECT account, seq, epoch, balances, state, due_at, requested_at, next_allowed_at, failures, last_sync,
-                     fresh_at, history_since
+                     fresh_at, standing, window_index, history_from, history_due_at, take_incomplete
                    FROM account_head WHERE connection = $1 ORDER BY account";
         let mut heads: Vec<HeadRow> = self.db.all(sql, args![connection]).await?;
         if rows.is_empty() {
@@ -171,10 +173,31 @@ impl Store {
         Ok(both)
     }
 
+    /// Whether the account's next statement is taken as far as it goes if it shows too little.
+    pub async fn take_incomplete(&self, account: AccountId, take: bool) -> Result<()> {
+        let sql = "UPDATE account_head SET take_incomplete = $2 WHERE account = $1";
+        self.db.run(sql, args![account, take]).await.map(drop)
+    }
+
+    /// When the next piece of older history is read, and what is remembered with that.
+    pub async fn plan_history(
+        &self,
+        lease: &Lease,
+        account: AccountId,
+        at: Option<Timestamp>,
+        remembered: &Standing,
+    ) -> Result<()> {
+        let mut tx = self.db.begin().await?;
+        fence(&mut tx, lease).await?;
+        let sql = "UPDATE account_head SET history_due_at = $3, standing = $4 WHERE account = $1 AND connection = $2";
+        tx.run(sql, args![account, lease.connection, at, standing_json(remembered)?]).await?;
+        tx.commit().await
+    }
+
     /// Where an account stands.
     pub async fn head(&self, account: AccountId) -> Result<Option<AccountHead>> {
         let sql = "SELECT account, seq, epoch, balances, state, due_at, requested_at, next_allowed_at, failures, last_sync,
-                     fresh_at, history_since
+                     fresh_at, standing, window_index, history_from, history_due_at, take_incomplete
                    FROM account_head WHERE account = $1";
         let found: Option<HeadRow> = self.db.optional(sql, args![account]).await?;
         match (found, self.key_of_account(account).await?) {
@@ -223,9 +246,9 @@ impl Listing<'_> {
         let (sealed, currency) = (self.sealed(id)?, self.bank.currency.code());
         tx.run(sql, args![id, connection, business, sealed, currency, by_id, by_number, excluded, now])
             .await?;
-        let sql = "INSERT INTO account_head (account, connection, seq, epoch, balances, due_at, failures)
-                   VALUES ($1, $2, 0, 0, '[]', $3, 0)";
-        tx.run(sql, args![id, connection, now]).await?;
+        let sql = "INSERT INTO account_head (account, connection, seq, epoch, balances, due_at, failures, standing, take_incomplete)
+                   VALUES ($1, $2, 0, 0, '[]', $3, 0, $4, $5)";
+        tx.run(sql, args![id, connection, now, NEW_STANDING, false]).await?;
         Ok(id)
     }
 
@@ -346,6 +369,13 @@ fn open_head(key: &OwnerKey, row: HeadRow) -> Result<AccountHead> {
         failures: small(row.failures, "failures")?,
         last_sync: row.last_sync,
         fresh_at: row.fresh_at,
-        history_since: date(row.history_since.as_deref())?,
+        standing: standing(&row.standing)?,
+        index: row
+            .window_index
+            .map(|sealed| key.open(WINDOW_INDEX, row.account.as_bytes(), &sealed))
+            .transpose()?,
+        history_from: date(row.history_from.as_deref())?,
+        history_due_at: row.history_due_at,
+        take_incomplete: row.take_incomplete,
     })
 }

@@ -181,6 +181,55 @@ pub(super) fn balances(text: &str) -> Result<Vec<Balance>> {
     stored.into_iter().map(balance).collect()
 }
 
+/// What the ledger remembers, as stored.
+#[derive(Serialize, Deserialize, Default)]
+struct StoredStanding {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expected: Option<(i64, String)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unexplained: Option<i64>,
+    #[serde(default)]
+    ids_demoted: bool,
+    #[serde(default)]
+    looked_on: Option<NaiveDate>,
+    #[serde(default)]
+    all_looked_on: Option<NaiveDate>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reach_days: Option<u32>,
+    #[serde(default)]
+    lateness: Lateness,
+}
+
+/// What the ledger remembers before the first look.
+pub(super) const NEW_STANDING: &str = "{}";
+
+/// What the ledger remembers as JSON text.
+pub(super) fn standing_json(standing: &Standing) -> Result<String> {
+    let Standing { unexplained, ids_demoted, looked_on, all_looked_on, reach_days, lateness, .. } = *standing;
+    let expected = standing.expected.map(|money| (money.minor, money.currency.code().to_owned()));
+    let stored =
+        StoredStanding { expected, unexplained, ids_demoted, looked_on, all_looked_on, reach_days, lateness };
+    json(&stored, "standing")
+}
+
+/// What the ledger remembers from JSON text.
+pub(super) fn standing(text: &str) -> Result<Standing> {
+    let stored: StoredStanding = parsed(text, "standing")?;
+    let expected = stored
+        .expected
+        .map(|(minor, code)| Ok::<_, StoreError>(Money { minor, currency: currency(&code)? }))
+        .transpose()?;
+    Ok(Standing {
+        expected,
+        unexplained: stored.unexplained,
+        ids_demoted: stored.ids_demoted,
+        looked_on: stored.looked_on,
+        all_looked_on: stored.all_looked_on,
+        reach_days: stored.reach_days,
+        lateness: stored.lateness,
+    })
+}
+
 /// Do two lists of balances say the same money? Their order and `as_of` don't count: many banks
 /// give the moment of the request, which is no news.
 pub(super) fn same_money(one: &[Balance], other: &[Balance]) -> bool {

@@ -1,7 +1,8 @@
 //! Storing what a run over one account came to, in one transaction.
 
+use super::account::WINDOW_INDEX;
 use super::arg::args;
-use super::codec::{Body, Image, balances, balances_json, json, same_money, small, word};
+use super::codec::{Body, Image, balances, balances_json, json, same_money, small, standing_json, word};
 use super::db::Tx;
 use super::dialect::Kind::{Bytes, Int, Text};
 use super::history::{AFTER, BEFORE, BODY};
@@ -30,13 +31,16 @@ impl Store {
         let new_balances = balances_json(&commit.balances)?;
         let mut tx = self.db.begin().await?;
         fence(&mut tx, lease).await?;
-        let sql = "SELECT seq, epoch, balances FROM account_head WHERE account = $1 AND connection = $2";
-        let head: Option<(i64, i64, String)> = tx.optional(sql, args![account, lease.connection]).await?;
-        let (seq, epoch, old_balances) = head.ok_or(StoreError::LeaseLost)?;
+        let sql =
+            "SELECT seq, epoch, balances, last_sync FROM account_head WHERE account = $1 AND connection = $2";
+        let head: Option<(i64, i64, String, Option<SyncId>)> =
+            tx.optional(sql, args![account, lease.connection]).await?;
+        let (seq, epoch, old_balances, last_sync) = head.ok_or(StoreError::LeaseLost)?;
 
         let mut sync = commit.sync.clone();
         let written = Written::of(&key, account, seq, &commit.changes)?;
         written.store(&mut tx, account, &sync).await?;
+        store_rekeyed(&mut tx, &key, account, &commit.rekeyed).await?;
         store_missed(&mut tx, account, &commit.missed).await?;
         (sync.added, sync.modified, sync.removed) = written.counts()?;
         sync.seq = written.seq;
@@ -44,18 +48,45 @@ impl Store {
         sync.has_new_data =
             !commit.changes.is_empty() || !same_money(&balances(&old_balances)?, &commit.balances);
 
+        let event = event(&sync);
+        let is_folded = match last_sync {
+            Some(last) if !sync.has_new_data && event.is_none() => fold(&mut tx, &mut sync, last).await?,
+            _ => false,
+        };
         let sql =
             "UPDATE account_head SET seq = $2, balances = $3, state = $4, due_at = $5, current_sync = NULL,
                      requested_at = CASE WHEN next_sync IS NULL THEN NULL ELSE requested_at END,
-                     next_allowed_at = $6, failures = 0, last_sync = $7, fresh_at = $8, history_since = $9
+                     next_allowed_at = $6, failures = 0, last_sync = $7, history_from = $9,
+                     fresh_at = CASE WHEN $13 THEN fresh_at ELSE $8 END, history_due_at = $10, standing = $11,
+                     window_index = $12, take_incomplete = (take_incomplete AND $13)
                    WHERE account = $1";
         let fresh_at = sync.bank_answered_at.unwrap_or(sync.finished_at);
         let (due_at, next_allowed_at) = (commit.due_at, sync.next_allowed_at);
-        let since = commit.history_since.map(|day| day.to_string());
-        let args =
-            args![account, sync.seq, &new_balances, state, due_at, next_allowed_at, sync.id, fresh_at, since];
+        let from = commit.history_from.map(|day| day.to_string());
+        let index = commit
+            .index
+            .as_ref()
+            .map(|index| key.seal(WINDOW_INDEX, account.as_bytes(), index))
+            .transpose()?;
+        let args = args![
+            account,
+            sync.seq,
+            &new_balances,
+            state,
+            due_at,
+            next_allowed_at,
+            sync.id,
+            fresh_at,
+            from,
+            commit.history_due_at,
+            standing_json(&commit.standing)?,
+            index,
+            sync.trigger == Trigger::History
+        ];
         tx.run(sql, args).await?;
-        finish(&mut tx, &sync, event(&sync).as_ref()).await?;
+        if !is_folded {
+            finish(&mut tx, &sync, event.as_ref()).await?;
+        }
         tx.commit().await?;
         Ok(sync)
     }
@@ -89,12 +120,42 @@ impl Store {
     }
 }
 
+/// A scheduled run that changed nothing joins the row of the one before, if that was such a run of the same day
+/// that came to the same; then the sync is that one.
+async fn fold(tx: &mut Tx, sync: &mut Sync, last: SyncId) -> Result<bool> {
+    const DAY: i64 = 24 * 3600 * 1_000_000;
+    if sync.trigger != Trigger::Schedule || sync.code != SyncCode::SyncSuccessful {
+        return Ok(false);
+    }
+    let sql = "UPDATE sync SET runs = runs + 1, finished_at = $3, bank_asked_at = $4, bank_answered_at = $5,
+                 next_allowed_at = $6, next_at = $7
+               WHERE account = $1 AND id = $2 AND wanted_by = 'schedule' AND code = 'SYNC_SUCCESSFUL' AND NOT has_new_data
+                 AND finished_at / $8 = $3 / $8 AND proof = $9 AND connector = $10
+               RETURNING runs, started_at";
+    let args = args![
+        sync.account,
+        last,
+        sync.finished_at,
+        sync.bank_asked_at,
+        sync.bank_answered_at,
+        sync.next_allowed_at,
+        sync.next_at,
+        DAY,
+        word(sync.proof),
+        &sync.connector
+    ];
+    let folded: Option<(i64, Timestamp)> = tx.optional(sql, args).await?;
+    let Some((runs, started_at)) = folded else { return Ok(false) };
+    (sync.id, sync.runs, sync.started_at) = (last, small(runs, "runs")?, started_at);
+    Ok(true)
+}
+
 /// The sync's row, the end of its request, and the event.
 pub(super) async fn finish(tx: &mut Tx, sync: &Sync, event: Option<&NewEvent>) -> Result<()> {
     let sql = "INSERT INTO sync (id, connection, account, wanted_by, customer_present, started_at, finished_at,
                  bank_asked_at, bank_answered_at, code, reason, message, has_new_data, added, modified, removed, proof,
-                 seq, epoch, next_allowed_at, next_at, connector)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)";
+                 seq, epoch, next_allowed_at, next_at, connector, runs)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)";
     let args = args![
         sync.id,
         sync.connection,
@@ -118,6 +179,7 @@ pub(super) async fn finish(tx: &mut Tx, sync: &Sync, event: Option<&NewEvent>) -
         sync.next_allowed_at,
         sync.next_at,
         &sync.connector,
+        sync.runs,
     ];
     tx.run(sql, args).await?;
     if sync.trigger == Trigger::Request {
@@ -144,14 +206,21 @@ impl Written {
         for change in changes {
             seq += 1;
             let (number, kind, before, after) = match change {
-                NewChange::Added(after) => {
+                NewChange::Added { after, .. } => {
                     added += 1;
                     (seq, ChangeKind::Added, None, Some(after))
                 }
-                NewChange::Modified { number, before, after } => {
+                NewChange::Modified { number, before, after, .. } => {
                     (*number, ChangeKind::Modified, Some(before), Some(after))
                 }
-                NewChange::Removed { number, before } => (*number, ChangeKind::Removed, Some(before), None),
+                NewChange::Removed { number, before, .. } => {
+                    (*number, ChangeKind::Removed, Some(before), None)
+                }
+            };
+            let (ambiguous, links) = match change {
+                NewChange::Modified { ambiguous, .. } => (*ambiguous, None),
+                NewChange::Added { links, .. } if !links.is_empty() => (false, Some(json(links, "links")?)),
+                _ => (false, None),
             };
             match after {
                 Some(after) => current.push(current_row(key, account, number, seq, after)?),
@@ -166,6 +235,7 @@ impl Written {
             let (before, after): (Result<_>, Result<_>) = (image(BEFORE, before), image(AFTER, after));
             history.push(value!({
                 "seq": seq, "number": number, "kind": word(kind), "before_image": before?, "after_image": after?,
+                "reason": word(change.reason()), "ambiguous": i64::from(ambiguous), "links": links,
             }));
         }
         Ok(Self { seq, current, gone, history, added })
@@ -225,9 +295,13 @@ impl Written {
                 ("kind", Text),
                 ("before_image", Bytes),
                 ("after_image", Bytes),
+                ("reason", Text),
+                ("ambiguous", Int),
+                ("links", Text),
             ];
-            let sql = "INSERT INTO txn_change (account, seq, number, kind, before_image, after_image, observed_at, sync)
-                       SELECT $2, seq, number, kind, before_image, after_image, $3, $4 FROM bulk";
+            let sql = "INSERT INTO txn_change (account, seq, number, kind, before_image, after_image, reason, ambiguous, links,
+                         observed_at, sync)
+                       SELECT $2, seq, number, kind, before_image, after_image, reason, ambiguous <> 0, links, $3, $4 FROM bulk";
             tx.run(dialect.bulk(&columns, sql), args![&rows, account, at, sync.id]).await?;
         }
         Ok(())
@@ -259,6 +333,34 @@ fn current_row(
         "last_seq": seq,
         "sealed": hex(&key.seal(BODY, &numbered(account.as_bytes(), number), body.as_bytes())?),
     }))
+}
+
+/// Rows that are the same to everybody but the bank: neither `last_seq` nor `changed_at` moves.
+async fn store_rekeyed(
+    tx: &mut Tx,
+    key: &OwnerKey,
+    account: AccountId,
+    rekeyed: &[(i64, Transaction)],
+) -> Result<()> {
+    if rekeyed.is_empty() {
+        return Ok(());
+    }
+    let row = |(number, now): &(i64, Transaction)| current_row(key, account, *number, 0, now);
+    let rows: Vec<Value> = rekeyed.iter().map(row).collect::<Result<_>>()?;
+    let rows = json(&rows, "rows")?;
+    for (columns, sql) in [
+        (
+            [("number", Int), ("stability", Text)],
+            "UPDATE txn SET stability = bulk.stability FROM bulk WHERE account = $2 AND txn.number = bulk.number",
+        ),
+        (
+            [("number", Int), ("sealed", Bytes)],
+            "UPDATE txn_body SET sealed = bulk.sealed FROM bulk WHERE account = $2 AND txn_body.number = bulk.number",
+        ),
+    ] {
+        tx.run(tx.dialect().bulk(&columns, sql), args![&rows, account]).await?;
+    }
+    Ok(())
 }
 
 async fn store_missed(tx: &mut Tx, account: AccountId, missed: &[(i64, i16)]) -> Result<()> {

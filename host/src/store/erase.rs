@@ -143,7 +143,8 @@ async fn forget_short(tx: &mut Tx, id: ConnectionId, now: Timestamp) -> Result<(
         "DELETE FROM customer_turn WHERE connection = $1",
         "UPDATE consent SET reference = NULL WHERE connection = $1",
         "UPDATE account SET listed = NULL, bank_id_index = NULL, number_index = NULL WHERE connection = $1",
-        "UPDATE account_head SET balances = '[]', state = NULL, last_sync = NULL WHERE connection = $1",
+        "UPDATE account_head SET balances = '[]', state = NULL, last_sync = NULL, standing = '{}', window_index = NULL
+         WHERE connection = $1",
     ] {
         tx.run(sql, args![id]).await?;
     }

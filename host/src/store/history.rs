@@ -1,7 +1,7 @@
 //! Reading transactions and their history.
 
 use super::arg::args;
-use super::codec::{Body, Clear, Image, from_word, small};
+use super::codec::{Body, Clear, Image, from_word, parsed, small};
 use super::db::row;
 use super::seal::{OwnerKey, numbered};
 use super::{PageOf, Result, Store, StoreError, TransactionFilter, one_more};
@@ -18,7 +18,21 @@ row! {
 row! {
     ChangeRow {
         seq: i64, number: i64, kind: String, before_image: Option<Vec<u8>>, after_image: Option<Vec<u8>>,
-        observed_at: Timestamp, sync: SyncId,
+        reason: String, ambiguous: bool, links: Option<String>, observed_at: Timestamp, sync: SyncId,
+    }
+}
+
+row! {
+    CompactRow {
+        seq: i64, number: i64, kind: String, first_seq: Option<i64>, before_image: Option<Vec<u8>>,
+        after_image: Option<Vec<u8>>, reason: String, ambiguous: bool, links: Option<String>, observed_at: Timestamp,
+        sync: SyncId,
+    }
+}
+
+row! {
+    HeldRow {
+        seq: i64, number: i64, after_image: Option<Vec<u8>>, observed_at: Timestamp, first_seen_at: Timestamp,
     }
 }
 
@@ -45,6 +59,35 @@ const KNOWN: &str = "SELECT t.account, t.number, status, stability, booked_on, v
         changed_at, last_seq, missed, sealed
     FROM txn t JOIN txn_body b ON b.account = t.account AND b.number = t.number
     WHERE t.account = $1 AND known_until >= $2";
+
+const CHANGES: &str =
+    "SELECT seq, number, kind, before_image, after_image, reason, ambiguous, links, observed_at, sync
+    FROM txn_change WHERE account = $1 AND seq > $2 ORDER BY seq LIMIT $3";
+const OF_TRANSACTION: &str =
+    "SELECT seq, number, kind, before_image, after_image, reason, ambiguous, links, observed_at, sync
+    FROM txn_change WHERE account = $1 AND number = $2 AND seq > $3 ORDER BY seq LIMIT $4";
+// Of each transaction that changed after $2 the last change until $3, as it looks to somebody who knew it as it was
+// at $2: what came since is added, what came and went is nothing, and before is what the first change found.
+const COMPACT: &str = "SELECT c.seq, c.number, CASE WHEN c.number > $2 THEN 'added' ELSE c.kind END AS kind,
+        c.after_image, c.reason, c.ambiguous, c.links, c.observed_at, c.sync,
+        CASE WHEN c.number > $2 THEN NULL ELSE first.seq END AS first_seq,
+        CASE WHEN c.number > $2 THEN NULL ELSE first.before_image END AS before_image
+    FROM txn_change c JOIN txn_change first ON first.account = $1 AND first.seq = (
+      SELECT min(earlier.seq) FROM txn_change earlier
+      WHERE earlier.account = $1 AND earlier.number = c.number AND earlier.seq > $2)
+    WHERE c.account = $1 AND c.seq > $4 AND c.seq <= $3 AND NOT (c.kind = 'removed' AND c.number > $2)
+      AND NOT EXISTS (SELECT 1 FROM txn_change later
+                      WHERE later.account = $1 AND later.number = c.number AND later.seq > c.seq AND later.seq <= $3)
+    ORDER BY c.seq LIMIT $5";
+// What was held after the change $3: of each transaction the last change until then, unless it was removed. Its
+// first change is the one that has its number.
+const HELD_AT: &str = "SELECT c.seq, c.number, c.after_image, c.observed_at,
+        (SELECT first.observed_at FROM txn_change first WHERE first.account = $1 AND first.seq = c.number) AS first_seen_at
+    FROM txn_change c
+    WHERE c.account = $1 AND c.number > $2 AND c.seq <= $3 AND c.kind <> 'removed'
+      AND NOT EXISTS (SELECT 1 FROM txn_change later
+                      WHERE later.account = $1 AND later.number = c.number AND later.seq > c.seq AND later.seq <= $3)
+    ORDER BY c.number LIMIT $4";
 
 impl Store {
     /// Transactions in order of their number.
@@ -76,10 +119,11 @@ impl Store {
 
     /// The history after `seq`, in order. Before and after are missing once the customer's data is erased.
     pub async fn changes(&self, account: AccountId, after_seq: i64, limit: u32) -> Result<PageOf<Change>> {
-        let sql = "SELECT seq, number, kind, before_image, after_image, observed_at, sync FROM txn_change
-                   WHERE account = $1 AND seq > $2 ORDER BY seq LIMIT $3";
-        let rows: Vec<ChangeRow> = self.db.all(sql, args![account, after_seq, one_more(limit)]).await?;
-        let page = PageOf::cut(rows, limit);
+        let rows: Vec<ChangeRow> = self.db.all(CHANGES, args![account, after_seq, one_more(limit)]).await?;
+        self.open_changes(account, PageOf::cut(rows, limit)).await
+    }
+
+    async fn open_changes(&self, account: AccountId, page: PageOf<ChangeRow>) -> Result<PageOf<Change>> {
         let key = self.key_of_account(account).await?;
         let items = page
             .items
@@ -87,6 +131,92 @@ impl Store {
             .map(|row| open_change(key.as_ref(), account, row))
             .collect::<Result<_>>()?;
         Ok(PageOf { items, has_more: page.has_more })
+    }
+
+    /// What became of each transaction that changed within a span (after the first change, until the second): in
+    /// the order of their last changes, those after `after_seq`.
+    pub async fn compact_changes(
+        &self,
+        account: AccountId,
+        (after, until): (i64, i64),
+        after_seq: i64,
+        limit: u32,
+    ) -> Result<PageOf<Change>> {
+        let args = args![account, after, until, after_seq, one_more(limit)];
+        let rows: Vec<CompactRow> = self.db.all(COMPACT, args).await?;
+        let page = PageOf::cut(rows, limit);
+        let key = self.key_of_account(account).await?;
+        let open = |row: CompactRow| {
+            let before = match (&key, row.before_image, row.first_seq) {
+                (Some(key), Some(sealed), Some(seq)) => {
+                    let place = numbered(account.as_bytes(), seq);
+                    Some(key.open_json::<Image>(BEFORE, &place, &sealed)?.transaction()?)
+                }
+                _ => None,
+            };
+            let change = ChangeRow {
+                seq: row.seq,
+                number: row.number,
+                kind: row.kind,
+                before_image: None,
+                after_image: row.after_image,
+                reason: row.reason,
+                ambiguous: row.ambiguous,
+                links: row.links,
+                observed_at: row.observed_at,
+                sync: row.sync,
+            };
+            let change = open_change(key.as_ref(), account, change)?;
+            Ok(Change { before, ..change })
+        };
+        Ok(PageOf {
+            items: page.items.into_iter().map(open).collect::<Result<_>>()?,
+            has_more: page.has_more,
+        })
+    }
+
+    /// The history of one transaction after `after_seq`, in order.
+    pub async fn changes_of(&self, id: TransactionId, after_seq: i64, limit: u32) -> Result<PageOf<Change>> {
+        let args = args![id.account, id.number, after_seq, one_more(limit)];
+        let rows: Vec<ChangeRow> = self.db.all(OF_TRANSACTION, args).await?;
+        self.open_changes(id.account, PageOf::cut(rows, limit)).await
+    }
+
+    /// The last change that was known at that moment; 0 if none was.
+    pub async fn seq_at(&self, account: AccountId, at: Timestamp) -> Result<i64> {
+        let sql = "SELECT COALESCE(max(seq), 0) FROM txn_change WHERE account = $1 AND observed_at <= $2";
+        let (seq,): (i64,) = self.db.one(sql, args![account, at]).await?;
+        Ok(seq)
+    }
+
+    /// What was held right after the change `seq`, in order of number.
+    pub async fn held_at(
+        &self,
+        account: AccountId,
+        seq: i64,
+        after_number: i64,
+        limit: u32,
+    ) -> Result<PageOf<StoredTransaction>> {
+        let args = args![account, after_number, seq, one_more(limit)];
+        let rows: Vec<HeldRow> = self.db.all(HELD_AT, args).await?;
+        let page = PageOf::cut(rows, limit);
+        let key = self.key_of_account(account).await?.ok_or(StoreError::Erased)?;
+        let open = |row: HeldRow| {
+            let sealed = row.after_image.ok_or(StoreError::Erased)?;
+            let image: Image = key.open_json(AFTER, &numbered(account.as_bytes(), row.seq), &sealed)?;
+            Ok(StoredTransaction {
+                id: TransactionId { account, number: row.number },
+                transaction: image.transaction()?,
+                first_seen_at: row.first_seen_at,
+                changed_at: row.observed_at,
+                last_seq: row.seq,
+                missed: 0,
+            })
+        };
+        Ok(PageOf {
+            items: page.items.into_iter().map(open).collect::<Result<_>>()?,
+            has_more: page.has_more,
+        })
     }
 
     /// What the ledger compares with: all pending rows, and booked rows whose booking date is on or after `since`
@@ -145,6 +275,9 @@ fn open_change(key: Option<&OwnerKey>, account: AccountId, row: ChangeRow) -> Re
         kind: from_word(&row.kind, "kind of change")?,
         before: open(BEFORE, row.before_image)?,
         after: open(AFTER, row.after_image)?,
+        reason: from_word(&row.reason, "reason of change")?,
+        ambiguous: row.ambiguous,
+        links: row.links.map_or_else(|| Ok(Vec::new()), |links| parsed(&links, "links"))?,
         observed_at: row.observed_at,
         sync: row.sync,
     })

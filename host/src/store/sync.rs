@@ -12,7 +12,7 @@ row! {
         started_at: Timestamp, finished_at: Timestamp, bank_asked_at: Option<Timestamp>,
         bank_answered_at: Option<Timestamp>, code: String, reason: Option<String>, message: Option<String>,
         has_new_data: bool, added: i64, modified: i64, removed: i64, proof: String, seq: i64, epoch: i64,
-        next_allowed_at: Option<Timestamp>, next_at: Option<Timestamp>, connector: String,
+        next_allowed_at: Option<Timestamp>, next_at: Option<Timestamp>, connector: String, runs: i64,
     }
 }
 
@@ -31,7 +31,7 @@ impl Store {
         };
         let sql = "SELECT s.id, s.connection, s.account, s.wanted_by, s.customer_present, s.started_at, s.finished_at,
                      s.bank_asked_at, s.bank_answered_at, s.code, s.reason, s.message, s.has_new_data, s.added, s.modified,
-                     s.removed, s.proof, s.seq, s.epoch, s.next_allowed_at, s.next_at, s.connector
+                     s.removed, s.proof, s.seq, s.epoch, s.next_allowed_at, s.next_at, s.connector, s.runs
                    FROM sync s JOIN connection c ON c.id = s.connection
                    WHERE s.id = $1 AND c.business = $2 AND c.state NOT IN ('closing', 'deleted')";
         let found: Option<SyncRow> = self.db.optional(sql, args![answer, business]).await?;
@@ -51,7 +51,7 @@ impl Store {
     ) -> Result<PageOf<Sync>> {
         let sql = "SELECT id, connection, account, wanted_by, customer_present, started_at, finished_at, bank_asked_at,
                      bank_answered_at, code, reason, message, has_new_data, added, modified, removed, proof, seq, epoch,
-                     next_allowed_at, next_at, connector
+                     next_allowed_at, next_at, connector, runs
                    FROM sync WHERE account = $1 AND ($2 IS NULL OR id < $2) ORDER BY id DESC LIMIT $3";
         let rows: Vec<SyncRow> = self.db.all(sql, args![account, before, one_more(limit)]).await?;
         let page = PageOf::cut(rows, limit);
@@ -64,7 +64,7 @@ impl Store {
 pub(super) async fn finished(tx: &mut Tx, account: AccountId, id: SyncId) -> Result<Option<Sync>> {
     let sql = "SELECT id, connection, account, wanted_by, customer_present, started_at, finished_at, bank_asked_at,
                  bank_answered_at, code, reason, message, has_new_data, added, modified, removed, proof, seq, epoch,
-                 next_allowed_at, next_at, connector
+                 next_allowed_at, next_at, connector, runs
                FROM sync WHERE account = $1 AND id = $2";
     let found: Option<SyncRow> = tx.optional(sql, args![account, id]).await?;
     found.map(SyncRow::sync).transpose()
@@ -95,6 +95,7 @@ impl SyncRow {
             next_allowed_at: self.next_allowed_at,
             next_at: self.next_at,
             connector: self.connector,
+            runs: small(self.runs, "runs")?,
         })
     }
 }

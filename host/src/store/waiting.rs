@@ -13,7 +13,7 @@ row! {
     pub(super) Head {
         account: AccountId, state: String, excluded: bool, seq: i64, epoch: i64, due_at: Timestamp,
         next_allowed_at: Option<Timestamp>, failures: i64, next_sync: Option<SyncId>, current_sync: Option<SyncId>,
-        attended: bool,
+        attended: bool, history_due_at: Option<Timestamp>,
     }
 }
 
@@ -66,7 +66,8 @@ impl Head {
     }
     fn due_at(&self, now: Timestamp) -> Timestamp {
         let wanted = if self.next_sync.is_some() { now } else { self.due_at };
-        wanted.max(self.next_allowed_at.unwrap_or(wanted))
+        let allowed = wanted.max(self.next_allowed_at.unwrap_or(wanted));
+        self.history_due_at.map_or(allowed, |history| history.max(now).min(allowed))
     }
 }
 
@@ -74,7 +75,7 @@ impl Head {
 pub(super) async fn heads(tx: &mut Tx, connection: ConnectionId) -> Result<Vec<Head>> {
     let sql =
         "SELECT h.account, a.state, a.excluded, h.seq, h.epoch, h.due_at, h.next_allowed_at, h.failures,
-                 h.next_sync, h.current_sync, (h.present IS NOT NULL) AS attended
+                 h.next_sync, h.current_sync, (h.present IS NOT NULL) AS attended, h.history_due_at
                FROM account_head h JOIN account a ON a.id = h.account
                WHERE h.connection = $1 ORDER BY h.account";
     tx.all(sql, args![connection]).await
@@ -152,6 +153,7 @@ async fn answer(
         next_allowed_at: None,
         next_at: None,
         connector: String::new(),
+        runs: 1,
     };
     let reading = head.current_sync.filter(|_| left.is_none());
     let sql =

@@ -1,13 +1,13 @@
 //! One account of a run: listed, read, reconciled, committed.
 
 use super::outcome::Settled;
-use super::window::{self, Held};
+use super::window::{self, Held, Plan};
 use super::{Halt, Run, outcome, read, schedule};
 use crate::ledger::{self, Incomplete, Observed, Verdict};
 use crate::model::*;
 use crate::store::StoreError;
 use crate::webhook::payload;
-use chrono::Days;
+use chrono::{Days, NaiveDate};
 
 /// Rows this many days before the window are compared too: a correction may move a row into it.
 const KNOWN_BEFORE_WINDOW_DAYS: u64 = 7;
@@ -67,17 +67,25 @@ pub(super) async fn sync(
     run.customer(present);
     (run.asked_at, run.answered_at) = (None, None);
     let read = observe(run, account, &head).await;
-    let (verdict, mut reading) = match read {
-        Ok(read) => read,
+    let mut looked = match read {
+        Ok(looked) => looked,
         Err(Halt::Failure(failure)) => {
             return outcome::record_failure(run, account, &head, (sync_id, trigger), failure).await;
         }
         Err(Halt::Store(error)) => return Err(error),
     };
-    let after_commit = std::mem::take(&mut reading.after_commit);
-    store(run, account, head, (sync_id, trigger), verdict, reading).await?;
+    let after_commit = std::mem::take(&mut looked.reading.after_commit);
+    store(run, account, head, (sync_id, trigger), looked).await?;
     acknowledge(run, after_commit).await?;
     Ok(None)
+}
+
+/// What one look at an account came to.
+pub(super) struct Looked {
+    pub(super) verdict: Verdict,
+    pub(super) reading: read::Reading,
+    /// What it showed, for the next one to compare with.
+    pub(super) index: Option<Vec<u8>>,
 }
 
 /// Stores what one reading of an account came to, and what the business must be told.
@@ -86,16 +94,19 @@ pub(super) async fn store(
     account: &Account,
     head: AccountHead,
     (sync_id, trigger): (SyncId, Trigger),
-    verdict: Verdict,
-    reading: read::Reading,
+    looked: Looked,
 ) -> Result<(), StoreError> {
     let now = run.app.clock.now();
+    let Looked { verdict, reading, index } = looked;
     let min_interval = std::time::Duration::from_secs(u64::from(run.bank.institution.limits.min_interval_s));
     let next_allowed_at =
         run.asked_at.filter(|_| !min_interval.is_zero()).map(|asked| asked.plus(min_interval));
     // A slot that the bank does not allow yet waits until it does.
     let slot = schedule::next_slot(&run.bank.institution, run.lease.interval_minutes, run.lease.phase, now);
     let next_at = next_allowed_at.map_or(slot, |allowed| slot.max(allowed));
+    let history = trigger == Trigger::History;
+    let (next_allowed_at, next_at) =
+        if history { (head.next_allowed_at, head.due_at) } else { (next_allowed_at, next_at) };
     let count = |wanted: fn(&NewChange) -> bool| {
         i32::try_from(verdict.changes.iter().filter(|change| wanted(change)).count()).unwrap_or(i32::MAX)
     };
@@ -113,7 +124,7 @@ pub(super) async fn store(
         reason: None,
         message: None,
         has_new_data: false,
-        added: count(|change| matches!(change, NewChange::Added(_))),
+        added: count(|change| matches!(change, NewChange::Added { .. })),
         modified: count(|change| matches!(change, NewChange::Modified { .. })),
         removed: count(|change| matches!(change, NewChange::Removed { .. })),
         proof: verdict.proof,
@@ -122,18 +133,24 @@ pub(super) async fn store(
         next_allowed_at,
         next_at: Some(next_at),
         connector: run.connector.label(),
+        runs: 1,
     };
+    let mut standing = verdict.standing;
+    let (history_from, history_due_at) = plan_history(run, &head, &reading, &mut standing);
     let balances =
         if reading.observed.balances.is_empty() { head.balances.clone() } else { reading.observed.balances };
     let balances_changed = balances != head.balances;
-    let history_since = window::held_since(held(run, &head), reading.observed.coverage.as_ref());
     let commit = SyncCommit {
         sync,
         changes: verdict.changes,
+        rekeyed: verdict.rekeyed,
         missed: verdict.missed,
         balances,
         state: reading.state.or(head.state),
-        history_since,
+        standing,
+        history_from,
+        history_due_at,
+        index,
         due_at: next_at,
     };
     let business = run.connection.business;
@@ -144,38 +161,108 @@ pub(super) async fn store(
     Ok(())
 }
 
-/// Reads and reconciles. Rows first, balance after; before a balance contradicts, it is read once
-/// more; before a statement counts as incomplete, all of it is.
-async fn observe(
-    run: &mut Run<'_>,
-    account: &Account,
+/// How far back what we hold reaches after this reading, and when older history is read on.
+fn plan_history(
+    run: &Run<'_>,
     head: &AccountHead,
-) -> Result<(Verdict, read::Reading), Halt> {
-    let window = window(run, head);
-    let want = Want {
-        account: account.bank.bank_id.clone(),
-        transactions: Some(window),
-        balances: true,
-        state: head.state.clone(),
-    };
-    let mut reading = read::read(run, want.clone()).await?;
-    let mut verdict = compare(run, account, head, window, &reading.observed).await?;
-    if verdict.is_err() {
-        reading = read::read(run, want.clone()).await?;
-        verdict = compare(run, account, head, window, &reading.observed).await?;
+    reading: &read::Reading,
+    standing: &mut Standing,
+) -> (Option<NaiveDate>, Option<Timestamp>) {
+    let now = run.app.clock.now();
+    let (limits, today) = (&run.bank.institution.limits, run.bank.today(now));
+    let coverage = reading.observed.coverage.as_ref();
+    let from = window::held_since(held(run, head), coverage);
+    if run.connector.manifest().read == ReadMode::Together {
+        return (from, None); // the bank decides what is in a statement
     }
-    if verdict.as_ref().is_ok_and(|verdict| verdict.proof == Proof::Contradicted) {
-        let again = read::read(run, Want { transactions: None, ..want }).await?;
+    if reading.observed.is_all {
+        // What a bank does not give today, it gives to nobody who has not agreed anew.
+        let given = coverage.map(|coverage| (today - coverage.window.since).num_days());
+        let given =
+            given.and_then(|days| u32::try_from(days).ok()).filter(|days| *days < limits.history_days);
+        standing.reach_days = given;
+        return (from, None);
+    }
+    let agreed = run.consent.as_ref().filter(|consent| consent.ended_at.is_none());
+    let anew = agreed.zip(head.fresh_at).is_some_and(|(consent, fresh_at)| consent.granted_at > fresh_at);
+    if anew {
+        standing.reach_days = None;
+    }
+    let has_gap = head.history_from.zip(from).is_some_and(|(before, now)| before < now);
+    let is_missing = from.is_some_and(|from| from > window::first_day(limits, today, standing));
+    let begins = is_missing && (head.fresh_at.is_none() || anew || has_gap);
+    (from, if begins { Some(now) } else { head.history_due_at })
+}
+
+/// Reads and reconciles. Rows first, balance after; before a balance contradicts, it is read once more, and then
+/// all that the bank gives; before a statement counts as incomplete, all of it is.
+async fn observe(run: &mut Run<'_>, account: &Account, head: &AccountHead) -> Result<Looked, Halt> {
+    let plan = window(run, head);
+    let mut reading = look(run, account, head, plan).await?;
+    if let Some(proof) = unchanged(head, &reading.observed) {
+        let verdict = ledger::unchanged(&head.standing, &reading.observed, proof);
+        return Ok(Looked { verdict, reading, index: head.index.clone() });
+    }
+    let mut verdict = compare(run, account, head, plan.window, &reading.observed).await?;
+    if verdict.is_err() {
+        reading = look(run, account, head, plan).await?;
+        verdict = compare(run, account, head, plan.window, &reading.observed).await?;
+    }
+    if is_contradicted(&verdict) {
+        let want = want(account, head, None);
+        let again = read::read(run, want).await?;
         if !again.observed.balances.is_empty() {
             reading.observed.balances = again.observed.balances;
-            verdict = compare(run, account, head, window, &reading.observed).await?;
+            verdict = compare(run, account, head, plan.window, &reading.observed).await?;
         }
     }
+    if is_contradicted(&verdict) && !plan.is_all && head.fresh_at.is_some() && head.history_due_at.is_none() {
+        let (today, limits) = (run.bank.today(run.app.clock.now()), &run.bank.institution.limits);
+        let all = window::all(limits, today, &head.standing);
+        reading = look(run, account, head, all).await?;
+        verdict = compare(run, account, head, all.window, &reading.observed).await?;
+    }
     match verdict {
-        Ok(verdict) => Ok((verdict, reading)),
+        Ok((verdict, index)) => Ok(Looked { verdict, reading, index }),
         Err(incomplete) => Err(Failure::IncompleteStatement(incomplete.to_string()).into()),
     }
 }
+
+fn is_contradicted(verdict: &Compared) -> bool {
+    verdict.as_ref().is_ok_and(|(verdict, _)| verdict.proof == Proof::Contradicted)
+}
+
+/// Does it show just what the last look did?
+fn unchanged(head: &AccountHead, observed: &Observed) -> Option<Proof> {
+    ledger::Index::decode(head.index.as_deref()?)?.unchanged(&head.standing, observed)
+}
+
+fn want(account: &Account, head: &AccountHead, transactions: Option<Window>) -> Want {
+    Want { account: account.bank.bank_id.clone(), transactions, balances: true, state: head.state.clone() }
+}
+
+/// Reads the days of a plan.
+async fn look(
+    run: &mut Run<'_>,
+    account: &Account,
+    head: &AccountHead,
+    plan: Plan,
+) -> Result<read::Reading, Halt> {
+    let mut reading = read::read(run, want(account, head, Some(plan.window))).await?;
+    place(run, head, plan, &mut reading.observed);
+    Ok(reading)
+}
+
+/// Notes when a reading was made, and how far it reached.
+pub(super) fn place(run: &Run<'_>, head: &AccountHead, plan: Plan, observed: &mut Observed) {
+    observed.today = Some(run.bank.today(run.app.clock.now()));
+    observed.is_all = plan.is_all
+        && observed.coverage.as_ref().is_some_and(|coverage| coverage.complete && coverage.snapshot);
+    observed.held_from = head.history_from;
+}
+
+/// What a look came to, and what to compare the next one with.
+pub(super) type Compared = Result<(Verdict, Option<Vec<u8>>), Incomplete>;
 
 pub(super) async fn compare(
     run: &Run<'_>,
@@ -183,26 +270,36 @@ pub(super) async fn compare(
     head: &AccountHead,
     window: Window,
     observed: &Observed,
-) -> Result<Result<Verdict, Incomplete>, Halt> {
+) -> Result<Compared, Halt> {
     // A bank may give more than was asked for: those rows are compared too, not added again.
     let oldest = observed.transactions.iter().filter_map(|row| row.booked_on).min().unwrap_or(window.since);
     let since = oldest.min(window.since);
     let since = since.checked_sub_days(Days::new(KNOWN_BEFORE_WINDOW_DAYS)).unwrap_or(since);
     let known = run.app.store.known(account.id, since).await?;
-    Ok(ledger::reconcile(&known, &head.balances, observed))
+    let verdict = match ledger::reconcile(&known, &head.standing, observed, head.take_incomplete) {
+        Ok(verdict) => verdict,
+        Err(incomplete) => return Ok(Err(incomplete)),
+    };
+    let (limits, today) = (&run.bank.institution.limits, run.bank.today(run.app.clock.now()));
+    let from = window::overlap_from(limits, today, held(run, head)).min(today);
+    let index = ledger::Index::of(observed, &verdict, &known, from).map(|index| index.encode());
+    Ok(Ok((verdict, index)))
 }
 
 /// The days to read of an account.
-pub(super) fn window(run: &Run<'_>, head: &AccountHead) -> Window {
-    // Since the account was read, the customer has agreed anew.
-    let agreed = run.consent.as_ref().filter(|consent| consent.ended_at.is_none());
-    let anew = agreed.zip(head.fresh_at).is_some_and(|(consent, fresh_at)| consent.granted_at > fresh_at);
-    let today = run.bank.today(run.app.clock.now());
-    window::to_read(&run.bank.institution.limits, today, held(run, head), anew)
+pub(super) fn window(run: &Run<'_>, head: &AccountHead) -> Plan {
+    let now = run.app.clock.now();
+    let at = (run.bank.today(now), run.bank.hour(now));
+    window::to_read(&run.bank.institution.limits, at, held(run, head))
 }
 
-fn held(run: &Run<'_>, head: &AccountHead) -> Held {
-    Held { until: head.fresh_at.map(|at| run.bank.today(at)), since: head.history_since }
+pub(super) fn held<'a>(run: &Run<'_>, head: &'a AccountHead) -> Held<'a> {
+    Held {
+        until: head.fresh_at.map(|at| run.bank.today(at)),
+        since: head.history_from,
+        is_growing: head.history_due_at.is_some(),
+        standing: &head.standing,
+    }
 }
 
 /// Tells the bank that what it gave is stored. It is: a failure here is only logged.

@@ -9,6 +9,7 @@ mod close;
 mod consent;
 mod exchange;
 mod health;
+mod history;
 mod outcome;
 mod read;
 pub mod schedule;
@@ -159,6 +160,7 @@ async fn run_now(app: &App, lease: &Lease) -> Result<(), StoreError> {
             Err(error) => return Err(error),
         }
     }
+    history::go_on(&mut run).await?;
     outcome::complete(&run, None).await
 }
 

@@ -292,6 +292,7 @@ fn failed_sync(
         next_allowed_at: None,
         next_at,
         connector,
+        runs: 1,
     }
 }
 

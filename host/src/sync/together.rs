@@ -2,8 +2,8 @@
 //!
 //! The bank forgets what was acknowledged, so that leaves only when every account's part is stored.
 
+use super::account::Looked;
 use super::{Halt, Run, account, outcome, read};
-use crate::ledger::Verdict;
 use crate::model::*;
 use crate::store::StoreError;
 
@@ -29,7 +29,7 @@ pub(super) async fn sync(run: &mut Run<'_>) -> Result<(), StoreError> {
     (run.asked_at, run.answered_at) = (None, None);
     let wants = asked.iter().map(|asked| Want {
         account: asked.account.bank.bank_id.clone(),
-        transactions: Some(account::window(run, &asked.head)),
+        transactions: Some(account::window(run, &asked.head).window),
         balances: true,
         state: asked.head.state.clone(),
     });
@@ -44,7 +44,7 @@ pub(super) async fn sync(run: &mut Run<'_>) -> Result<(), StoreError> {
         let reading =
             read.accounts.remove(&account.bank.bank_id).unwrap_or_else(|| Ok(read::Reading::default()));
         match judge(run, &account, &head, reading).await {
-            Ok((verdict, reading)) => account::store(run, &account, head, sync, verdict, reading).await?,
+            Ok(looked) => account::store(run, &account, head, sync, looked).await?,
             Err(Halt::Failure(failure)) => {
                 all_stored = false;
                 outcome::record_failure(run, &account, &head, sync, failure).await?;
@@ -63,11 +63,12 @@ async fn judge(
     account: &Account,
     head: &AccountHead,
     reading: Result<read::Reading, Failure>,
-) -> Result<(Verdict, read::Reading), Halt> {
-    let reading = reading?;
-    let window = account::window(run, head);
-    match account::compare(run, account, head, window, &reading.observed).await? {
-        Ok(verdict) => Ok((verdict, reading)),
+) -> Result<Looked, Halt> {
+    let mut reading = reading?;
+    let plan = account::window(run, head);
+    account::place(run, head, plan, &mut reading.observed);
+    match account::compare(run, account, head, plan.window, &reading.observed).await? {
+        Ok((verdict, index)) => Ok(Looked { verdict, reading, index }),
         Err(incomplete) => Err(Failure::IncompleteStatement(incomplete.to_string()).into()),
     }
 }

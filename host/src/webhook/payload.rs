@@ -212,6 +212,7 @@ mod tests {
             next_allowed_at: None,
             next_at: Some(Timestamp(1_700_000_060_000_000)),
             connector: "SECRET TEXT".into(),
+            runs: 1,
         }
     }
 

@@ -31,12 +31,16 @@ async fn an_export_has_all_that_the_api_shows_of_a_customer_and_nothing_secret()
     let lease = world.lease(connection).await;
     let account = world.account(&lease, "bank-2").await.id;
     // More than the pages it is read in.
-    let rows = (1..=450).map(|row| NewChange::Added(entry(row, &format!("row {row}"), 3))).collect();
+    let rows = (1..=450).map(|row| NewChange::added(entry(row, &format!("row {row}"), 3))).collect();
     world.run(&lease, account, rows, |_| {}).await;
     let (before, after) = (entry(7, "row 7", 3), entry(-7, "row 7, corrected", 4));
     let changes = vec![
-        NewChange::Modified { number: 7, before, after },
-        NewChange::Removed { number: 8, before: entry(8, "row 8", 3) },
+        NewChange::amended(7, before, after),
+        NewChange::Removed {
+            number: 8,
+            before: entry(8, "row 8", 3),
+            reason: host::model::ChangeReason::RemovedByBank,
+        },
     ];
     world.run(&lease, account, changes, |_| {}).await;
     world.complete(&lease).await;
@@ -116,7 +120,7 @@ async fn an_export_breaks_off_when_the_customer_leaves_and_is_read_no_faster_tha
     // Some thirty megabytes: more than the buffers on the way hold.
     let long = "x".repeat(16 * 1024);
     let rows =
-        (1..=1_000).map(|row| NewChange::Added(Transaction { text: long.clone(), ..entry(row, "", 1) }));
+        (1..=1_000).map(|row| NewChange::added(Transaction { text: long.clone(), ..entry(row, "", 1) }));
     world.run(&lease, account, rows.collect(), |_| {}).await;
     world.complete(&lease).await;
     let path = format!("/v1/connections/{connection}");

@@ -21,7 +21,7 @@ async fn changes_are_read_to_their_end_and_on_from_there() {
 
     let (coffee, rent) = (entry(-320, "Coffee", 1), entry(-90_000, "Rent", 2));
     world
-        .run(&lease, account, vec![NewChange::Added(coffee.clone()), NewChange::Added(rent.clone())], |_| {})
+        .run(&lease, account, vec![NewChange::added(coffee.clone()), NewChange::added(rent.clone())], |_| {})
         .await;
     let first = format!("{path}?limit=1&cursor={}", empty["next_cursor"].as_str().unwrap());
     let first = world.get(&tenant, &first).await.is(200);
@@ -34,8 +34,8 @@ async fn changes_are_read_to_their_end_and_on_from_there() {
 
     let corrected = Transaction { text: "Cafe".into(), ..coffee.clone() };
     let changes = vec![
-        NewChange::Modified { number: 1, before: coffee, after: corrected },
-        NewChange::Removed { number: 2, before: rent },
+        NewChange::amended(1, coffee, corrected),
+        NewChange::Removed { number: 2, before: rent, reason: host::model::ChangeReason::RemovedByBank },
     ];
     let sync = world.run(&lease, account, changes, |_| {}).await;
     let third = format!("{path}?cursor={}", second["next_cursor"].as_str().unwrap());
@@ -86,7 +86,7 @@ async fn transactions_are_filtered_by_day_status_and_amount_and_paged() {
     let account = world.account(&lease, "bank-1").await.id;
     let pending = Transaction { status: TransactionStatus::Pending, ..entry(-500, "Lunch", 4) };
     let entries = [entry(-320, "Coffee", 1), entry(-90_000, "Rent", 2), entry(250_000, "Salary", 3), pending];
-    world.run(&lease, account, entries.into_iter().map(NewChange::Added).collect(), |_| {}).await;
+    world.run(&lease, account, entries.into_iter().map(NewChange::added).collect(), |_| {}).await;
     let list = async |query: &str| {
         texts(&world.get(&tenant, &format!("/v1/accounts/{account}/transactions?{query}")).await.is(200))
     };

@@ -20,7 +20,7 @@ async fn a_call_waits_for_its_sync_and_shows_what_it_came_to() {
     });
     world.app.nudge.schedule.notified().await;
     let lease = world.lease(estate.connection).await;
-    let run = world.run(&lease, account, vec![NewChange::Added(entry(-320, "Coffee", 2))], |_| {}).await;
+    let run = world.run(&lease, account, vec![NewChange::added(entry(-320, "Coffee", 2))], |_| {}).await;
     let answer = call.await.unwrap().is(200);
     assert_eq!(answer["id"], run.id.to_string());
     assert!(run.customer_present);

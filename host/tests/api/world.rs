@@ -154,6 +154,7 @@ impl World {
             clock,
             store,
             institutions,
+            history_lane: tokio::sync::Semaphore::new(1),
             nudge: Nudge::default(),
             health: Health::default(),
         });
@@ -295,6 +296,7 @@ impl World {
             next_allowed_at: None,
             next_at: Some(now.plus(Duration::from_secs(3_600))),
             connector: "example 1.0.0".into(),
+            runs: 1,
         };
         shape(&mut sync);
         let business = self.app.store.leased_connection(lease).await.unwrap().business;
@@ -313,7 +315,11 @@ impl World {
                 missed: vec![],
                 balances: vec![balance],
                 state: None,
-                history_since: None,
+                history_from: None,
+                history_due_at: None,
+                rekeyed: vec![],
+                standing: Default::default(),
+                index: None,
                 due_at,
             };
             let event = |sync: &Sync| Some(payload::account_updated(business, sync, true));
@@ -344,7 +350,7 @@ impl World {
         let lease = self.lease(connection).await;
         let account = self.account(&lease, "bank-1").await;
         let sync =
-            self.run(&lease, account.id, vec![NewChange::Added(entry(-320, "Coffee", 1))], |_| {}).await;
+            self.run(&lease, account.id, vec![NewChange::added(entry(-320, "Coffee", 1))], |_| {}).await;
         self.complete(&lease).await;
         let deliveries =
             self.get(tenant, &format!("/v1/webhook-endpoints/{endpoint}/deliveries")).await.is(200);

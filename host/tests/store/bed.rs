@@ -262,6 +262,7 @@ pub fn sync(lease: &Lease, account: &Account, id: SyncId, trigger: Trigger) -> S
         next_allowed_at: None,
         next_at: Some(lease.claimed_at.plus(HOUR)),
         connector: "open-banking-uk 0.1.0".to_owned(),
+        runs: 1,
     }
 }
 
@@ -273,7 +274,11 @@ pub fn commit(sync: Sync, changes: Vec<NewChange>) -> SyncCommit {
         missed: vec![],
         balances: vec![balance(100)],
         state: Some("cursor 1".to_owned()),
-        history_since: None,
+        history_from: None,
+        history_due_at: None,
+        rekeyed: vec![],
+        standing: Default::default(),
+        index: None,
         due_at,
     }
 }

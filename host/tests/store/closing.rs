@@ -30,7 +30,7 @@ impl Bed {
 both! {
     async fn a_closing_connection_is_gone_for_everybody_but_the_run_that_closes_it(bed) {
         let (lease, account) = bed.running().await;
-        let done = bed.commit(&lease, &account, vec![NewChange::Added(booked(1, 1, "Rosalind's rent"))]).await;
+        let done = bed.commit(&lease, &account, vec![NewChange::added(booked(1, 1, "Rosalind's rent"))]).await;
         let Requested::Sync(wanted) = bed.store.request_sync(&account, None, START).await.unwrap() else { panic!() };
         assert!(!bed.store.is_erased_account(bed.business, account.id).await.unwrap());
         assert!(!bed.store.begin_closing(BusinessId::new(), lease.connection, START).await.unwrap());
@@ -61,7 +61,7 @@ both! {
         let (store, late) = (&bed.store, sync(&lease, &account, id, trigger));
         let event = bed.event(lease.connection, EventType::ReauthorisationRequired);
         let results = [
-            store.commit_sync(&lease, &commit(late.clone(), vec![NewChange::Added(booked(1, 1, "late"))]), &|_| None).await.err(),
+            store.commit_sync(&lease, &commit(late.clone(), vec![NewChange::added(booked(1, 1, "late"))]), &|_| None).await.err(),
             store.fail_sync(&lease, &failure(late), &|_| None).await.err(),
             store.save_captures(&lease, &[(credential("access_token", "late"), 0)], START).await.err(),
             store.save_session(&lease, None, Some("late")).await.err(),
@@ -134,7 +134,7 @@ both! {
 
     async fn a_crash_at_any_moment_leaves_it_closing_or_to_be_finished(bed) {
         let (lease, account) = bed.running().await;
-        bed.commit(&lease, &account, vec![NewChange::Added(booked(1, 1, "Rosalind's rent"))]).await;
+        bed.commit(&lease, &account, vec![NewChange::added(booked(1, 1, "Rosalind's rent"))]).await;
         let state = async || bed.store.connection(bed.business, lease.connection).await.unwrap().unwrap().state;
         for polls in 1.. {
             drop_after(polls, bed.begin_closing(lease.connection)).await;

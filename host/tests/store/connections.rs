@@ -154,7 +154,7 @@ both! {
 
     async fn reauthorising_keeps_ids_history_and_seq_and_starts_everything_else_again(bed) {
         let (lease, account) = bed.running().await;
-        bed.commit(&lease, &account, vec![NewChange::Added(booked(1, -500, "coffee"))]).await;
+        bed.commit(&lease, &account, vec![NewChange::added(booked(1, -500, "coffee"))]).await;
         let (id, trigger, _) = bed.store.begin_asking(&lease, account.id).await.unwrap();
         bed.store.fail_sync(&lease, &failure(sync(&lease, &account, id, trigger)), &|_| None).await.unwrap();
         bed.store.save_session(&lease, Some(START.plus(HOUR)), Some("state")).await.unwrap();

@@ -12,7 +12,7 @@ impl Bed {
     /// A connection with a long history, and one row changed.
     async fn long_history(&self) -> (Lease, Account) {
         let (lease, account) = self.running().await;
-        let rows = (0..ROWS).map(|row| NewChange::Added(booked(1, row, "Rosalind's rent"))).collect();
+        let rows = (0..ROWS).map(|row| NewChange::added(booked(1, row, "Rosalind's rent"))).collect();
         self.commit(&lease, &account, rows).await;
         (lease, account)
     }
@@ -78,7 +78,7 @@ both! {
         let (lease, account) = bed.long_history().await;
         let (id, trigger, _) = bed.store.begin_asking(&lease, account.id).await.unwrap();
         assert!(bed.delete(lease.connection).await);
-        let late = commit(sync(&lease, &account, id, trigger), vec![NewChange::Added(booked(1, 1, "late"))]);
+        let late = commit(sync(&lease, &account, id, trigger), vec![NewChange::added(booked(1, 1, "late"))]);
         let refused = bed.store.commit_sync(&lease, &late, &|_| None).await;
         assert!(matches!(refused, Err(StoreError::LeaseLost)));
         let refused = bed.store.save_captures(&lease, &[(credential("access_token", "late"), 0)], START).await;

@@ -34,12 +34,12 @@ both! {
     async fn history_is_gap_free_and_a_transaction_keeps_its_number(bed) {
         let (lease, account) = bed.running().await;
         let (coffee, lunch) = (booked(2, -350, "coffee"), pending(-900, "lunch"));
-        let first = bed.commit(&lease, &account, vec![NewChange::Added(coffee.clone()), NewChange::Added(lunch.clone())]).await;
+        let first = bed.commit(&lease, &account, vec![NewChange::added(coffee.clone()), NewChange::added(lunch.clone())]).await;
         let settled = booked(3, -950, "lunch with tip");
         let second = bed.commit(&lease, &account, vec![
-            NewChange::Modified { number: 2, before: lunch.clone(), after: settled.clone() },
-            NewChange::Added(coffee.clone()),
-            NewChange::Removed { number: 1, before: coffee.clone() },
+            NewChange::amended(2, lunch.clone(), settled.clone()),
+            NewChange::added(coffee.clone()),
+            NewChange::Removed { number: 1, before: coffee.clone(), reason: host::model::ChangeReason::RemovedByBank },
         ]).await;
         assert_eq!((second.added, second.modified, second.removed, second.seq), (1, 1, 1, 5));
 
@@ -81,7 +81,7 @@ both! {
             let (store, lease, account) = (bed.store.clone(), lease.clone(), account.clone());
             tasks.spawn(async move {
                 for _ in 0..5 {
-                    let changes = vec![NewChange::Added(pending(writer, "a")), NewChange::Added(pending(writer, "b"))];
+                    let changes = vec![NewChange::added(pending(writer, "a")), NewChange::added(pending(writer, "b"))];
                     let commit = commit(sync(&lease, &account, SyncId::new(), Trigger::Schedule), changes);
                     store.commit_sync(&lease, &commit, &|_| None).await.unwrap();
                 }
@@ -98,7 +98,7 @@ both! {
     async fn transactions_are_filtered_and_paged(bed) {
         let (lease, account) = bed.running().await;
         let rows = [booked(2, -500, "a"), booked(5, 700, "b"), pending(-20, "c"), booked(9, -1, "d")];
-        bed.commit(&lease, &account, rows.into_iter().map(NewChange::Added).collect()).await;
+        bed.commit(&lease, &account, rows.into_iter().map(NewChange::added).collect()).await;
         let list = async |filter: TransactionFilter, limit| {
             let page = bed.store.transactions(account.id, &filter, limit).await.unwrap();
             (page.items.into_iter().map(|one| one.id.number).collect::<Vec<_>>(), page.has_more)
@@ -123,7 +123,7 @@ both! {
         let undated = Transaction { booked_on: None, ..booked(1, 3, "undated") };
         let dated = Transaction { booked_on: Some(day(1)), ..pending(4, "dated pending") };
         let rows = [booked(4, 1, "old"), booked(5, 2, "new"), undated, dated];
-        bed.commit(&lease, &account, rows.into_iter().map(NewChange::Added).collect()).await;
+        bed.commit(&lease, &account, rows.into_iter().map(NewChange::added).collect()).await;
         let known = async |since| {
             let known = bed.store.known(account.id, since).await.unwrap();
             known.into_iter().map(|one| (one.id.number, one.missed)).collect::<Vec<_>>()
@@ -135,7 +135,7 @@ both! {
         let before = booked(5, 2, "new");
         let seen = SyncCommit {
             missed: vec![(4, 0)],
-            ..commit(sync(&lease, &account, SyncId::new(), Trigger::Schedule), vec![NewChange::Modified { number: 2, before: before.clone(), after: booked(3, 2, "moved") }])
+            ..commit(sync(&lease, &account, SyncId::new(), Trigger::Schedule), vec![NewChange::amended(2, before.clone(), booked(3, 2, "moved"))])
         };
         bed.store.commit_sync(&lease, &seen, &|_| None).await.unwrap();
         assert_eq!(known(day(5)).await, [(3, 0), (4, 0)], "number 2 is booked before the window now");
@@ -144,7 +144,7 @@ both! {
 
     async fn a_large_first_reading_is_stored_whole(bed) {
         let (lease, account) = bed.running().await;
-        let rows = (0..500).map(|row| NewChange::Added(booked(1 + row % 28, i64::from(row), &format!("row {row} \u{0} \"ü\" 銀行")))).collect();
+        let rows = (0..500).map(|row| NewChange::added(booked(1 + row % 28, i64::from(row), &format!("row {row} \u{0} \"ü\" 銀行")))).collect();
         assert_eq!(bed.commit(&lease, &account, rows).await.added, 500);
         let known = bed.store.known(account.id, day(1)).await.unwrap();
         assert_eq!(known.len(), 500);

@@ -58,7 +58,7 @@ both! {
         bed.connection().await;
         let lease = bed.claim(START).await;
         let first = bed.list(&lease, &[bank_account("1", Some("GB1")), bank_account("2", Some("GB2"))], START).await.unwrap();
-        bed.commit(&lease, &first[0], vec![NewChange::Added(booked(1, -500, "coffee"))]).await;
+        bed.commit(&lease, &first[0], vec![NewChange::added(booked(1, -500, "coffee"))]).await;
         let head = bed.store.head(first[0].id).await.unwrap();
         let swapped = bed.list(&lease, &[bank_account("2", Some("GB1")), bank_account("1", Some("GB2"))], START).await.unwrap();
         let ids = |accounts: &[Account]| accounts.iter().map(|one| one.id).collect::<Vec<_>>();

@@ -89,7 +89,7 @@ both! {
         bed.store.save_captures(&lease, &[(credential("refresh_token", "rt-2"), 1)], START).await.unwrap();
         let begun = bed.store.begin_asking(&lease, next.id).await;
         assert!(matches!(begun, Err(StoreError::Unwanted)), "{begun:?}");
-        let done = commit(sync(&lease, &reading, id, trigger), vec![NewChange::Added(booked(1, 1, "rent"))]);
+        let done = commit(sync(&lease, &reading, id, trigger), vec![NewChange::added(booked(1, 1, "rent"))]);
         bed.store.commit_sync(&lease, &done, &|_| None).await.unwrap();
         bed.store.complete(&lease, START, START, 0, START).await.unwrap();
         assert_eq!(bed.reason(wanted).await, None, "a good sync has no reason");

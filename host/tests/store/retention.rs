@@ -45,7 +45,7 @@ impl Bed {
 both! {
     async fn syncs_that_changed_nothing_go_but_never_the_last_one_nor_those_with_changes(bed) {
         let (lease, account) = bed.running().await;
-        let row = vec![NewChange::Added(booked(1, 1, "rent"))];
+        let row = vec![NewChange::added(booked(1, 1, "rent"))];
         let changed = bed.sync_at(&lease, &account, START, row).await;
         let old = bed.sync_at(&lease, &account, START, vec![]).await;
         let (id, trigger, _) = bed.store.begin_asking(&lease, account.id).await.unwrap();

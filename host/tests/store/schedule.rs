@@ -111,7 +111,7 @@ both! {
             ("note_rejection", store.note_rejection(&stale, now).await.err()),
             ("record_accounts", bed.list(&stale, &[bank_account("new", None)], now).await.err()),
             ("begin_asking", store.begin_asking(&stale, account.id).await.err()),
-            ("commit_sync", store.commit_sync(&stale, &commit(done.clone(), vec![NewChange::Added(pending(1, "x"))]), &|_| Some(event())).await.err()),
+            ("commit_sync", store.commit_sync(&stale, &commit(done.clone(), vec![NewChange::added(pending(1, "x"))]), &|_| Some(event())).await.err()),
             ("fail_sync", store.fail_sync(&stale, &failure(done), &|_| Some(event())).await.err()),
             ("release", store.release(&stale, now).await.err()),
             ("complete", store.complete(&stale, now, now, 3, now).await.err()),

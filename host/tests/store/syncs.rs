@@ -112,7 +112,7 @@ both! {
         let off = bed.endpoint(&[]).await;
         bed.store.update_endpoint(&Endpoint { state: EndpointState::Disabled, ..off.clone() }).await.unwrap();
         let (id, trigger, _) = bed.store.begin_asking(&lease, account.id).await.unwrap();
-        let changes = vec![NewChange::Added(booked(2, -350, "coffee")), NewChange::Added(pending(-900, "lunch"))];
+        let changes = vec![NewChange::added(booked(2, -350, "coffee")), NewChange::added(pending(-900, "lunch"))];
         let commit = commit(sync(&lease, &account, id, trigger), changes);
         let event = NewEvent { account: Some(account.id), ..bed.event(lease.connection, EventType::AccountUpdated) };
         let told = event.clone();
@@ -153,14 +153,14 @@ both! {
 
     async fn how_far_back_the_history_reaches_is_kept_with_each_sync(bed) {
         let (lease, account) = bed.running().await;
-        let since = async || bed.store.head(account.id).await.unwrap().unwrap().history_since;
+        let since = async || bed.store.head(account.id).await.unwrap().unwrap().history_from;
         assert_eq!(since().await, None);
         for day in ["2025-11-30", "2025-12-31"] {
             let (id, trigger, _) = bed.store.begin_asking(&lease, account.id).await.unwrap();
-            let history_since = Some(day.parse().unwrap());
-            let commit = SyncCommit { history_since, ..commit(sync(&lease, &account, id, trigger), vec![]) };
+            let history_from = Some(day.parse().unwrap());
+            let commit = SyncCommit { history_from, ..commit(sync(&lease, &account, id, trigger), vec![]) };
             bed.store.commit_sync(&lease, &commit, &|_| None).await.unwrap();
-            assert_eq!(since().await, history_since);
+            assert_eq!(since().await, history_from);
         }
         let (id, trigger, _) = bed.store.begin_asking(&lease, account.id).await.unwrap();
         bed.store.fail_sync(&lease, &failure(sync(&lease, &account, id, trigger)), &|_| None).await.unwrap();
@@ -170,7 +170,7 @@ both! {
     async fn a_failure_is_told_once_until_a_sync_succeeds(bed) {
         let (lease, account) = bed.running().await;
         let endpoint = bed.endpoint(&[]).await;
-        bed.commit(&lease, &account, vec![NewChange::Added(booked(1, 1, "x"))]).await;
+        bed.commit(&lease, &account, vec![NewChange::added(booked(1, 1, "x"))]).await;
         let fail = async || {
             let (id, trigger, _) = bed.store.begin_asking(&lease, account.id).await.unwrap();
             let event = bed.event(lease.connection, EventType::SyncFailed);
@@ -225,7 +225,7 @@ both! {
             let account = accounts.into_iter().find(|one| one.bank == listed[0]).unwrap();
             let told = bed.store.deliveries(endpoint.id, None, 99).await.unwrap().items.len();
             let (id, trigger, _) = bed.store.begin_asking(&lease, account.id).await.unwrap();
-            let changes: Vec<_> = (0..30).map(|row| NewChange::Added(pending(row, "row"))).collect();
+            let changes: Vec<_> = (0..30).map(|row| NewChange::added(pending(row, "row"))).collect();
             let commit = commit(sync(&lease, &account, id, trigger), changes);
             for polls in 1.. {
                 let event = bed.event(lease.connection, EventType::AccountUpdated);

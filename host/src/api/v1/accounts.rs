@@ -15,6 +15,7 @@ use crate::model::{
 };
 use axum::Json;
 use axum::extract::State;
+use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -55,6 +56,13 @@ pub struct AccountStatus {
     fresh_at: Option<Timestamp>,
     /// The `seq` of its last change; 0 before the first.
     seq: i64,
+    /// Its transactions are held from this day on without a gap; null before the first sync.
+    #[schema(value_type = Option<String>, format = Date)]
+    history_from: Option<NaiveDate>,
+    /// They reach as far back as the bank gives. Until then older ones are still being read.
+    history_complete: bool,
+    /// The bank's transaction ids named other transactions than before: they are not used any more.
+    ids_demoted: bool,
     /// When it is due again, apart from requests; null if it is closed or switched off.
     #[schema(value_type = Option<String>, format = DateTime)]
     next_at: Option<Timestamp>,
@@ -191,6 +199,9 @@ impl AccountStatus {
             account: Account::of(account),
             fresh_at: head.fresh_at,
             seq: head.seq,
+            history_from: head.history_from,
+            history_complete: head.fresh_at.is_some() && head.history_due_at.is_none(),
+            ids_demoted: head.standing.ids_demoted,
             next_at: is_read.then_some(head.due_at),
             next_allowed_at: head.next_allowed_at,
             failures: head.failures,

@@ -67,6 +67,9 @@ pub struct Sync {
     /// When the account is due again; null while polling is stopped.
     #[schema(value_type = Option<String>, format = DateTime)]
     next_at: Option<Timestamp>,
+    /// How many runs this stands for: scheduled ones of one day that changed nothing are one sync, whose times are the
+    /// last one's, but for `started_at`.
+    runs: Option<i32>,
     /// Where the account's history ended after this run: what `…/changes` gives for it is newer.
     cursor: Option<String>,
 }
@@ -94,8 +97,15 @@ impl Sync {
             finished_at: Some(stored.finished_at),
             next_allowed_at: stored.next_allowed_at,
             next_at: stored.next_at,
+            runs: Some(stored.runs),
             cursor: Some(
-                ChangesCursor { account: stored.account, epoch: stored.epoch, seq: stored.seq }.encode(),
+                ChangesCursor {
+                    account: stored.account,
+                    epoch: stored.epoch,
+                    seq: stored.seq,
+                    compact: None,
+                }
+                .encode(),
             ),
         }
     }
@@ -122,6 +132,7 @@ impl Sync {
             finished_at: None,
             next_allowed_at: None,
             next_at: None,
+            runs: None,
             cursor: None,
         }
     }

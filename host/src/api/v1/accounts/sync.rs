@@ -49,6 +49,10 @@ pub struct SyncRequest {
     /// Only if the customer is waiting at a screen: banks limit readings without them.
     #[serde(default)]
     customer_present: Option<CustomerAtScreen>,
+    /// After `INCOMPLETE_STATEMENT_ERROR`: take what the bank shows although it is less than it should be. What its
+    /// balance still counts stays.
+    #[serde(default)]
+    allow_incomplete_statement: bool,
 }
 
 /// The customer's browser or app.
@@ -107,7 +111,14 @@ pub async fn request(
 
     let finished = api.app.nudge.finished();
     let now = api.app.clock.now();
-    let sync = match api.app.store.request_sync(&account, present.as_ref(), now).await? {
+    if asked.allow_incomplete_statement {
+        api.app.store.take_incomplete(id, true).await?;
+    }
+    let requested = api.app.store.request_sync(&account, present.as_ref(), now).await?;
+    if asked.allow_incomplete_statement && !matches!(requested, Requested::Sync(_)) {
+        api.app.store.take_incomplete(id, false).await?;
+    }
+    let sync = match requested {
         Requested::Sync(sync) => sync,
         Requested::TooEarly { next_allowed_at, last } => {
             return Err(Problem::new(

@@ -93,10 +93,23 @@ pub struct Filter {
     min_amount: Option<String>,
     /// Decimal text in the account's currency.
     max_amount: Option<String>,
+    /// What we believed at that moment, instead of now: not to be combined with other filters.
+    #[param(value_type = Option<String>, format = DateTime, example = "2026-11-01T00:00:00Z")]
+    as_of: Option<Timestamp>,
     /// `next_cursor` of the page before.
     cursor: Option<String>,
     /// Rows of the page: 1 to 500, 100 by default.
     limit: Option<u32>,
+}
+
+impl Filter {
+    fn is_by_content(&self) -> bool {
+        self.from.is_some()
+            || self.to.is_some()
+            || self.status.is_some()
+            || self.min_amount.is_some()
+            || self.max_amount.is_some()
+    }
 }
 
 /// List transactions
@@ -116,6 +129,10 @@ pub async fn list(
     if after.is_some_and(|after| after.account != id) {
         return Err(cursor::bad());
     }
+    let limit = crate::api::v1::limit(ask.limit);
+    if ask.as_of.is_some() || after.is_some_and(|after| after.as_of.is_some()) {
+        return Ok(Json(as_of(&api, id, &ask, after, limit).await?));
+    }
     if ask.from.zip(ask.to).is_some_and(|(from, to)| from > to) {
         return Err(Problem::new(Code::InvalidQuery, "`from` lies after `to`."));
     }
@@ -128,11 +145,37 @@ pub async fn list(
         max_amount_minor: minor("max_amount", ask.max_amount.as_deref(), currency)?,
         after: after.map(|after| after.number),
     };
-    let limit = crate::api::v1::limit(ask.limit);
     let page = api.app.store.transactions(id, &filter, limit).await.map_err(super::erased)?;
-    let cursor =
-        |last: &StoredTransaction| TransactionsCursor { account: id, number: last.id.number }.encode();
+    let cursor = |last: &StoredTransaction| {
+        TransactionsCursor { account: id, number: last.id.number, as_of: None }.encode()
+    };
     Ok(Json(Page::of(page, cursor, Transaction::of)))
+}
+
+/// What was believed then. The first page decides which change was the last one then; the others keep to it.
+async fn as_of(
+    api: &Api,
+    account: AccountId,
+    ask: &Filter,
+    after: Option<TransactionsCursor>,
+    limit: u32,
+) -> Answer<Page<Transaction>> {
+    if ask.is_by_content() {
+        return Err(Problem::new(
+            Code::InvalidQuery,
+            "`as_of` shows all transactions of that moment: leave out the other filters.",
+        ));
+    }
+    let seq = match (after, ask.as_of) {
+        (Some(after), _) => after.as_of.ok_or_else(cursor::bad)?,
+        (None, at) => api.app.store.seq_at(account, at.unwrap_or_else(|| api.app.clock.now())).await?,
+    };
+    let number = after.map_or(0, |after| after.number);
+    let page = api.app.store.held_at(account, seq, number, limit).await.map_err(super::erased)?;
+    let cursor = |last: &StoredTransaction| {
+        TransactionsCursor { account, number: last.id.number, as_of: Some(seq) }.encode()
+    };
+    Ok(Page::of(page, cursor, Transaction::of))
 }
 
 /// Show a transaction

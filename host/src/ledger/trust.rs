@@ -1,0 +1,49 @@
+//! Do the bank's ids still name rows, or has it contradicted itself?
+//!
+//! Three things that an id which names a row can't do: stand at two rows of one reading, go to a row of another
+//! amount and another day, and move on to other rows together with others, as positions in a list do when a row
+//! is inserted.
+
+use super::identity::{Content, Ids, Row};
+use crate::model::{StoredTransaction, Transaction};
+use std::collections::{HashMap, HashSet};
+
+/// Ids that went to another row while their own row stands under a new id: one may be a correction beside a
+/// twin, two are positions.
+const MOVED_IDS: usize = 2;
+
+/// Whether the ids of this reading can be believed, given what is held.
+pub(super) fn judge(known: &[StoredTransaction], old: &[Row<'_>], shown: &[Transaction]) -> Ids {
+    let ids = Ids::Believed;
+    let mut seen: HashMap<&str, &Transaction> = HashMap::with_capacity(shown.len());
+    for row in shown {
+        let Some(id) = ids.of(row) else { continue };
+        if seen.insert(id, row).is_some_and(|other| are_two(other, row)) {
+            return Ids::Demoted;
+        }
+    }
+    let mut changed = Vec::new();
+    for (held, row) in known.iter().zip(old) {
+        let Some(now) = ids.of(&held.transaction).and_then(|id| seen.get(id)) else { continue };
+        if row.of.status != now.status {
+            continue;
+        }
+        match (row.of.money != now.money, row.of.booked_on != now.booked_on) {
+            (true, true) => return Ids::Demoted,
+            (false, false) => {}
+            _ => changed.push(row),
+        }
+    }
+    if changed.len() < MOVED_IDS {
+        return ids;
+    }
+    let new: Vec<Row<'_>> = shown.iter().map(Row::new).collect();
+    let contents: HashSet<Content<'_>> = new.iter().map(Row::content).collect();
+    let moved = changed.iter().filter(|row| contents.contains(&row.content())).count();
+    if moved >= MOVED_IDS { Ids::Demoted } else { ids }
+}
+
+/// One id, two rows: not the same one that was shown twice, before and after it was booked or described anew.
+fn are_two(one: &Transaction, other: &Transaction) -> bool {
+    one.status == other.status && (one.money != other.money || one.booked_on != other.booked_on)
+}
