@@ -70,8 +70,8 @@ both! {
 
     async fn more_rows_than_a_batch_go_in_one_call(bed) {
         let (lease, account) = bed.running().await;
-        for _ in 0..3 {
-            bed.sync_at(&lease, &account, START, vec![]).await;
+        for days in 0..3 {
+            bed.sync_at(&lease, &account, START.minus(DAY * days), vec![]).await;
         }
         for key in 0..2_100 {
             let key = format!("key {key}");

@@ -204,8 +204,8 @@ both! {
     async fn syncs_are_listed_newest_first_in_pages(bed) {
         let (lease, account) = bed.running().await;
         let mut all = Vec::new();
-        for _ in 0..3 {
-            all.insert(0, bed.commit(&lease, &account, vec![]).await.id);
+        for row in 0..3 {
+            all.insert(0, bed.commit(&lease, &account, vec![NewChange::added(booked(1, row, "row"))]).await.id);
         }
         let list = async |before, limit| {
             let page = bed.store.syncs(account.id, before, limit).await.unwrap();
