@@ -149,13 +149,10 @@ impl<'a> Pairing<'a> {
             new.iter().copied().enumerate().partition(|(_, place)| has_id(*place));
         for old in old {
             let Some(row) = old_rows.get(*old) else { continue };
-            let may_be_named = self.covered(*old) || ids.immutable(row.of).is_none();
-            let next = match (named.front().filter(|_| may_be_named), nameless.front()) {
-                (Some(named), Some(nameless)) if nameless < named => nameless.1,
-                (Some(named), _) => named.1,
-                (None, Some(nameless)) => nameless.1,
-                (None, None) => continue,
-            };
+            let is_named = ids.immutable(row.of).is_some();
+            let named_one = named.front().filter(|_| self.covered(*old) || !is_named);
+            let likely = if is_named { [named_one, nameless.front()] } else { [nameless.front(), named_one] };
+            let Some((_, next)) = likely.into_iter().flatten().next().copied() else { continue };
             for queue in [&mut named, &mut nameless] {
                 if queue.front().is_some_and(|(_, place)| *place == next) {
                     queue.pop_front();
@@ -206,8 +203,10 @@ impl<'a> Pairing<'a> {
     }
 
     /// Could the known row have become the new one of the same amount? What such a pair is worth.
-    fn worth(&self, old: &Row<'_>, new: &Row<'_>) -> Option<Worth> {
+    fn worth(&self, old: usize, new: usize) -> Option<Worth> {
         use TransactionStatus::{Booked, Pending};
+        let is_gone = self.covered(old);
+        let (old, new) = (self.sides.old.get(old)?, self.sides.new.get(new)?);
         let days = days_between(old, new);
         let alike = alike(old, new);
         let fits = match (old.of.status, new.of.status) {
@@ -215,7 +214,7 @@ impl<'a> Pairing<'a> {
             (Booked, Pending) => false,
             _ => {
                 let is_other = !self.reissued && self.sides.ids.part(old.of, new.of);
-                alike && !is_other && days.is_none_or(|days| days.abs() <= CORRECTION_DAYS_MAX)
+                is_gone && alike && !is_other && days.is_none_or(|days| days.abs() <= CORRECTION_DAYS_MAX)
             }
         };
         let finer = days.map_or(SETTLEMENT_DAYS_MAX, i64::abs);
@@ -225,13 +224,8 @@ impl<'a> Pairing<'a> {
     /// Exactly: as many pairs as possible, the most alike, the nearest in time.
     fn solve(&mut self, old: &[usize], new: &[usize]) {
         let (old_rows, new_rows) = (self.sides.old, self.sides.new);
-        let worth: Vec<Vec<Option<Worth>>> = old
-            .iter()
-            .map(|old| {
-                let pair = |new: &usize| self.worth(old_rows.get(*old)?, new_rows.get(*new)?);
-                new.iter().map(pair).collect()
-            })
-            .collect();
+        let worth: Vec<Vec<Option<Worth>>> =
+            old.iter().map(|old| new.iter().map(|new| self.worth(*old, *new)).collect()).collect();
         let solved = assign::best(&worth, &classes(old_rows, old), &classes(new_rows, new));
         for (old, pair) in old.iter().zip(solved) {
             if let Some((column, ambiguous)) = pair
@@ -269,7 +263,7 @@ impl<'a> Pairing<'a> {
             let (Some(before), Some(after)) = (self.sides.old.get(**old), self.sides.new.get(**new)) else {
                 return;
             };
-            if self.worth(before, after).is_some() {
+            if self.worth(**old, **new).is_some() {
                 self.pair(**old, **new, true);
                 (olds.next(), news.next());
             } else if before.day() <= after.day() {

@@ -4,6 +4,11 @@
 use super::*;
 use chrono::NaiveDate;
 use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+mod index;
+mod properties;
+mod rules;
 
 fn day(day: u32) -> NaiveDate {
     NaiveDate::from_ymd_opt(2026, 3, day).unwrap()
@@ -291,56 +296,4 @@ fn ten_thousand_equal_rows_are_matched_by_their_number() {
     let rows = vec![row("", 2, -100, "Coffee"); 10_000];
     let more = vec![row("", 2, -100, "Coffee"); 10_001];
     check((rows, 0), (more, -100), "+", Proof::Proved);
-}
-
-fn any_row() -> impl Strategy<Value = Transaction> {
-    (0_u8..30, 2_u32..28, -5_i64..5, 0_usize..3, any::<bool>(), any::<bool>()).prop_map(
-        |(id, on, minor, text, is_pending, has_id)| {
-            let (id, text) =
-                (if has_id { format!("id{id}") } else { String::new() }, ["Coffee", "Tea", "Rent"][text]);
-            if is_pending { pending(&id, on, minor, text) } else { row(&id, on, minor, text) }
-        },
-    )
-}
-
-/// What a bank shows whose ids name rows: no id twice.
-fn any_reading() -> impl Strategy<Value = Vec<Transaction>> {
-    prop::collection::vec(any_row(), 0..12).prop_map(|mut rows| {
-        let mut ids = BTreeSet::new();
-        rows.retain(|row| row.bank_id.as_ref().is_none_or(|id| ids.insert(id.clone())));
-        rows
-    })
-}
-
-fn sum(rows: &[Transaction]) -> i64 {
-    rows.iter().filter(|row| row.status == TransactionStatus::Booked).map(|row| row.money.minor).sum()
-}
-
-proptest! {
-    #[test]
-    fn two_looks_hold_what_the_bank_shows_and_a_third_changes_nothing(first in any_reading(), second in any_reading()) {
-        let mut held = Held::default();
-        held.look(&whole_month(first.clone(), booked(sum(&first))));
-        let then = whole_month(second.clone(), booked(sum(&second)));
-        // Rows that weigh nothing together may look like a truncated statement: then nothing is stored.
-        if held.judge(&then).is_ok() {
-            held.look(&then);
-            if held.judge(&then).is_ok() {
-                held.look(&then); // pending rows that vanished wait for the second miss
-                prop_assert_eq!(held.contents(), contents(second.iter()));
-                prop_assert_eq!(kinds(&held.look(&then)), "");
-            }
-        }
-    }
-
-    #[test]
-    fn the_order_of_rows_does_not_matter(
-        first in any_reading(),
-        (second, shuffled) in any_reading().prop_flat_map(|rows| (Just(rows.clone()), Just(rows).prop_shuffle())),
-    ) {
-        let mut held = Held::default();
-        held.look(&whole_month(first, vec![]));
-        let (one, other) = (held.judge(&whole_month(second, vec![])), held.judge(&whole_month(shuffled, vec![])));
-        prop_assert_eq!(one, other);
-    }
 }
