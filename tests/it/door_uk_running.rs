@@ -10,6 +10,7 @@ use std::time::Duration;
 use tests::PATIENCE;
 use tests::bank::{Fault, Hold, LoggedRequest, NewEntry, PathKind, Target};
 use tests::http::{expect, items, text};
+use tests::linking::is_read;
 use tests::postgres::Postgres;
 use tests::world::{DEMO_BANK, WorldConfig};
 
@@ -45,9 +46,12 @@ fn is_before(day: NaiveDate, now: DateTime<Utc>, days: u64) -> bool {
     (now.date_naive() - day).num_days().unsigned_abs().abs_diff(days) <= 1
 }
 
-/// The first day of the first reading since then, and whether the bank gave it.
-fn first_reading(door: &Door, account: &str, since: u64) -> (NaiveDate, bool) {
-    readings(door, account, since)[0]
+/// The oldest day that was asked for since then, once there is no older history to read, and whether the bank gave
+/// all that it was asked for.
+async fn oldest_reading(door: &Door, linked: &Linked, account: &str, since: u64) -> (NaiveDate, bool) {
+    until("all history", async || is_read(&linked.account(account).await).then_some(())).await;
+    let read = readings(door, account, since);
+    (read.iter().map(|(day, _)| *day).min().unwrap(), read.iter().all(|(_, given)| *given))
 }
 
 /// An entry that was booked so many days ago.
@@ -72,7 +76,7 @@ async fn a_year_is_read_right_after_the_customer_agreed_and_nothing_is_lost_when
     let (world, bank) = (&door.world, &door.world.bank);
     let linked = door.linked().await;
     let everyday = linked.everyday().to_owned();
-    let (day, given) = first_reading(&door, &everyday, 0);
+    let (day, given) = oldest_reading(&door, &linked, &everyday, 0).await;
     assert!(given && is_before(day, bank.now(), 365), "{day}");
     linked.assert_like_the_bank(bank, &everyday).await;
     linked.assert_like_the_bank(bank, linked.savings()).await;
@@ -95,7 +99,7 @@ async fn a_year_is_read_right_after_the_customer_agreed_and_nothing_is_lost_when
     let way = door.again(&linked.connection).await;
     door.agree(&way).await;
     linked.good_sync(&everyday).await;
-    let (day, given) = first_reading(&door, &everyday, since);
+    let (day, given) = oldest_reading(&door, &linked, &everyday, since).await;
     assert!(given && is_before(day, read_on, 14), "{day}");
     linked.assert_like_the_bank(bank, &everyday).await;
 
@@ -127,7 +131,7 @@ async fn a_year_is_read_right_after_the_customer_agreed_and_nothing_is_lost_when
     let way = door.again(&linked.connection).await;
     door.agree(&way).await;
     linked.good_sync(&everyday).await;
-    let (day, given) = first_reading(&door, &everyday, since);
+    let (day, given) = oldest_reading(&door, &linked, &everyday, since).await;
     assert!(given && is_before(day, bank.now(), 365), "{day}");
     let stored = texts(&linked.rows(&everyday).await);
     assert!(stored.contains(&"IN THE GAP".to_owned()));

@@ -87,7 +87,8 @@ pub fn profile(origin: &str, settings: &str) -> String {
 
 /// The same, but that nothing is planned for a week: what is counted, no planned sync adds to.
 fn weekly(origin: &str, settings: &str) -> String {
-    profile(origin, &format!("{settings}\n[schedule]\ninterval-minutes = 10080"))
+    // No older history either: what is asked is one reading.
+    profile(origin, &format!("{settings}\n[schedule]\ninterval-minutes = 10080\n[limits]\nhistory-days = 31"))
 }
 
 /// A connection at an institution, with a secret; its accounts by the bank's id, once the first sync

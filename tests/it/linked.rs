@@ -6,6 +6,7 @@ use std::time::Duration;
 use tests::bank::{Bank, Customer, Granted, NewCustomer};
 use tests::compare::{compare, rows};
 use tests::http::{Answer, Api, expect, items, text};
+use tests::linking::is_read;
 use tests::sink::Received;
 use tests::story::connection_request;
 use tests::world::{World, WorldConfig};
@@ -125,10 +126,7 @@ pub async fn accounts_read(api: &Api, connection: &str, count: usize) -> BTreeMa
     .await;
     for account in items(&listed) {
         let path = format!("/v1/accounts/{}", text(account, "/id"));
-        until("the first sync", async || {
-            api.get(&path).await.unwrap().body["last_sync_id"].is_string().then_some(())
-        })
-        .await;
+        until("the first sync", async || is_read(&api.get(&path).await.unwrap().body).then_some(())).await;
     }
     let ids = |account: &Value| (text(account, "/bank_id").to_owned(), text(account, "/id").to_owned());
     items(&listed).iter().map(ids).collect()

@@ -188,9 +188,11 @@ async fn the_service_syncs_once_from_the_specification_itself() {
     // does not match the file, it is a 500 in place of a 400.)
     let wrong = banks[0].ask("/accounts/22289/transactions?fromBookingDateTime=2026-01-01T00:00:00").await;
     assert!(matches!(wrong.status, 400 | 500), "{} {}", wrong.status, wrong.body);
-    let complaints = banks[0].complaints();
     let of_request = "Violation: request.query.frombookingdatetime";
-    assert!(complaints.iter().any(|line| line.contains(of_request)), "{complaints:?}");
+    until("the complaint", async || {
+        banks[0].complaints().iter().any(|line| line.contains(of_request)).then_some(())
+    })
+    .await;
 }
 
 /// Links a customer, and compares what is stored with what Prism says; the statuses of the rows.

@@ -33,6 +33,12 @@ pub fn fields(answer: &Value) -> Vec<&str> {
     fields.into_iter().flatten().map(|field| text(field, "/name")).collect()
 }
 
+/// Was the account, as the API shows it, synced, and, if that went well, all its history read?
+pub fn is_read(account: &Value) -> bool {
+    account["last_sync_id"].is_string()
+        && (account["fresh_at"].is_null() || account["history_complete"] == true)
+}
+
 /// Waits until the customer is in and all their accounts were read once; our account ids by the bank's.
 ///
 /// Not every door calls an account by the bank's own id; all of them know its name.
@@ -54,8 +60,8 @@ pub async fn accounts(
     .await?;
     for account in items(&listed) {
         let path = format!("/v1/accounts/{}", text(account, "/id"));
-        until("an account's first sync", async || {
-            Ok(api.get(&path).await?.body["last_sync_id"].is_string().then_some(()))
+        until("an account's first sync, and its history", async || {
+            Ok(is_read(&api.get(&path).await?.body).then_some(()))
         })
         .await?;
     }

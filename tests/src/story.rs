@@ -8,6 +8,7 @@ use crate::bank::{
 };
 use crate::compare::{changes, compare, rows, tally};
 use crate::http::{Answer, expect, items, text};
+use crate::linking::is_read;
 use crate::sink::Received;
 use crate::waiting::{PATIENCE, until};
 use crate::world::{DEMO_BANK, World};
@@ -93,6 +94,11 @@ impl<'a> Story<'a> {
             self.accounts.insert(text(account, "/bank_id").to_owned(), text(account, "/id").to_owned());
         }
         ensure!(self.accounts.len() == 2, "two accounts, found {:?}", self.accounts);
+        for id in self.accounts.values() {
+            let path = format!("/v1/accounts/{id}");
+            until("all history", async || Ok(is_read(&world.api.get(&path).await?.body).then_some(())))
+                .await?;
+        }
         world.begin_an_hour(&world.api, &self.connection).await?;
         let mut rows = 0;
         for bank_id in self.customer.accounts.clone() {

@@ -4,7 +4,7 @@
 //! A run that has brought its accounts up to date reads on as long as its lease lasts and nobody asked for a
 //! sync; then the connection is due again. What goes wrong here waits for the next slot: the account is up to date.
 
-use super::{Halt, Run, account, read, window};
+use super::{Halt, Run, account, outcome, read, window};
 use crate::model::*;
 use crate::store::StoreError;
 use std::time::Duration;
@@ -101,6 +101,10 @@ async fn wait(
     head: AccountHead,
     failure: &Failure,
 ) -> Result<(), StoreError> {
+    // A bank that wants to be left alone is, whatever it was asked for.
+    if matches!(failure, Failure::RateLimited { .. } | Failure::BankUnavailable { .. }) {
+        outcome::settle(run, failure).await?;
+    }
     tracing::warn!(account = %account.id, reason = failure.reason(), "older history could not be read; it waits for the next slot");
     run.app.store.plan_history(run.lease, account.id, Some(head.due_at), &head.standing).await
 }
