@@ -3,11 +3,13 @@
 //! A key belongs to a business and to one request (method, path, body) for at least 24 hours
 //! (`retention.idempotency-keys-days`). Only answers that
 //! did something (2xx) are kept: whatever failed may be tried again under the same key. The work goes
-//! on when the caller hangs up, so that a lost answer is still kept.
+//! on when the caller hangs up, so that a lost answer is still kept. An answer that speaks of a connection
+//! is forgotten with it.
 
 use super::gate::Caller;
 use super::problem::{Answer, Code, Problem};
-use super::{Api, extract, key};
+use super::{Api, extract};
+use crate::model::ConnectionId;
 use crate::store::Idempotent;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
@@ -48,9 +50,9 @@ pub async fn once(State(api): State<Api>, caller: Caller, request: Request, next
     let (parts, body) = request.into_parts();
     let path = parts.uri.path_and_query().map_or_else(String::new, ToString::to_string);
     let bytes = extract::read(Request::from_parts(parts.clone(), body), &api).await?;
-    let hash = key::sha256(&[parts.method.as_str().as_bytes(), b"\n", path.as_bytes(), b"\n", &bytes]);
+    let asked = [parts.method.as_str().as_bytes(), b"\n", path.as_bytes(), b"\n", &bytes].concat();
     let (kept, now) = (api.app.config.retention.idempotency_keys, api.app.clock.now());
-    match api.app.store.idempotency_begin(caller.business, &name, &hash, kept, now).await? {
+    match api.app.store.idempotency_begin(caller.business, &name, &asked, kept, now).await? {
         Idempotent::New => {}
         Idempotent::Answered { status, body } => return Ok(replay(parts.uri.path(), status, body)),
         Idempotent::InFlight => {
@@ -102,10 +104,17 @@ async fn keep(
     let bytes = to_bytes(body, ANSWER_BYTES_MAX).await.map_err(|error| Problem::internal(&error))?;
     let text = std::str::from_utf8(&bytes).map_err(|error| Problem::internal(&error))?;
     // The work is done: an answer that could not be kept is still an answer.
-    if let Err(error) = store.idempotency_finish(caller.business, name, parts.status.as_u16(), text).await {
+    let (status, of) = (parts.status.as_u16(), speaks_of(text));
+    if let Err(error) = store.idempotency_finish(caller.business, name, status, text, of).await {
         tracing::error!(%error, "an answer could not be kept for its Idempotency-Key");
     }
     Ok(Response::from_parts(parts, Body::from(bytes)))
+}
+
+/// The connection that an answer is, or names.
+fn speaks_of(body: &str) -> Option<ConnectionId> {
+    let body: serde_json::Value = serde_json::from_str(body).ok()?;
+    ["connection_id", "id"].iter().find_map(|name| body.get(name)?.as_str()?.parse().ok())
 }
 
 fn replay(path: &str, status: u16, body: String) -> Response {

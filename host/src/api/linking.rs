@@ -208,11 +208,10 @@ pub async fn go_on(
 /// It came to nothing: the customer or the bank said no.
 pub async fn fail(app: &App, authorisation: &Authorisation, reason: &str) -> Answer<()> {
     let (id, business, now) = (authorisation.id, authorisation.business, app.clock.now());
-    let of = authorisation.connection.zip(authorisation.institution.as_deref());
-    let event = of.map(|(connection, institution)| {
+    let event = |connection, institution: &str| {
         payload::authorisation_failed(business, connection, institution, id, reason, now)
-    });
-    if app.store.fail_authorisation(id, reason, event.as_ref(), now).await? {
+    };
+    if app.store.fail_authorisation(id, reason, &event, now).await? {
         tracing::info!(authorisation = %id, reason, "not authorised");
         app.nudge.authorisations.notify_waiters();
         app.nudge.webhooks.notify_one();
@@ -249,6 +248,10 @@ fn gone() -> Problem {
 pub fn sentence(reason: &str) -> &'static str {
     match reason {
         "credentials-rejected" => "The bank did not accept what was entered.",
+        "credentials-withheld" => {
+            "The bank refused what was entered twice. Please log in at the bank itself first, then begin again."
+        }
+        "interrupted" => "We were interrupted while the bank was asked. Please begin again.",
         "expired" => "It took too long. Please begin again.",
         "customer-declined" => "You said no, and nothing is shared.",
         "customer-refused" => "Access was declined at the bank.",

@@ -122,6 +122,8 @@ pub struct OpenAuthorisation {
     pub authorisation: Authorisation,
     /// How far it has come.
     pub progress: Progress,
+    /// What the customer typed was sent to the bank already, by a run that did not come to its end.
+    pub answering: bool,
 }
 
 /// What a step of an authorisation came to.

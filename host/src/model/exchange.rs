@@ -92,6 +92,33 @@ pub struct Derived {
     pub how: Operation,
 }
 
+impl Request {
+    /// Whether anything of it is filled with, or computed from, a value of which this is so.
+    pub fn names(&self, is_so: impl Fn(&str) -> bool) -> bool {
+        let parts = |parts: &[Part]| {
+            parts.iter().any(|part| match part {
+                Part::Value(name) => is_so(name),
+                Part::Text(_) | Part::Bytes(_) => false,
+            })
+        };
+        let derived = |derived: &Derived| match &derived.how {
+            Operation::Encode(_, over) | Operation::Sha256(over) | Operation::Length { over, .. } => {
+                parts(over)
+            }
+            Operation::Hmac { key, over, .. } | Operation::Sign { key, over, .. } => {
+                is_so(key) || parts(over)
+            }
+            Operation::Totp(seed) => is_so(seed),
+            Operation::Pick { secret, .. } => is_so(secret),
+            Operation::Random(_) | Operation::Counter => false,
+        };
+        parts(&self.url)
+            || self.headers.iter().any(|header| parts(&header.value))
+            || parts(&self.body)
+            || self.derived.iter().any(derived)
+    }
+}
+
 /// The methods a connector may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]

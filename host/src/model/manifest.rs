@@ -174,12 +174,21 @@ pub struct ValueDeclaration {
     /// A connection may lack it when it is created.
     #[serde(default)]
     pub optional: bool,
-    /// What the customer calls it; what a form asks for needs one.
+    /// What the customer calls it; what a form asks for needs one. A credential without one comes from the bank's
+    /// replies only, see [`Self::is_password`].
     #[serde(default)]
     pub label: String,
     /// How a form asks for it.
     #[serde(default)]
     pub input: Input,
+}
+
+impl ValueDeclaration {
+    /// A secret that a person knows: a bank that refuses it counts, and locks the login in the end. What a reply gave
+    /// (a refresh token) the bank refuses without counting.
+    pub fn is_password(&self) -> bool {
+        self.kind == ValueKind::Credential && !self.public && !self.label.is_empty()
+    }
 }
 
 /// Which accounts are wanted of one `read`.

@@ -114,6 +114,12 @@ pub enum Failure {
     /// The bank refused the customer's credentials.
     #[error("the bank refused the customer's credentials")]
     CredentialsRejected,
+    /// The bank refused this customer so often that a password is not sent again, see
+    /// [`REJECTIONS_MAX`](super::REJECTIONS_MAX).
+    #[error(
+        "the bank refused this customer's credentials twice in a row: nothing that it could refuse again is sent until the customer has logged in at the bank itself"
+    )]
+    CredentialsWithheld,
     /// The consent is over.
     #[error("the customer's consent at the bank has ended")]
     ConsentExpired,
@@ -190,6 +196,7 @@ impl Failure {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::CredentialsRejected => "credentials-rejected",
+            Self::CredentialsWithheld => "credentials-withheld",
             Self::ConsentExpired => "consent-expired",
             Self::SessionExpired => "session-expired",
             Self::RateLimited { .. } => "rate-limited",

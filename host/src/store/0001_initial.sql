@@ -65,8 +65,8 @@ CREATE TABLE connector_quarantine (
     CONSTRAINT connector_quarantine_key PRIMARY KEY (digest)
 ) {table};
 
--- attempt: the authorisation that is the connector's turn now, due at attempt_due_at. rejections: credentials
--- that the bank refused in a row.
+-- attempt: the authorisation that is the connector's turn now, due at attempt_due_at. first_rejected_at,
+-- last_rejected_at: when the bank refused what the connection holds.
 CREATE TABLE connection (
     id                  {bytes} NOT NULL,
     business            {bytes} NOT NULL,
@@ -83,7 +83,6 @@ CREATE TABLE connection (
     all_accounts        {bool}  NOT NULL,
     first_rejected_at   {int},
     last_rejected_at    {int},
-    rejections          {int}   NOT NULL,
     attempt             {bytes},
     attempt_due_at      {int},
     created_at          {int}   NOT NULL,
@@ -119,6 +118,20 @@ CREATE TABLE schedule (
 CREATE INDEX schedule_due ON schedule (institution, due_at) WHERE active;
 CREATE INDEX schedule_closing ON schedule (closing_at) WHERE closing_at IS NOT NULL;
 
+-- Logins of one customer that an institution refused in a row. customer: the customer_ref_index, or, of a connection
+-- that has none, its id. A row stays when the customer's connections are erased, since the bank goes on counting, and is
+-- swept by age. Erased all the same is who it was: the index is a hash under the business's data key, which the database
+-- holds only wrapped, of a name that stands nowhere any more. Only who knows the name already can ask for its row.
+CREATE TABLE rejection (
+    business    {bytes} NOT NULL,
+    institution TEXT    NOT NULL,
+    customer    {bytes} NOT NULL,
+    in_a_row    {int}   NOT NULL,
+    last_at     {int}   NOT NULL,
+    CONSTRAINT rejection_key PRIMARY KEY (business, institution, customer)
+) {table};
+CREATE INDEX rejection_last ON rejection (last_at);
+
 -- Banks that let a customer have one session at a time: the connection whose turn it is, and until when at most.
 -- prompted: no run has it; the customer is being asked for something.
 CREATE TABLE customer_turn (
@@ -153,7 +166,8 @@ CREATE INDEX consent_due ON consent (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX consent_ended ON consent (ended_at) WHERE ended_at IS NOT NULL;
 
 -- A customer on the way to letting us in. The hashes are of secrets that only the customer's browser holds.
--- Sealed under the connection's key, or, while there is none, the business's.
+-- Sealed under the connection's key, or, while there is none, the business's. answering: what the customer typed is at
+-- the bank, and what it said is not noted yet.
 CREATE TABLE authorisation (
     id            {bytes} NOT NULL,
     business      {bytes} NOT NULL,
@@ -164,6 +178,7 @@ CREATE TABLE authorisation (
     wishes        {bytes} NOT NULL,
     prompt        {bytes},
     progress      {bytes},
+    answering     {bool}  NOT NULL,
     link_hash     {bytes} NOT NULL,
     browser_hash  {bytes},
     redirect_hash {bytes},
@@ -387,14 +402,17 @@ CREATE TABLE attempt (
 ) {in_key_order};
 CREATE INDEX attempt_at ON attempt (at);
 
--- status and sealed are null while the request is being answered.
+-- status and sealed are null while the request is being answered. request_hash is keyed, since a body may hold a PIN.
+-- connection: of which the answer speaks; it goes with the customer.
 CREATE TABLE idempotency (
     business     {bytes} NOT NULL,
     key          TEXT    NOT NULL,
     request_hash {bytes} NOT NULL,
     status       {int},
     sealed       {bytes},
+    connection   {bytes},
     created_at   {int}   NOT NULL,
     CONSTRAINT idempotency_key PRIMARY KEY (business, key)
 ) {table};
 CREATE INDEX idempotency_created ON idempotency (created_at);
+CREATE INDEX idempotency_of_connection ON idempotency (connection) WHERE connection IS NOT NULL;

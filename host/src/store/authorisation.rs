@@ -10,9 +10,9 @@ use super::codec::{from_word, json, word};
 use super::connection::hold;
 use super::consent::{end_consent, insert_consent};
 use super::db::{Tx, row};
+use super::rejection::{clear_rejections, count_unnoted};
 use super::schedule::fence;
 use super::seal::OwnerKey;
-use super::session::clear_rejections;
 use super::{ClosingConnection, NewConnection, Result, Store, StoreError, credential, endpoint};
 use crate::model::*;
 use serde::{Deserialize, Serialize};
@@ -26,22 +26,25 @@ row! {
     AuthorisationRow {
         id: AuthorisationId, business: BusinessId, connection: Option<ConnectionId>, institution: Option<String>,
         state: String, reason: Option<String>, wishes: Vec<u8>, prompt: Option<Vec<u8>>, progress: Option<Vec<u8>>,
-        expires_at: Timestamp, created_at: Timestamp, ended_at: Option<Timestamp>,
+        answering: bool, expires_at: Timestamp, created_at: Timestamp, ended_at: Option<Timestamp>,
     }
 }
 
 const BY_ID: &str = "SELECT id, business, connection, institution, state, reason, wishes, prompt, progress,
-                       expires_at, created_at, ended_at
+                       answering, expires_at, created_at, ended_at
                      FROM authorisation WHERE id = $1";
+const HELD: &str = "SELECT id, business, connection, institution, state, reason, wishes, prompt, progress,
+                      answering, expires_at, created_at, ended_at
+                    FROM authorisation WHERE id = $1 {for_update}";
 const BY_LINK: &str = "SELECT id, business, connection, institution, state, reason, wishes, prompt, progress,
-                         expires_at, created_at, ended_at
+                         answering, expires_at, created_at, ended_at
                        FROM authorisation WHERE link_hash = $1";
 const BY_REDIRECT: &str =
     "SELECT id, business, connection, institution, state, reason, wishes, prompt, progress,
-                             expires_at, created_at, ended_at
+                             answering, expires_at, created_at, ended_at
                            FROM authorisation WHERE redirect_hash = $1";
 const LAST_OF: &str = "SELECT id, business, connection, institution, state, reason, wishes, prompt, progress,
-                         expires_at, created_at, ended_at
+                         answering, expires_at, created_at, ended_at
                        FROM authorisation WHERE connection = $1 ORDER BY id DESC LIMIT 1";
 
 const WISHES: &str = "authorisation.wishes";
@@ -81,6 +84,9 @@ struct StoredProgress {
     memory: String,
     values: BTreeMap<String, String>,
 }
+
+/// The event that tells of a connection at an institution.
+pub type OfConnection<'a> = &'a (dyn Fn(ConnectionId, &str) -> NewEvent + std::marker::Sync);
 
 /// How long the bank may be asked about an answer that came in time: as long as a prompt stands.
 const ANSWER_LIVES: Duration = Duration::from_secs(15 * 60);
@@ -234,6 +240,9 @@ impl Store {
         let key = self.keys.of_in(&mut tx, connection.as_bytes()).await?;
         let mut progress = open_progress(&key, &row)?;
         progress.values.extend(values.iter().map(|(name, value)| (name.clone(), value.clone())));
+        if redirect_hash.is_some() {
+            progress.values.remove(REDIRECT_STATE); // good for one use
+        }
         // What came in time is not thrown away because the prompt's time ends while the bank is asked.
         let sql =
             "UPDATE authorisation SET state = 'asking', reason = NULL, progress = $2, redirect_hash = NULL,
@@ -247,37 +256,73 @@ impl Store {
         Ok(true)
     }
 
-    /// It came to nothing: the customer or the bank said no. False if it was over already.
+    /// It came to nothing: the customer or the bank said no. `event`: what is told of its connection, if it has one.
+    /// False if it was over already.
     pub async fn fail_authorisation(
         &self,
         id: AuthorisationId,
         reason: &str,
-        event: Option<&NewEvent>,
+        event: OfConnection<'_>,
         now: Timestamp,
     ) -> Result<bool> {
-        let mut tx = self.db.begin().await?;
-        let row: Option<AuthorisationRow> = tx.optional(BY_ID, args![id]).await?;
-        let Some(row) = row.filter(|row| row.ended_at.is_none()) else {
-            tx.rollback().await?;
-            return Ok(false);
-        };
-        let place = match row.connection {
-            Some(connection) => hold(&mut tx, connection).await?,
-            None => None,
-        };
-        let failed = end(&mut tx, id, AuthorisationState::Failed, Some(reason), now).await?;
-        // Of a connection whose customer leaves, nothing is told, and its row is about that.
-        if let (true, Some(connection), Some(place)) = (failed, row.connection, place) {
-            give_turn_up(&mut tx, connection, id, Some(reason)).await?;
-            if place.claimed_at.is_none() {
-                tx.run("DELETE FROM customer_turn WHERE connection = $1", args![connection]).await?;
+        self.give_up(id, reason, None, event, now).await
+    }
+
+    /// Its time is over. False if it was over already, or the customer went on meanwhile.
+    pub async fn expire_authorisation(
+        &self,
+        id: AuthorisationId,
+        event: OfConnection<'_>,
+        now: Timestamp,
+    ) -> Result<bool> {
+        self.give_up(id, "expired", Some(now), event, now).await
+    }
+
+    /// `overdue`: only if its time is over then. All is decided on the row as it is held: a customer may agree, or
+    /// answer, at the same moment.
+    async fn give_up(
+        &self,
+        id: AuthorisationId,
+        reason: &str,
+        overdue: Option<Timestamp>,
+        event: OfConnection<'_>,
+        now: Timestamp,
+    ) -> Result<bool> {
+        loop {
+            let mut tx = self.db.begin().await?;
+            let known: Option<AuthorisationRow> = tx.optional(BY_ID, args![id]).await?;
+            let connection = known.and_then(|row| row.connection);
+            let place = match connection {
+                Some(connection) => hold(&mut tx, connection).await?,
+                None => None,
+            };
+            let row: Option<AuthorisationRow> = tx.optional(tx.dialect().sql(HELD), args![id]).await?;
+            let stands = |row: &AuthorisationRow| {
+                row.ended_at.is_none() && overdue.is_none_or(|now| row.expires_at <= now)
+            };
+            let Some(row) = row.filter(stands) else {
+                tx.rollback().await?;
+                return Ok(false);
+            };
+            if row.connection != connection {
+                tx.rollback().await?;
+                continue; // the bank was chosen since it was looked up, which happens once
             }
-            if let Some(event) = event {
-                endpoint::tell(&mut tx, event).await?;
+            if let Some(connection) = connection {
+                count_unnoted(&mut tx, connection, now).await?;
             }
+            end(&mut tx, id, AuthorisationState::Failed, Some(reason), now).await?;
+            // Of a connection whose customer leaves, nothing is told, and its row is about that.
+            if let (Some(connection), Some(place)) = (connection, place) {
+                give_turn_up(&mut tx, connection, id, Some(reason)).await?;
+                if place.claimed_at.is_none() {
+                    tx.run("DELETE FROM customer_turn WHERE connection = $1", args![connection]).await?;
+                }
+                endpoint::tell(&mut tx, &event(connection, &place.institution)).await?;
+            }
+            tx.commit().await?;
+            return Ok(true);
         }
-        tx.commit().await?;
-        Ok(failed)
     }
 
     /// It is not the connector's turn in this authorisation after all: the connection is not due for it any more.
@@ -303,45 +348,10 @@ impl Store {
         Ok(rows.into_iter().map(abandoned).collect())
     }
 
-    /// How often in a row the bank refused this customer, on any of their connections to it.
-    pub async fn rejections(
-        &self,
-        business: BusinessId,
-        customer_ref: &str,
-        institution: &str,
-    ) -> Result<i64> {
-        let index = self.customer_index(business, customer_ref).await?;
-        let sql = "SELECT CAST(COALESCE(sum(rejections), 0) AS BIGINT) FROM connection
-                   WHERE business = $1 AND customer_ref_index = $2 AND institution = $3";
-        let (count,): (i64,) = self.db.one(sql, args![business, index, institution]).await?;
-        Ok(count)
-    }
-
-    /// The customer logged in at the bank itself: what it refused before counts no more.
-    pub async fn forgive_rejections(&self, connection: ConnectionId) -> Result<()> {
-        let sql = "UPDATE connection SET rejections = 0, first_rejected_at = NULL, last_rejected_at = NULL
-                   WHERE id = $1 OR (customer_ref_index IS NOT NULL AND (business, customer_ref_index, institution) IN (
-                     SELECT business, customer_ref_index, institution FROM connection WHERE id = $1))";
-        self.db.run(sql, args![connection]).await.map(drop)
-    }
-
-    /// The same of a customer without a connection in hand.
-    pub async fn forgive_customer(
-        &self,
-        business: BusinessId,
-        customer_ref: &str,
-        institution: &str,
-    ) -> Result<()> {
-        let index = self.customer_index(business, customer_ref).await?;
-        let sql = "UPDATE connection SET rejections = 0, first_rejected_at = NULL, last_rejected_at = NULL
-                   WHERE business = $1 AND customer_ref_index = $2 AND institution = $3";
-        self.db.run(sql, args![business, index, institution]).await.map(drop)
-    }
-
     /// Authorisations whose time is over, to be failed.
     pub async fn overdue_authorisations(&self, now: Timestamp) -> Result<Vec<Authorisation>> {
         let sql = "SELECT id, business, connection, institution, state, reason, wishes, prompt, progress,
-                     expires_at, created_at, ended_at
+                     answering, expires_at, created_at, ended_at
                    FROM authorisation WHERE ended_at IS NULL AND expires_at <= $1 ORDER BY expires_at LIMIT $2";
         let rows: Vec<AuthorisationRow> = self.db.all(sql, args![now, EXPIRE_BATCH]).await?;
         let mut overdue = Vec::new();
@@ -362,8 +372,22 @@ impl Store {
         let found: Option<AuthorisationRow> = self.db.optional(BY_ID, args![id]).await?;
         let Some(row) = found.filter(|row| row.state == "asking") else { return Ok(None) };
         let key = self.lease_key(lease).await?;
-        let progress = open_progress(&key, &row)?;
-        Ok(Some(OpenAuthorisation { authorisation: open(&key, row)?, progress }))
+        let (progress, answering) = (open_progress(&key, &row)?, row.answering);
+        Ok(Some(OpenAuthorisation { authorisation: open(&key, row)?, progress, answering }))
+    }
+
+    /// What the customer typed is about to be sent: whoever finds the authorisation so must not send it again. Nothing
+    /// may leave if it was given up meanwhile.
+    pub async fn begin_answer(&self, lease: &Lease, id: AuthorisationId) -> Result<()> {
+        let mut tx = self.db.begin().await?;
+        fence(&mut tx, lease).await?;
+        let sql = "UPDATE authorisation SET answering = $2 WHERE id = $1 AND state = 'asking'";
+        if tx.run(sql, args![id, true]).await? == 0 {
+            tx.rollback().await?;
+            return Err(StoreError::LeaseLost);
+        }
+        tx.commit().await?;
+        self.db.flush().await
     }
 
     /// Commits what a reply gave, before anything else is asked; nothing if it was given up meanwhile.
@@ -408,16 +432,17 @@ impl Store {
         match step {
             AuthorisationStep::Prompted { prompt, memory, redirect_hash, reason, expires_at } => {
                 let sql = "UPDATE authorisation SET state = 'prompted', prompt = $2, progress = $3, redirect_hash = $4,
-                             reason = $5, expires_at = $6
+                             reason = $5, expires_at = $6, answering = $7
                            WHERE id = $1";
                 let hash = redirect_hash.map(|hash| hash.to_vec());
                 let reason = reason.as_deref();
-                tx.run(sql, args![id, shown(prompt)?, sealed(memory)?, hash, reason, *expires_at]).await?;
+                let args = args![id, shown(prompt)?, sealed(memory)?, hash, reason, *expires_at, false];
+                tx.run(sql, args).await?;
                 give_turn_up(&mut tx, connection, id, None).await?;
             }
             AuthorisationStep::Waiting { prompt, memory, at } => {
-                let sql = "UPDATE authorisation SET prompt = $2, progress = $3 WHERE id = $1";
-                tx.run(sql, args![id, shown(prompt)?, sealed(memory)?]).await?;
+                let sql = "UPDATE authorisation SET prompt = $2, progress = $3, answering = $4 WHERE id = $1";
+                tx.run(sql, args![id, shown(prompt)?, sealed(memory)?, false]).await?;
                 let sql = "UPDATE connection SET attempt_due_at = $2 WHERE id = $1";
                 tx.run(sql, args![connection, *at]).await?;
             }
@@ -537,9 +562,9 @@ async fn insert(
 ) -> Result<()> {
     let sealed = Sealed { wishes: new.wishes.clone(), link: new.link.reveal().to_owned() };
     let wishes = key.seal(WISHES, new.id.as_bytes(), json(&sealed, WISHES)?.as_bytes())?;
-    let sql = "INSERT INTO authorisation (id, business, connection, institution, state, wishes, link_hash, expires_at,
-                 created_at)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    let sql = "INSERT INTO authorisation (id, business, connection, institution, state, wishes, answering, link_hash,
+                 expires_at, created_at)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
     let institution = new.institution.as_deref();
     let args = args![
         new.id,
@@ -548,6 +573,7 @@ async fn insert(
         institution,
         word(state),
         wishes,
+        false,
         &new.link_hash,
         new.expires_at,
         now
@@ -611,6 +637,7 @@ async fn give_turn_up(
 
 /// Another way in was taken: the authorisation under way is given up.
 pub(super) async fn supersede(tx: &mut Tx, connection: ConnectionId, now: Timestamp) -> Result<()> {
+    count_unnoted(tx, connection, now).await?;
     let sql =
         "UPDATE authorisation SET state = 'failed', reason = 'superseded', ended_at = $2, prompt = NULL,
                  progress = NULL, redirect_hash = NULL

@@ -9,7 +9,7 @@ use super::authorisation::supersede;
 use super::connection::hold;
 use super::consent::tell_no_more;
 use super::db::row;
-use super::erase::forget_wishes;
+use super::erase::{forget_answers, forget_wishes};
 use super::schedule::fence;
 use super::{Result, Store, StoreError};
 use crate::model::*;
@@ -61,13 +61,14 @@ impl Store {
                      closing_at = $4
                    WHERE institution = $1 AND phase = $2 AND connection = $3";
         tx.run(sql, args![&place.institution, place.phase, id, now, true]).await?;
+        supersede(&mut tx, id, now).await?;
         let sql = "UPDATE connection SET state = 'closing', customer_ref = NULL, customer_ref_index = NULL,
                      attempt = NULL, attempt_due_at = NULL
                    WHERE id = $1";
         tx.run(sql, args![id]).await?;
-        supersede(&mut tx, id, now).await?;
         tell_no_more(&mut tx, id).await?;
         forget_wishes(&mut tx, id).await?;
+        forget_answers(&mut tx, id).await?;
         tx.commit().await?;
         Ok(true)
     }

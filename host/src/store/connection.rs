@@ -23,7 +23,10 @@ macro_rules! select {
     ($which:literal) => {
         concat!(
             "SELECT id, business, institution, customer_ref, state, reason, session_valid_until, session_open,
-               session_state, accounts_listed, all_accounts, rejections, attempt, attempt_due_at, created_at, deleted_at,
+               session_state, accounts_listed, all_accounts, attempt, attempt_due_at, created_at, deleted_at,
+               COALESCE((SELECT in_a_row FROM rejection r
+                         WHERE r.business = connection.business AND r.institution = connection.institution
+                           AND r.customer = COALESCE(connection.customer_ref_index, connection.id)), 0) AS rejections,
                (SELECT interval_minutes FROM schedule s
                 WHERE s.institution = connection.institution AND s.phase = connection.phase
                   AND s.connection = connection.id) AS interval_minutes
@@ -91,8 +94,8 @@ impl Store {
             None => (None, None),
         };
         let sql = "INSERT INTO connection (id, business, institution, phase, customer_ref, customer_ref_index, state,
-                     session_open, accounts_listed, all_accounts, rejections, created_at)
-                   VALUES ($1, $2, $3, $4, $5, $6, $10, $7, $7, $8, 0, $9)";
+                     session_open, accounts_listed, all_accounts, created_at)
+                   VALUES ($1, $2, $3, $4, $5, $6, $10, $7, $7, $8, $9)";
         let state = if new.linking { "linking" } else { "active" };
         let (id, no, yes) = (new.id, false, true);
         tx.run(
@@ -218,7 +221,7 @@ impl Store {
 
     /// Fresh credentials (all old ones are dropped) and consent (the old one ends as `replaced`):
     /// state active, session closed, accounts to be listed again, due now, all accounts due now,
-    /// back-off and refusals cleared. `resumed` is told if it was paused. `None` if unknown or deleted. The lease, if
+    /// back-off cleared. `resumed` is told if it was paused. `None` if unknown or deleted. The lease, if
     /// any, is fenced off (token + 1).
     pub async fn reauthorise(
         &self,

@@ -198,7 +198,8 @@ impl Store {
     }
 
     /// A consent's time is over: it ends as `expired`, polling stops whatever the connection was doing
-    /// (also if it was paused), whoever holds the lease loses it, every account that was read says so as its last
+    /// (also if it was paused), whoever holds the lease loses it, but for a run that lets the customer in again: it may
+    /// hold a code that the bank gives once. Every account that was read says so as its last
     /// sync, and `event` is told, in one transaction. False, and nothing told, if that was done already.
     pub async fn end_expired(&self, due: &DueConsent, event: &NewEvent, now: Timestamp) -> Result<bool> {
         let (id, why) = (due.connection, Failure::ConsentExpired);
@@ -222,7 +223,8 @@ impl Store {
             let sql = "UPDATE schedule SET token = token + 1, claimed_at = NULL,
                          due_at = COALESCE((SELECT attempt_due_at FROM connection WHERE id = $3), due_at),
                          active = (SELECT attempt IS NOT NULL FROM connection WHERE id = $3)
-                       WHERE institution = $1 AND phase = $2 AND connection = $3";
+                       WHERE institution = $1 AND phase = $2 AND connection = $3
+                         AND (claimed_at IS NULL OR (SELECT attempt IS NULL FROM connection WHERE id = $3))";
             tx.run(sql, args![&place.institution, place.phase, id]).await?;
             answer_all(&mut tx, id, &NoSync::failure(&why), now).await?;
             endpoint::tell(&mut tx, event).await?;

@@ -9,8 +9,9 @@ use super::arg::args;
 use super::connection::hold_closing;
 use super::consent::end_consent;
 use super::db::Tx;
+use super::rejection::forget_rejections;
 use super::schedule::fence;
-use super::{Result, Store, endpoint};
+use super::{ClosingConnection, Result, Store, endpoint};
 use crate::model::*;
 
 /// Numbers of history per batch: a write transaction of a few milliseconds.
@@ -42,6 +43,29 @@ impl Store {
                 Ok(false)
             }
         }
+    }
+
+    /// The same of a connection that was created until `created` and never authorised. False if its customer is on the
+    /// way in by now, or in.
+    pub async fn delete_abandoned(
+        &self,
+        left: &ClosingConnection,
+        created: Timestamp,
+        event: &NewEvent,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let mut tx = self.db.begin().await?;
+        let place = hold_closing(&mut tx, left.id).await?;
+        let sql = "SELECT id FROM connection
+                   WHERE id = $1 AND state = 'linking' AND created_at <= $2
+                     AND NOT EXISTS (SELECT 1 FROM authorisation a WHERE a.connection = $1 AND a.ended_at IS NULL)";
+        let still: Option<(ConnectionId,)> = tx.optional(sql, args![left.id, created]).await?;
+        let Some(place) = place.filter(|_| still.is_some()) else {
+            tx.rollback().await?;
+            return Ok(false);
+        };
+        self.end(tx, left.id, (&place.institution, place.phase), event, now).await?;
+        Ok(true)
     }
 
     /// The same at the end of a run that asked the bank to end the consent, if its lease still holds.
@@ -148,7 +172,14 @@ async fn forget_short(tx: &mut Tx, id: ConnectionId, now: Timestamp) -> Result<(
     ] {
         tx.run(sql, args![id]).await?;
     }
+    forget_rejections(tx, id).await?;
+    forget_answers(tx, id).await?;
     forget_wishes(tx, id).await
+}
+
+/// Answers that were kept for an `Idempotency-Key` and speak of the connection.
+pub(super) async fn forget_answers(tx: &mut Tx, id: ConnectionId) -> Result<()> {
+    tx.run("DELETE FROM idempotency WHERE connection = $1", args![id]).await.map(drop)
 }
 
 /// The syncs that somebody waits for: there will be none.

@@ -7,7 +7,7 @@
 //!
 //! Rooms: `schema` (open, migrate), `db` (drivers), `arg` (parameters), `dialect` (what differs), `seal` (data keys),
 //! `codec` (stored words); then one per subject: `business`, `institution`, `connection`, `consent`,
-//! `authorisation`, `credential`, `session`, `pause`, `settings`, `closing`, `erase`, `account`, `history`,
+//! `authorisation`, `credential`, `session`, `rejection`, `pause`, `settings`, `closing`, `erase`, `account`, `history`,
 //! `schedule`, `request`, `waiting`, `commit`,
 //! `sync`, `endpoint`, `delivery`, `idempotency`, `retention`.
 //!
@@ -33,6 +33,7 @@ mod history;
 mod idempotency;
 mod institution;
 mod pause;
+mod rejection;
 mod request;
 mod retention;
 mod schedule;
@@ -47,7 +48,7 @@ mod waiting;
 use crate::model::*;
 use crate::vault::VaultError;
 
-pub use authorisation::NewAuthorisation;
+pub use authorisation::{NewAuthorisation, OfConnection};
 pub use closing::{ClosingConnection, ClosingTry};
 pub use retention::Swept;
 pub use settings::{Changed, Settings};

@@ -115,6 +115,14 @@ const DELETE_KEYS: &str = ", free AS MATERIALIZED (
        WHERE (business, key) IN (SELECT a, b FROM bulk) AND created_at <= $2 {skip_locked})
      DELETE FROM idempotency WHERE (business, key) IN (SELECT business, key FROM free)";
 
+/// How long refusals count that no login has followed. Banks count without end, so this is long; but who has not logged
+/// in for a quarter of a year begins anew, since about a customer who has left no more than that may be kept.
+const REJECTIONS_KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
+const FIND_REJECTIONS: &str =
+    "SELECT business, institution, customer FROM rejection WHERE last_at <= $1 ORDER BY last_at LIMIT $2";
+const DELETE_REJECTION: &str =
+    "DELETE FROM rejection WHERE business = $1 AND institution = $2 AND customer = $3 AND last_at <= $4";
+
 impl Store {
     /// Deletes rows that are older than they are kept and that nothing needs. Never a pending delivery, an
     /// event that has a delivery, the last sync of an account, or a consent of a customer who is still there.
@@ -140,7 +148,20 @@ impl Store {
         }
         let (rows, more) = self.sweep_idempotency(now.minus(retention.idempotency_keys)).await?;
         swept.add("idempotency", rows, more);
+        let (rows, more) = self.sweep_rejections(now.minus(REJECTIONS_KEPT)).await?;
+        swept.add("rejection", rows, more);
         Ok(swept)
+    }
+
+    /// One by one: there are few.
+    async fn sweep_rejections(&self, until: Timestamp) -> Result<(u64, bool)> {
+        let old: Vec<(BusinessId, String, Vec<u8>)> =
+            self.db.all(FIND_REJECTIONS, args![until, BATCH]).await?;
+        let mut rows = 0;
+        for (business, institution, customer) in &old {
+            rows += self.db.run(DELETE_REJECTION, args![*business, institution, customer, until]).await?;
+        }
+        Ok((rows, old.len() as i64 == BATCH))
     }
 
     async fn sweep_idempotency(&self, until: Timestamp) -> Result<(u64, bool)> {

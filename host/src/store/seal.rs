@@ -163,7 +163,12 @@ impl OwnerKey {
     /// A keyed hash over something sealed, to find it by.
     pub(super) fn index(&self, parts: &[&str]) -> Vec<u8> {
         let parts: Vec<&[u8]> = parts.iter().map(|part| part.as_bytes()).collect();
-        self.key.index(&parts).to_vec()
+        self.index_bytes(&parts)
+    }
+
+    /// The same over bytes.
+    pub(super) fn index_bytes(&self, parts: &[&[u8]]) -> Vec<u8> {
+        self.key.index(parts).to_vec()
     }
 }
 

@@ -21,6 +21,10 @@ const PROMPT_STANDS: Duration = Duration::from_secs(15 * 60);
 const CUSTOMER_NEEDED: &str = "customer-needed";
 /// A new connection that nobody authorised within this is erased: who comes back later begins anew.
 const LINKING_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Why an authorisation failed whose process died, or lost its lease, while the bank was asked.
+const INTERRUPTED: &str = "interrupted";
+/// Why one failed with which nobody went on in time.
+const EXPIRED: &str = "expired";
 /// Login replies are read in `session` only.
 const PURPOSES: &[Purpose] = &[Purpose::Login, Purpose::Read];
 
@@ -47,13 +51,13 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), StoreError> {
     };
     let id = open.authorisation.id;
     if open.authorisation.expires_at <= app.clock.now() {
-        fail(run, id, "expired").await?;
+        fail(run, id, EXPIRED).await?;
         return rest(run).await;
     }
-    // No third wrong password: the customer may have been refused on another connection since the form was shown.
-    let typed = open.authorisation.prompt.as_ref().is_some_and(|one| matches!(one.ask, StandingAsk::Form(_)));
-    if typed && app.store.rejections_of(run.connection.id).await? >= REJECTIONS_MAX {
-        fail(run, id, Failure::CredentialsRejected.reason()).await?;
+    // What the bank said to the answer died with the process that sent it: it counts as refused.
+    if open.answering {
+        tracing::warn!(connection = %run.connection.id, authorisation = %id, "interrupted while the bank was asked");
+        give_up(app, &open.authorisation, INTERRUPTED).await?;
         return rest(run).await;
     }
     let inherits = run.connection.reason.as_deref() == Some(CUSTOMER_NEEDED);
@@ -81,20 +85,23 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), StoreError> {
 /// may begin with.
 fn begin(run: &mut Run<'_>, open: &OpenAuthorisation, inherits: bool) -> Result<(), StoreError> {
     let mut own = open.progress.values.clone();
-    if own.is_empty() && inherits {
+    let inherits = own.is_empty() && inherits;
+    run.answers = inherits
+        || open.authorisation.prompt.as_ref().is_some_and(|one| matches!(one.ask, StandingAsk::Form(_)));
+    if inherits {
         own.extend(run.credentials.iter().map(|(name, known)| (name.clone(), known.value.clone())));
-    }
-    if !own.contains_key(REDIRECT_STATE) {
-        for name in [REDIRECT_STATE, PKCE_VERIFIER] {
-            own.insert(name.to_owned(), vault::random_token().map_err(StoreError::from)?);
-        }
     }
     let registered = run.registration.as_ref().and_then(|known| known.values.get(REDIRECT_URI)).cloned();
     let own_address = || Secret::new(format!("{}/v1/callback", run.app.config.public_url));
     own.insert(REDIRECT_URI.to_owned(), registered.unwrap_or_else(own_address));
+    // A verifier stays for the whole of its redirect, also when the customer has come back.
+    let begun = own.contains_key(PKCE_VERIFIER);
     run.belong_to(open.authorisation.id, own);
     run.customer(open.authorisation.wishes.customer.clone());
-    Ok(())
+    match begun {
+        true => Ok(()),
+        false => run.ready_to_redirect(),
+    }
 }
 
 /// Asks the connector until the customer is needed or the session is ready.
@@ -134,7 +141,7 @@ async fn ask(run: &mut Run<'_>, id: AuthorisationId, prompt: Prompt) -> Result<(
     }
 }
 
-fn standing(run: &Run<'_>, prompt: Prompt) -> Result<AuthorisationStep, Halt> {
+fn standing(run: &mut Run<'_>, prompt: Prompt) -> Result<AuthorisationStep, Halt> {
     run.no_secret_in(&prompt.memory)?;
     run.no_secret_in(&prompt.text)?;
     let now = run.app.clock.now();
@@ -159,6 +166,7 @@ fn standing(run: &Run<'_>, prompt: Prompt) -> Result<AuthorisationStep, Halt> {
                     )));
                 }
             }
+            run.ready_to_redirect()?;
             let url = run.browser_url(&redirect)?;
             let state = run.values.get(REDIRECT_STATE).map_or("", Secret::reveal);
             let hash = vault::hash(state);
@@ -242,7 +250,7 @@ async fn settle(run: &mut Run<'_>, open: &OpenAuthorisation, failure: Failure) -
         tracing::warn!(connection = %run.connection.id, %failure, "not authorised");
         return fail(run, id, failure.reason()).await;
     }
-    let in_a_row = app.store.note_typed_rejection(run.lease).await?;
+    let in_a_row = app.store.note_typed_rejection(run.lease, now).await?;
     match open.authorisation.prompt.clone() {
         Some(prompt) if in_a_row < REJECTIONS_MAX && matches!(prompt.ask, StandingAsk::Form(_)) => {
             let again = AuthorisationStep::Prompted {
@@ -289,21 +297,37 @@ async fn store(run: &Run<'_>, id: AuthorisationId, step: &AuthorisationStep) -> 
 pub async fn end_overdue_authorisations(app: &App) -> Result<(), StoreError> {
     let now = app.clock.now();
     for late in app.store.overdue_authorisations(now).await? {
-        let event = late.connection.zip(late.institution.as_deref()).map(|(connection, institution)| {
-            payload::authorisation_failed(late.business, connection, institution, late.id, "expired", now)
-        });
-        if app.store.fail_authorisation(late.id, "expired", event.as_ref(), now).await? {
+        if app.store.expire_authorisation(late.id, &failed(&late, EXPIRED, now), now).await? {
             app.nudge.authorisations.notify_waiters();
             app.nudge.webhooks.notify_one();
         }
     }
-    for left in app.store.abandoned(now.minus(LINKING_MAX)).await? {
+    let created = now.minus(LINKING_MAX);
+    for left in app.store.abandoned(created).await? {
         let event = payload::connection_deleted(left.business, left.id, &left.institution, false, now);
-        app.store.delete_connection(left.business, left.id, &event, now).await?;
-        tracing::info!(connection = %left.id, "erased: its customer never came");
-        app.nudge.webhooks.notify_one();
+        if app.store.delete_abandoned(&left, created, &event, now).await? {
+            tracing::info!(connection = %left.id, "erased: its customer never came");
+            app.nudge.webhooks.notify_one();
+        }
     }
     Ok(())
+}
+
+/// Over, whoever holds the lease.
+async fn give_up(app: &App, known: &Authorisation, reason: &str) -> Result<(), StoreError> {
+    let now = app.clock.now();
+    app.store.fail_authorisation(known.id, reason, &failed(known, reason, now), now).await?;
+    app.nudge.authorisations.notify_waiters();
+    app.nudge.webhooks.notify_one();
+    Ok(())
+}
+
+/// What is told of the connection of an authorisation that failed.
+fn failed(known: &Authorisation, reason: &str, now: Timestamp) -> impl Fn(ConnectionId, &str) -> NewEvent {
+    let (business, id) = (known.business, known.id);
+    move |connection, institution| {
+        payload::authorisation_failed(business, connection, institution, id, reason, now)
+    }
 }
 
 /// The run is over; a connection that is polled is due when it would have been.

@@ -5,6 +5,7 @@ use crate::egress::{Call, CookieJar, Egress, EgressError};
 use crate::model::*;
 use crate::sandbox::Fault;
 use crate::store::StoreError;
+use crate::vault;
 use aws_lc_rs::rand;
 use std::collections::BTreeMap;
 
@@ -34,6 +35,21 @@ impl Run<'_> {
         }
         self.take_registration();
         self.own = Some((id, own));
+    }
+
+    /// A redirect that the customer has come back from had its own state and verifier: the next one has fresh ones.
+    pub(super) fn ready_to_redirect(&mut self) -> Result<(), StoreError> {
+        if self.values.contains_key(REDIRECT_STATE) {
+            return Ok(());
+        }
+        for name in [REDIRECT_STATE, PKCE_VERIFIER] {
+            let value = vault::random_token()?;
+            self.values.insert(name.to_owned(), value.clone());
+            if let Some((_, own)) = &mut self.own {
+                own.insert(name.to_owned(), value);
+            }
+        }
+        Ok(())
     }
 
     /// The values of the authorisation.
@@ -156,6 +172,7 @@ impl Run<'_> {
         let mut replies = Vec::with_capacity(send.requests.len());
         for request in &send.requests {
             self.count_wait(request.after_ms)?;
+            self.guard_password(request).await?;
             self.number(request).await?;
             self.asked_at.get_or_insert(self.app.clock.now());
             let before = serde_json::to_string(&self.jar).unwrap_or_default();
@@ -189,6 +206,29 @@ impl Run<'_> {
         if self.waited_ms > WAIT_MS_MAX {
             return Err(self.broken(format!("requests ask to wait longer than {WAIT_MS_MAX} ms in one sync")));
         }
+        Ok(())
+    }
+
+    /// No third wrong password: after two refusals nothing leaves that the bank could refuse and count. In an
+    /// authorisation that is whatever follows from what the customer typed, and before the first of it leaves, it is
+    /// noted that it will: whoever finds the note does not send it again. In a sync it is a request that names a
+    /// password, so that a renewal by a refresh token goes on, and one that is a login in disguise does not.
+    async fn guard_password(&mut self, request: &Request) -> Result<(), Halt> {
+        let manifest = self.connector.manifest();
+        let counts = match &self.own {
+            Some(_) => self.answers,
+            None => request.names(|name| manifest.value(name).is_some_and(ValueDeclaration::is_password)),
+        };
+        if !counts {
+            return Ok(());
+        }
+        if self.connection.rejections >= REJECTIONS_MAX {
+            return Err(Failure::CredentialsWithheld.into());
+        }
+        if let (Some((id, _)), false) = (&self.own, self.password_used) {
+            self.app.store.begin_answer(self.lease, *id).await?;
+        }
+        self.password_used = true;
         Ok(())
     }
 

@@ -75,6 +75,10 @@ pub(crate) struct Run<'a> {
     /// How many requests of this session were numbered.
     counter: u64,
     present: Option<CustomerPresent>,
+    /// The authorisation's turn puts to the test what the customer typed, whatever the request.
+    answers: bool,
+    /// Something left that the bank counts if it refuses it.
+    password_used: bool,
     steps: u32,
     waited_ms: u32,
     /// When the first request of the account being read left, and when its last answer was read.
@@ -118,8 +122,8 @@ async fn run_now(app: &App, lease: &Lease) -> Result<(), StoreError> {
     let mut run = match opened {
         Ok(run) if run.connection.state == ConnectionState::Closing => return close::run(run).await,
         Ok(mut run) if run.attempt().is_some() => return authorise::run(&mut run).await,
-        // Paused while another run had it, which died: this one only lays it to rest.
-        Ok(run) if run.connection.state == ConnectionState::Paused => {
+        // Paused while another run had it, which died, or its customer has still to come: it only rests.
+        Ok(run) if run.connection.state != ConnectionState::Active => {
             return outcome::complete(&run, None).await;
         }
         Ok(run) => run,
@@ -200,6 +204,8 @@ async fn open<'a>(app: &'a App, lease: &'a Lease) -> Result<Run<'a>, (Option<Con
         jar: CookieJar::default(),
         counter: 0,
         present: None,
+        answers: false,
+        password_used: false,
         steps: 0,
         waited_ms: 0,
         asked_at: None,

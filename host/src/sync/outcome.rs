@@ -10,6 +10,9 @@ use std::time::Duration;
 /// Refused credentials are tried once more after this time: banks refuse by mistake, and three
 /// refusals may lock a customer out.
 const CONFIRM_REJECTION_AFTER: Duration = Duration::from_secs(3600);
+/// A connection whose password is withheld looks so much later whether it still is: only the customer can change that,
+/// and most who can be reached act within hours.
+const WITHHELD_AGAIN_AFTER: Duration = Duration::from_secs(3600);
 /// So many connections of one institution refused within ten minutes are the bank's fault.
 const REJECTIONS_ARE_THE_BANKS: i64 = 3;
 /// The longest pause that a bank's Retry-After may ask for: a day, else a typing error at the bank
@@ -33,15 +36,10 @@ pub(super) async fn without_connector(
     if let Some((attempt, _)) = connection.attempt.filter(|(_, at)| *at <= now) {
         // Nor can the customer be let in: better to be told than to wait.
         let (business, reason) = (connection.business, failure.reason());
-        let event = payload::authorisation_failed(
-            business,
-            connection.id,
-            &connection.institution,
-            attempt,
-            reason,
-            now,
-        );
-        app.store.fail_authorisation(attempt, reason, Some(&event), now).await?;
+        let event = |connection, institution: &str| {
+            payload::authorisation_failed(business, connection, institution, attempt, reason, now)
+        };
+        app.store.fail_authorisation(attempt, reason, &event, now).await?;
         app.store.drop_attempt(lease, attempt).await?;
         app.nudge.authorisations.notify_waiters();
         app.nudge.webhooks.notify_one();
@@ -132,11 +130,19 @@ pub(super) struct Settled {
     stopped: bool,
     /// Nothing may be asked before.
     not_before: Option<Timestamp>,
+    /// When it is tried again by itself, if not after a back-off; whoever asks for a sync need not wait.
+    again_at: Option<Timestamp>,
 }
 
 impl Settled {
     fn new(failure: &Failure) -> Self {
-        Self { failure: failure.clone(), whole_connection: false, stopped: false, not_before: None }
+        Self {
+            failure: failure.clone(),
+            whole_connection: false,
+            stopped: false,
+            not_before: None,
+            again_at: None,
+        }
     }
 }
 
@@ -163,6 +169,11 @@ pub(super) async fn settle(run: &Run<'_>, failure: &Failure) -> Result<Settled, 
             } else if rejection.first_at.is_some() {
                 stop(run, &mut settled).await?;
             }
+        }
+        // The bank was not asked, so this says nothing of what the connection holds.
+        Failure::CredentialsWithheld => {
+            settled.whole_connection = true;
+            settled.again_at = Some(run.app.clock.now().plus(WITHHELD_AGAIN_AFTER));
         }
         Failure::SessionExpired => {
             settled.whole_connection = true;
@@ -221,7 +232,7 @@ pub(super) async fn write(
     let now = run.app.clock.now();
     let institution = &run.bank.institution;
     let back_off = now.plus(schedule::back_off(institution, account.id.as_bytes(), head.failures));
-    let next_at = settled.not_before.map_or(back_off, |moment| moment.max(now));
+    let next_at = settled.not_before.or(settled.again_at).map_or(back_off, |moment| moment.max(now));
     let mut failed = failed_sync(
         account,
         head,
@@ -333,7 +344,7 @@ pub(super) async fn finish(run: &Run<'_>, settled: &Settled) -> Result<(), Store
     if let (true, Some(until)) = (settled.whole_connection, settled.not_before) {
         run.app.store.defer_connection(run.lease, until).await?;
     }
-    complete(run, settled.not_before).await
+    complete(run, settled.not_before.or(settled.again_at)).await
 }
 
 /// The run is over: the connection is due when its first account is. Without accounts it is due after a

@@ -28,15 +28,15 @@ pub(super) async fn renew(run: &mut Run<'_>) -> Result<(), Halt> {
 }
 
 /// Asks the connector until the session is ready. A renewal whose answer was lost is tried once
-/// more with what we hold: if the bank had already taken it, its refusal says so.
+/// more with what we hold: if the bank had already taken it, its refusal says so. Not so a login: the bank may have
+/// refused the password, and counted.
 async fn open(run: &mut Run<'_>, goal: Goal) -> Result<(), Halt> {
-    if run.app.store.rejections_of(run.connection.id).await? >= REJECTIONS_MAX {
-        // The customer was refused, here or on another connection: not a third time.
-        return Err(Failure::CredentialsRejected.into());
-    }
     let asked_at = run.asked_at;
+    run.password_used = false;
     let opened = match steps(run, goal).await {
-        Err(Halt::Failure(Failure::Unreachable(_))) => steps(run, goal).await,
+        Err(Halt::Failure(Failure::Unreachable(_))) if goal == Goal::Renew && !run.password_used => {
+            steps(run, goal).await
+        }
         done => done,
     };
     run.asked_at = asked_at; // a session is not yet a question about an account
@@ -57,7 +57,8 @@ async fn steps(run: &mut Run<'_>, goal: Goal) -> Result<(), Halt> {
             SessionStep::Send(send) => (memory, replies) = run.exchange(send, PURPOSES).await?,
             SessionStep::Ready { valid_until, state, consent: _ } => {
                 run.no_secret_in(state.as_deref().unwrap_or(""))?;
-                run.app.store.save_session(run.lease, valid_until, state.as_deref()).await?;
+                let by_password = run.password_used;
+                run.app.store.save_session(run.lease, valid_until, state.as_deref(), by_password).await?;
                 run.connection.session_open = true;
                 run.connection.session_valid_until = valid_until;
                 run.connection.session_state = state;

@@ -99,6 +99,18 @@ impl Bed {
         self.store.authorisation(self.business, id).await.unwrap().unwrap()
     }
 
+    /// What is told of a connection whose authorisation failed.
+    fn failed(&self) -> impl Fn(ConnectionId, &str) -> NewEvent {
+        |connection, institution| {
+            assert_eq!(institution, INSTITUTION);
+            self.event(connection, EventType::AuthorisationFailed)
+        }
+    }
+
+    async fn rejections_of(&self, id: ConnectionId) -> i64 {
+        self.store.connection(self.business, id).await.unwrap().unwrap().rejections
+    }
+
     async fn state(&self, id: ConnectionId) -> ConnectionState {
         self.store.connection(self.business, id).await.unwrap().unwrap().state
     }
@@ -294,15 +306,14 @@ both! {
         let connection = bed.store.connection(bed.business, lease.connection).await.unwrap().unwrap();
         assert_eq!((connection.state, connection.reason.as_deref()), (ConnectionState::Linking, Some("bank-unavailable")));
         assert!(bed.claim_all(START.plus(HOUR)).await.is_empty());
-        let event = bed.event(lease.connection, EventType::AuthorisationFailed);
-        assert!(!bed.store.fail_authorisation(begun.id, "expired", Some(&event), START).await.unwrap(), "over");
+        assert!(!bed.store.fail_authorisation(begun.id, "expired", &bed.failed(), START).await.unwrap(), "over");
 
         // The customer says no while the prompt stands.
         let again = bed.new_authorisation(Some(INSTITUTION), STATE);
         bed.store.authorise_again(lease.connection, &again, START).await.unwrap().unwrap();
         let lease = bed.claim(START).await;
         bed.settle(&lease, again.id, prompted(form(), None), &[]).await;
-        assert!(bed.store.fail_authorisation(again.id, "customer-refused", Some(&event), START).await.unwrap());
+        assert!(bed.store.fail_authorisation(again.id, "customer-refused", &bed.failed(), START).await.unwrap());
         assert!(!bed.store.answer_prompt(again.id, &values(&[("pin", "1")]), None, START).await.unwrap());
         assert_eq!(bed.known(again.id).await.reason.as_deref(), Some("customer-refused"));
     }
@@ -332,15 +343,97 @@ both! {
         assert!(bed.store.abandoned(START).await.unwrap().is_empty(), "somebody is on the way");
         let overdue = bed.store.overdue_authorisations(START.plus(15 * MINUTE)).await.unwrap();
         assert_eq!(overdue.iter().map(|late| late.id).collect::<Vec<_>>(), [begun.id]);
-        assert!(bed.store.fail_authorisation(begun.id, "expired", None, START).await.unwrap());
+        assert!(bed.store.expire_authorisation(begun.id, &bed.failed(), START.plus(15 * MINUTE)).await.unwrap());
         assert!(bed.store.overdue_authorisations(START.plus(HOUR)).await.unwrap().is_empty());
         assert!(bed.store.abandoned(START.minus(MINUTE)).await.unwrap().is_empty(), "too young");
         let abandoned = bed.store.abandoned(START).await.unwrap();
         assert_eq!(abandoned.iter().map(|left| left.id).collect::<Vec<_>>(), [lease.connection]);
 
         let event = bed.event(lease.connection, EventType::ConnectionDeleted);
-        assert!(bed.store.delete_connection(bed.business, lease.connection, &event, START).await.unwrap());
+        assert!(!bed.store.delete_abandoned(&abandoned[0], START.minus(MINUTE), &event, START).await.unwrap());
+        assert!(bed.store.delete_abandoned(&abandoned[0], START, &event, START).await.unwrap());
+        assert!(!bed.store.delete_abandoned(&abandoned[0], START, &event, START).await.unwrap(), "once");
         assert_eq!(bed.store.authorisation(bed.business, begun.id).await.unwrap(), None, "erased with it");
+    }
+
+    async fn whoever_comes_back_at_the_last_moment_is_neither_expired_nor_erased(bed) {
+        let (lease, begun) = bed.asking().await;
+        bed.settle(&lease, begun.id, prompted(form(), None), &[]).await;
+        let late = START.plus(15 * MINUTE);
+        assert_eq!(bed.store.overdue_authorisations(late).await.unwrap().len(), 1);
+        let last = Timestamp(late.0 - 1);
+        assert!(bed.store.answer_prompt(begun.id, &values(&[("pin", "1234")]), None, last).await.unwrap());
+        assert!(!bed.store.expire_authorisation(begun.id, &bed.failed(), late).await.unwrap(), "looked up before");
+        assert_eq!(bed.known(begun.id).await.state, AuthorisationState::Asking);
+
+        assert!(bed.store.fail_authorisation(begun.id, "unreachable", &bed.failed(), late).await.unwrap());
+        let left = bed.store.abandoned(late).await.unwrap().remove(0);
+        let again = bed.new_authorisation(Some(INSTITUTION), STATE);
+        bed.store.authorise_again(lease.connection, &again, late).await.unwrap().unwrap();
+        let event = bed.event(lease.connection, EventType::ConnectionDeleted);
+        assert!(!bed.store.delete_abandoned(&left, late, &event, late).await.unwrap(), "looked up before");
+        let lease = bed.claim(late).await;
+        let event = bed.event(lease.connection, EventType::ConnectionAuthorised);
+        bed.store.authorised(&lease, again.id, &authorised(), &event, late).await.unwrap();
+        assert!(!bed.store.delete_abandoned(&left, late, &event, late).await.unwrap(), "in");
+        assert_eq!(bed.state(left.id).await, ConnectionState::Active);
+    }
+
+    async fn a_link_that_is_given_up_while_its_bank_is_chosen_leaves_no_turn_behind(bed) {
+        let endpoint = bed.endpoint(&[]).await;
+        for round in 0..40 {
+            let new = bed.new_authorisation(None, [round; 32]);
+            bed.store.create_link(&new, START).await.unwrap();
+            let connection = bed.linking();
+            let (store, chosen) = (bed.store.clone(), connection.clone());
+            let chooses = tokio::spawn(async move { store.choose(new.id, &chosen, None, START.plus(HOUR), START).await });
+            let given_up = bed.store.fail_authorisation(new.id, "customer-declined", &bed.failed(), START).await.unwrap();
+            let chosen = chooses.await.unwrap().unwrap();
+            assert!(given_up, "it was open all the while");
+            if chosen.is_some() {
+                let made = bed.store.connection(bed.business, connection.id).await.unwrap().unwrap();
+                assert_eq!((made.attempt, made.reason.as_deref()), (None, Some("customer-declined")), "round {round}");
+                let told = bed.store.deliveries(endpoint.id, None, 99).await.unwrap().items.len();
+                assert!(bed.claim_all(START).await.is_empty() && told > 0, "round {round}");
+            }
+        }
+    }
+
+    async fn an_answer_that_nobody_noted_the_end_of_counts_as_refused(bed) {
+        let (lease, begun) = bed.asking().await;
+        bed.settle(&lease, begun.id, prompted(form(), None), &[]).await;
+        let answered = async |id, now| {
+            assert!(bed.store.answer_prompt(id, &values(&[("pin", "1234")]), None, now).await.unwrap());
+            let lease = bed.claim(now).await;
+            let open = bed.store.open_authorisation(&lease, id).await.unwrap().unwrap();
+            assert!(!open.answering, "nothing has left");
+            bed.store.begin_answer(&lease, id).await.unwrap();
+            lease
+        };
+        // Noted: the form stands again.
+        let lease = answered(begun.id, START).await;
+        bed.settle(&lease, begun.id, prompted(form(), None), &[]).await;
+        // The next one's process dies, and the lease runs out.
+        let dead = answered(begun.id, START).await;
+        let lease = bed.claim(dead.until).await;
+        assert!(matches!(bed.store.begin_answer(&dead, begun.id).await, Err(StoreError::LeaseLost)));
+        let open = bed.store.open_authorisation(&lease, begun.id).await.unwrap().unwrap();
+        assert!(open.answering, "sent already");
+        assert_eq!(bed.rejections_of(lease.connection).await, 0);
+        assert!(bed.store.fail_authorisation(begun.id, "interrupted", &bed.failed(), START).await.unwrap());
+        assert_eq!(bed.rejections_of(lease.connection).await, 1);
+        assert!(matches!(bed.store.begin_answer(&lease, begun.id).await, Err(StoreError::LeaseLost)), "over");
+        bed.store.complete(&lease, dead.until, dead.until, 0, dead.until).await.unwrap();
+
+        // A customer who begins again before the lease of the dead one has run out is the same.
+        let again = bed.new_authorisation(Some(INSTITUTION), [8; 32]);
+        bed.store.authorise_again(lease.connection, &again, START).await.unwrap().unwrap();
+        let lease = bed.claim(START).await;
+        bed.settle(&lease, again.id, prompted(form(), None), &[]).await;
+        answered(again.id, START).await;
+        let third = bed.new_authorisation(Some(INSTITUTION), [9; 32]);
+        bed.store.authorise_again(lease.connection, &third, START).await.unwrap().unwrap();
+        assert_eq!(bed.rejections_of(lease.connection).await, 2);
     }
 
     async fn a_turn_that_is_over_is_dropped_and_one_that_stands_is_not(bed) {
@@ -373,7 +466,7 @@ both! {
         assert!(bed.store.begin_closing(bed.business, lease.connection, START).await.unwrap());
         let open = bed.store.authorisation(bed.business, new.id).await.unwrap().unwrap();
         assert_eq!((open.state, open.reason.as_deref()), (AuthorisationState::Failed, Some("superseded")));
-        assert!(!bed.store.fail_authorisation(new.id, "expired", None, START).await.unwrap());
+        assert!(!bed.store.fail_authorisation(new.id, "expired", &bed.failed(), START).await.unwrap());
         assert_eq!(bed.claim(START).await.connection, lease.connection, "it is due to be closed");
     }
 
@@ -383,8 +476,8 @@ both! {
         let lease = bed.claim(START).await;
         assert_eq!(count().await, 0);
         for expected in 1..=2 {
-            assert_eq!(bed.store.note_typed_rejection(&lease).await.unwrap(), expected);
-            assert_eq!(bed.store.rejections_of(connection.id).await.unwrap(), expected);
+            assert_eq!(bed.store.note_typed_rejection(&lease, START).await.unwrap(), expected);
+            assert_eq!(bed.rejections_of(connection.id).await, expected);
             assert_eq!(count().await, expected);
         }
         assert_eq!(bed.store.rejections(bed.business, "customer Orlando", INSTITUTION).await.unwrap(), 0);
@@ -398,10 +491,12 @@ both! {
         bed.store.forgive_customer(bed.business, "customer Rosalind", INSTITUTION).await.unwrap();
         assert_eq!(count().await, 0);
         bed.store.note_rejection(&lease, START).await.unwrap();
-        bed.store.save_session(&lease, None, None).await.unwrap();
+        bed.store.save_session(&lease, None, None, false).await.unwrap();
+        assert_eq!(count().await, 1, "a token proves nothing about the password");
+        bed.store.save_session(&lease, None, None, true).await.unwrap();
         assert_eq!(count().await, 0);
         bed.store.note_rejection(&lease, START).await.unwrap();
-        bed.store.note_typed_rejection(&lease).await.unwrap();
+        bed.store.note_typed_rejection(&lease, START).await.unwrap();
         for _ in 0..2 {
             bed.store.void_rejections(INSTITUTION, START).await.unwrap();
             assert_eq!(count().await, 1, "the bank's own fault; what was typed still counts");
@@ -409,8 +504,43 @@ both! {
         // On another connection of theirs, it is the same customer, for better or worse.
         let other = bed.connection().await.id;
         let second = bed.claim(START).await;
-        assert_eq!((second.connection, bed.store.note_typed_rejection(&second).await.unwrap()), (other, 2));
-        bed.store.save_session(&lease, None, None).await.unwrap();
+        assert_eq!((second.connection, bed.store.note_typed_rejection(&second, START).await.unwrap()), (other, 2));
+        bed.store.save_session(&lease, None, None, true).await.unwrap();
         assert_eq!(count().await, 0);
+    }
+
+    async fn refusals_outlive_the_connection_and_are_swept_when_no_login_has_followed_for_a_quarter_of_a_year(bed) {
+        let connection = bed.connection().await;
+        let lease = bed.claim(START).await;
+        for _ in 0..2 {
+            bed.store.note_typed_rejection(&lease, START).await.unwrap();
+        }
+        let event = bed.event(connection.id, EventType::ConnectionDeleted);
+        assert!(bed.store.begin_closing(bed.business, connection.id, START).await.unwrap());
+        assert!(bed.store.delete_connection(bed.business, connection.id, &event, START).await.unwrap());
+        let count = async || bed.store.rejections(bed.business, "customer Rosalind", INSTITUTION).await.unwrap();
+        assert_eq!(count().await, 2);
+        assert_eq!(bed.connection().await.rejections, 2, "linked anew");
+        assert_eq!(bed.connection_at("other", START).await.rejections, 0);
+        let stranger = NewConnection { customer_ref: None, consent: Some(consent()), linking: false, ..bed.linking() };
+        assert_eq!(bed.store.create_connection(&stranger, START).await.unwrap().rejections, 0);
+
+        let kept = Retention::of_all(1000 * 24 * HOUR);
+        let (early, late) = (START.plus(89 * 24 * HOUR), START.plus(90 * 24 * HOUR));
+        assert_eq!(bed.store.sweep(&kept, early).await.unwrap().rows, []);
+        assert_eq!(bed.store.sweep(&kept, late).await.unwrap().rows, [("rejection", 1)]);
+        assert_eq!(count().await, 0);
+    }
+
+    async fn a_connection_without_a_customer_reference_has_its_own_refusals_which_go_with_it(bed) {
+        let nameless = NewConnection { customer_ref: None, consent: Some(consent()), linking: false, ..bed.linking() };
+        let connection = bed.store.create_connection(&nameless, START).await.unwrap();
+        let lease = bed.claim(START).await;
+        assert_eq!(bed.store.note_typed_rejection(&lease, START).await.unwrap(), 1);
+        let other = bed.store.create_connection(&NewConnection { id: ConnectionId::new(), ..nameless }, START).await;
+        assert_eq!((bed.rejections_of(connection.id).await, other.unwrap().rejections), (1, 0));
+        let event = bed.event(connection.id, EventType::ConnectionDeleted);
+        assert!(bed.store.delete_connection(bed.business, connection.id, &event, START).await.unwrap());
+        assert_eq!(bed.rejections_of(connection.id).await, 0);
     }
 }

@@ -64,7 +64,7 @@ both! {
             store.commit_sync(&lease, &commit(late.clone(), vec![NewChange::added(booked(1, 1, "late"))]), &|_| None).await.err(),
             store.fail_sync(&lease, &failure(late), &|_| None).await.err(),
             store.save_captures(&lease, &[(credential("access_token", "late"), 0)], START).await.err(),
-            store.save_session(&lease, None, Some("late")).await.err(),
+            store.save_session(&lease, None, Some("late"), true).await.err(),
             store.require_reauthorisation(&lease, "consent-expired", &event, START).await.err(),
             bed.list(&lease, &[], START).await.err(),
             store.complete(&lease, START, START, 0, START).await.err(),

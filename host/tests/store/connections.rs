@@ -86,7 +86,7 @@ both! {
     async fn a_session_is_saved_and_closed(bed) {
         let connection = bed.connection().await;
         let lease = bed.claim(START).await;
-        bed.store.save_session(&lease, Some(START.plus(HOUR)), Some("{\"step\":\"Rosalind\"}")).await.unwrap();
+        bed.store.save_session(&lease, Some(START.plus(HOUR)), Some("{\"step\":\"Rosalind\"}"), true).await.unwrap();
         let open = bed.store.leased_connection(&lease).await.unwrap();
         assert!(open.session_open);
         assert_eq!(open.session_valid_until, Some(START.plus(HOUR)));
@@ -110,7 +110,7 @@ both! {
         assert_eq!(note(&leases[0], START).await, (None, 1));
         assert_eq!(note(&leases[0], START.plus(MINUTE)).await, (Some(START), 1));
         assert_eq!(note(&leases[1], START.plus(MINUTE)).await, (None, 2));
-        bed.store.save_session(&leases[0], None, None).await.unwrap();
+        bed.store.save_session(&leases[0], None, None, true).await.unwrap();
         assert_eq!(note(&leases[2], START.plus(2 * MINUTE)).await, (None, 2));
         assert_eq!(note(&leases[0], START.plus(11 * MINUTE)).await, (None, 2), "the second refusal is over ten minutes old");
 
@@ -157,7 +157,7 @@ both! {
         bed.commit(&lease, &account, vec![NewChange::added(booked(1, -500, "coffee"))]).await;
         let (id, trigger, _) = bed.store.begin_asking(&lease, account.id).await.unwrap();
         bed.store.fail_sync(&lease, &failure(sync(&lease, &account, id, trigger)), &|_| None).await.unwrap();
-        bed.store.save_session(&lease, Some(START.plus(HOUR)), Some("state")).await.unwrap();
+        bed.store.save_session(&lease, Some(START.plus(HOUR)), Some("state"), true).await.unwrap();
         bed.store.note_rejection(&lease, START).await.unwrap();
         bed.store.save_captures(&lease, &[(credential("access_token", "at"), 0)], START).await.unwrap();
         let event = bed.event(lease.connection, EventType::ReauthorisationRequired);
@@ -178,7 +178,7 @@ both! {
         let ends: Vec<_> = consents.iter().map(|one| one.end_reason.as_deref()).collect();
         assert_eq!(ends, [Some("ended_by_bank"), None]);
 
-        let refused = bed.store.save_session(&lease, None, None).await;
+        let refused = bed.store.save_session(&lease, None, None, true).await;
         assert!(matches!(refused, Err(StoreError::LeaseLost)), "the old run is fenced off");
         let lease = bed.claim(now).await;
         assert_eq!(lease.failures, 0);

@@ -169,7 +169,7 @@ both! {
         let Requested::Sync(reading) = bed.store.request_sync(&account, None, START).await.unwrap() else { panic!() };
         bed.store.begin_asking(&lease, account.id).await.unwrap();
         let Requested::Sync(waiting) = bed.store.request_sync(&account, None, START).await.unwrap() else { panic!() };
-        bed.store.save_session(&lease, None, Some("state")).await.unwrap();
+        bed.store.save_session(&lease, None, Some("state"), true).await.unwrap();
 
         let due = bed.store.due_consents(end(), 9).await.unwrap().remove(0);
         assert!(!bed.end(&due, end().minus(Duration::from_micros(1))).await, "not before its time");
@@ -199,6 +199,21 @@ both! {
         assert!(matches!(late, Err(StoreError::LeaseLost)));
         assert_eq!(bed.claim_all(end().plus(30 * DAY)).await, []);
         assert_eq!(bed.store.next_consent_due().await.unwrap(), None);
+    }
+
+    async fn the_end_of_a_consent_takes_no_lease_from_a_customer_on_the_way_back(bed) {
+        let connection = bed.connection().await.id;
+        let due = bed.store.due_consents(end(), 9).await.unwrap().remove(0);
+        let back = bed.new_authorisation(Some(INSTITUTION), [7; 32]);
+        bed.store.authorise_again(connection, &back, end()).await.unwrap().unwrap();
+        let lease = bed.claim(end()).await;
+        assert!(bed.end(&due, end()).await);
+        assert!(bed.claim_all(end()).await.is_empty(), "the run goes on");
+        let event = bed.event(connection, EventType::ConnectionAuthorised);
+        let new = Authorised { credentials: vec![], valid_until: None, session_state: None, consent: consent() };
+        bed.store.authorised(&lease, back.id, &new, &event, end()).await.unwrap();
+        let known = bed.store.connection(bed.business, connection).await.unwrap().unwrap();
+        assert_eq!((known.state, known.reason), (ConnectionState::Active, None));
     }
 
     async fn a_consent_without_an_end_is_never_due_and_one_that_ends_soon_only_for_what_is_still_to_come(bed) {

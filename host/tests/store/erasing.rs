@@ -149,7 +149,7 @@ async fn no_customer_text_ever_stands_in_the_sqlite_files_and_no_key_stays_after
         user_agent: Some("Rosalind's browser".to_owned()),
     };
     bed.store.request_sync(&account, Some(&here), START).await.unwrap();
-    bed.store.save_session(&lease, None, Some("Rosalind's session")).await.unwrap();
+    bed.store.save_session(&lease, None, Some("Rosalind's session"), true).await.unwrap();
     let before = bytes(&bed);
     assert!(contains(&before, INSTITUTION.as_bytes()), "what is clear is found, so the search works");
     for text in
@@ -165,4 +165,15 @@ async fn no_customer_text_ever_stands_in_the_sqlite_files_and_no_key_stays_after
     let after = bytes(&bed);
     assert!(!contains(&after, wrapped_key), "the log is emptied and deleted rows are overwritten");
     assert!(contains(&after, lease.connection.as_bytes()));
+}
+
+#[tokio::test]
+async fn a_stolen_database_does_not_tell_the_pin_that_an_idempotent_request_brought() {
+    let bed = Bed::sqlite().await;
+    let request = b"POST\n/v1/connections\n{\"pin\":\"1234\"}";
+    bed.store.idempotency_begin(bed.business, "key of the request", request, HOUR, START).await.unwrap();
+    let stored = bytes(&bed);
+    assert!(contains(&stored, b"key of the request"), "what is clear is found, so the search works");
+    let plain = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, request);
+    assert!(!contains(&stored, plain.as_ref()), "a hash that anybody can compute of each PIN");
 }

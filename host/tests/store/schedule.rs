@@ -105,7 +105,7 @@ both! {
         let done = sync(&stale, &account, id, trigger);
         let results = [
             ("save_captures", store.save_captures(&stale, &[(credential("t", "v"), 0)], now).await.err()),
-            ("save_session", store.save_session(&stale, None, Some("s")).await.err()),
+            ("save_session", store.save_session(&stale, None, Some("s"), true).await.err()),
             ("close_session", store.close_session(&stale).await.err()),
             ("require_reauthorisation", store.require_reauthorisation(&stale, "r", &event(), now).await.err()),
             ("note_rejection", store.note_rejection(&stale, now).await.err()),

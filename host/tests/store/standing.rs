@@ -120,7 +120,7 @@ both! {
         assert_eq!(begin("k", 1, START).await, Idempotent::New);
         assert_eq!(begin("k", 1, START).await, Idempotent::InFlight);
         assert_eq!(begin("k", 2, START).await, Idempotent::OtherRequest);
-        store.idempotency_finish(business, "k", 201, "{\"secret\":\"whsec_x\"}").await.unwrap();
+        store.idempotency_finish(business, "k", 201, "{\"secret\":\"whsec_x\"}", None).await.unwrap();
         let answered = Idempotent::Answered { status: 201, body: "{\"secret\":\"whsec_x\"}".to_owned() };
         assert_eq!(begin("k", 1, START.plus(23 * HOUR)).await, answered);
         assert_eq!(begin("k", 2, START.plus(23 * HOUR)).await, Idempotent::OtherRequest);
@@ -136,6 +136,29 @@ both! {
         assert_eq!(store.idempotency_begin(other, "k", &[9; 32], 24 * HOUR, START).await.unwrap(), Idempotent::New);
         let swept = store.sweep(&Retention::of_all(24 * HOUR), START.plus(25 * HOUR)).await.unwrap();
         assert_eq!(swept.rows, [("idempotency", 2)], "one of each business");
+    }
+
+    async fn an_answer_that_speaks_of_a_connection_goes_with_it(bed) {
+        let begin = async |key: &str| {
+            bed.store.idempotency_begin(bed.business, key, b"request", 24 * HOUR, START).await.unwrap()
+        };
+        let (one, other) = (bed.connection().await.id, bed.connection().await.id);
+        for (key, of) in [("one", Some(one)), ("other", Some(other)), ("none", None)] {
+            assert_eq!(begin(key).await, Idempotent::New);
+            bed.store.idempotency_finish(bed.business, key, 201, "of Rosalind", of).await.unwrap();
+        }
+        assert_eq!(begin("late").await, Idempotent::New);
+        assert!(bed.store.begin_closing(bed.business, one, START).await.unwrap());
+        let answered = Idempotent::Answered { status: 201, body: "of Rosalind".to_owned() };
+        assert_eq!(begin("other").await, answered);
+        assert_eq!(begin("none").await, answered);
+        assert_eq!(begin("one").await, Idempotent::New);
+        // The request was being answered when its customer left.
+        bed.store.idempotency_finish(bed.business, "late", 201, "of Rosalind", Some(one)).await.unwrap();
+        assert_eq!(begin("late").await, Idempotent::New);
+        let event = bed.event(other, EventType::ConnectionDeleted);
+        assert!(bed.store.delete_connection(bed.business, other, &event, START).await.unwrap());
+        assert_eq!(begin("other").await, Idempotent::New);
     }
 
     async fn of_many_requests_with_one_key_one_is_new(bed) {
