@@ -26,6 +26,8 @@ mod linked;
 mod mock_bank;
 mod operations;
 mod prism;
+mod redirected_twice;
+mod refusals;
 mod relisted;
 mod served;
 mod shipped;

@@ -346,6 +346,13 @@ async fn a_repeated_idempotency_key_makes_one_connection() {
     let reused = world.api.send(Method::POST, "/v1/connections", &key, Some(&other)).await.unwrap();
     assert_eq!((reused.status, reused.text("/code")), (422, "idempotency-key-reused"), "{}", reused.body);
     assert_eq!(items(&world.api.get("/v1/connections").await.unwrap()).len(), 1);
+
+    // The answer goes with the connection that it shows.
+    let path = format!("/v1/connections/{}", first.text("/id"));
+    expect(&world.api.delete(&path).await.unwrap(), 204).unwrap();
+    let again = world.api.send(Method::POST, "/v1/connections", &key, Some(&body)).await.unwrap();
+    assert_eq!(again.status, 201, "{}", again.body);
+    assert_ne!(again.text("/id"), first.text("/id"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
