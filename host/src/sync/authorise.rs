@@ -85,10 +85,7 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), StoreError> {
 /// may begin with.
 fn begin(run: &mut Run<'_>, open: &OpenAuthorisation, inherits: bool) -> Result<(), StoreError> {
     let mut own = open.progress.values.clone();
-    let inherits = own.is_empty() && inherits;
-    run.answers = inherits
-        || open.authorisation.prompt.as_ref().is_some_and(|one| matches!(one.ask, StandingAsk::Form(_)));
-    if inherits {
+    if own.is_empty() && inherits {
         own.extend(run.credentials.iter().map(|(name, known)| (name.clone(), known.value.clone())));
     }
     let registered = run.registration.as_ref().and_then(|known| known.values.get(REDIRECT_URI)).cloned();
@@ -98,6 +95,8 @@ fn begin(run: &mut Run<'_>, open: &OpenAuthorisation, inherits: bool) -> Result<
     let begun = own.contains_key(PKCE_VERIFIER);
     run.belong_to(open.authorisation.id, own);
     run.customer(open.authorisation.wishes.customer.clone());
+    let prompt = open.authorisation.prompt.as_ref();
+    run.answers = prompt.is_some_and(|prompt| matches!(prompt.ask, StandingAsk::Form(_)));
     match begun {
         true => Ok(()),
         false => run.ready_to_redirect(),

@@ -209,16 +209,15 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// No third wrong password: after two refusals nothing leaves that the bank could refuse and count. In an
-    /// authorisation that is whatever follows from what the customer typed, and before the first of it leaves, it is
-    /// noted that it will: whoever finds the note does not send it again. In a sync it is a request that names a
-    /// password, so that a renewal by a refresh token goes on, and one that is a login in disguise does not.
+    /// No third wrong password: after two refusals nothing leaves that the bank could refuse and count. That is a
+    /// request that names a password, so that a renewal by a refresh token goes on, and one that is a login in disguise
+    /// does not; and whatever follows from a form that the customer filled in, since codes are counted, too. Before the
+    /// first such request of an authorisation leaves, it is noted that it will: whoever finds the note does not send it
+    /// again.
     async fn guard_password(&mut self, request: &Request) -> Result<(), Halt> {
         let manifest = self.connector.manifest();
-        let counts = match &self.own {
-            Some(_) => self.answers,
-            None => request.names(|name| manifest.value(name).is_some_and(ValueDeclaration::is_password)),
-        };
+        let is_password = |name: &str| manifest.value(name).is_some_and(ValueDeclaration::is_password);
+        let counts = self.answers || request.names(is_password);
         if !counts {
             return Ok(());
         }

@@ -75,9 +75,9 @@ pub(crate) struct Run<'a> {
     /// How many requests of this session were numbered.
     counter: u64,
     present: Option<CustomerPresent>,
-    /// The authorisation's turn puts to the test what the customer typed, whatever the request.
+    /// The customer has filled in a form, and this turn of the authorisation says what the bank makes of it.
     answers: bool,
-    /// Something left that the bank counts if it refuses it.
+    /// A request left that the bank may have refused and counted.
     password_used: bool,
     steps: u32,
     waited_ms: u32,
