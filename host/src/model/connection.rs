@@ -137,7 +137,7 @@ pub struct Connection {
     pub session_state: Option<String>,
     /// The accounts were listed since the last credential was handed in.
     pub accounts_listed: bool,
-    /// How often in a row the bank refused the customer's credentials.
+    /// How often in a row the bank refused the customer's credentials, whichever connection it was.
     pub rejections: i64,
     /// The authorisation that is the connector's turn now, and when.
     pub attempt: Option<(AuthorisationId, Timestamp)>,

@@ -242,5 +242,10 @@ mod tests {
                 assert!(plan.iter().all(|step| !step.starts_with(&format!("SCAN {table}"))), "{plan:?}");
             }
         }
+        let found = plan(&store, FIND_REJECTIONS.to_owned(), args![Timestamp(0), BATCH]).await;
+        assert!(found.iter().all(|step| step.contains("INDEX rejection_last (")), "{found:?}");
+        let one = args![BusinessId::new(), "bank", BusinessId::new(), Timestamp(0)];
+        let deleted = plan(&store, DELETE_REJECTION.to_owned(), one).await;
+        assert!(deleted.iter().all(|step| step.starts_with("SEARCH rejection USING")), "{deleted:?}");
     }
 }

@@ -50,14 +50,14 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), StoreError> {
         return rest(run).await;
     };
     let id = open.authorisation.id;
-    if open.authorisation.expires_at <= app.clock.now() {
-        fail(run, id, EXPIRED).await?;
-        return rest(run).await;
-    }
     // What the bank said to the answer died with the process that sent it: it counts as refused.
     if open.answering {
         tracing::warn!(connection = %run.connection.id, authorisation = %id, "interrupted while the bank was asked");
         give_up(app, &open.authorisation, INTERRUPTED).await?;
+        return rest(run).await;
+    }
+    if open.authorisation.expires_at <= app.clock.now() {
+        fail(run, id, EXPIRED).await?;
         return rest(run).await;
     }
     let inherits = run.connection.reason.as_deref() == Some(CUSTOMER_NEEDED);
