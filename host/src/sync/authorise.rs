@@ -298,7 +298,7 @@ pub async fn end_overdue_authorisations(app: &App) -> Result<(), StoreError> {
         }
     }
     for left in app.store.abandoned(now.minus(LINKING_MAX)).await? {
-        let event = payload::connection_deleted(left.business, left.id, &left.institution, false, now);
+        let event = payload::connection_deleted(left.business, left.id, &left.institution, None, now);
         app.store.delete_connection(left.business, left.id, &event, now).await?;
         tracing::info!(connection = %left.id, "erased: its customer never came");
         app.nudge.webhooks.notify_one();
@@ -309,7 +309,7 @@ pub async fn end_overdue_authorisations(app: &App) -> Result<(), StoreError> {
 /// The run is over; a connection that is polled is due when it would have been.
 async fn rest(run: &Run<'_>) -> Result<(), StoreError> {
     if run.connection.state == ConnectionState::Active {
-        return outcome::complete(run, None).await;
+        return outcome::rest(run).await;
     }
     let now = run.app.clock.now();
     let slot = schedule::next_slot(&run.bank.institution, run.lease.interval_minutes, run.lease.phase, now);

@@ -90,3 +90,15 @@ async fn the_service_describes_itself_and_says_that_it_is_ready() {
     assert_eq!(page.header("content-type").as_deref(), Some("text/html; charset=utf-8"));
     assert!(page.text.contains("/v1/accounts/{account_id}/sync"));
 }
+
+#[tokio::test]
+async fn who_knows_only_the_host_finds_the_documentation() {
+    let world = World::new().await;
+    let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build();
+    let client = client.unwrap();
+    for path in ["/", "/docs/"] {
+        let reply = send(client.get(format!("{}{path}", world.base))).await;
+        let location = reply.header("location");
+        assert_eq!((reply.status, location.as_deref()), (308, Some("/docs")), "{path}");
+    }
+}
