@@ -1,4 +1,4 @@
-//! `/openapi.json`, and `/docs`: the same document as one page for people, made once, without scripts.
+//! `/openapi.json`, and `/docs`: the same document as one page for people, made once, without scripts. `/` leads there.
 
 use super::Api;
 use super::problem::Code;
@@ -6,7 +6,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Redirect};
 use axum::routing::get;
 use serde_json::Value;
 use std::fmt::Write;
@@ -31,6 +31,13 @@ pub fn routes(document: &OpenApi) -> Router<Api> {
     Router::new()
         .route("/openapi.json", get(move || std::future::ready((as_json, text).into_response())))
         .route("/docs", get(move || std::future::ready((as_page, page).into_response())))
+        .route("/", get(to_docs))
+        .route("/docs/", get(to_docs))
+}
+
+/// For those who know no more than the host.
+async fn to_docs() -> Redirect {
+    Redirect::permanent("/docs")
 }
 
 fn page(document: &Value) -> String {

@@ -60,7 +60,7 @@ async fn a_bad_query_cursor_or_method_is_refused() {
     assert!(allowed.contains("GET") && allowed.contains("POST"), "{allowed}");
     reply.problem(405, "method-not-allowed");
     world.get(&tenant, "/v2/connections").await.problem(404, "unknown-path");
-    send(world.request("GET", "/")).await.problem(404, "unknown-path");
+    send(world.request("GET", "/nowhere")).await.problem(404, "unknown-path");
 }
 
 #[tokio::test]
