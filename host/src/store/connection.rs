@@ -235,7 +235,8 @@ impl Store {
         let place = hold(&mut tx, id).await?;
         match place {
             Some(place) if place.business == business => {
-                let sql = "UPDATE schedule SET token = token + 1, due_at = $4, claimed_at = NULL, failures = 0,
+                let sql =
+                    "UPDATE schedule SET token = token + 1, due_at = $4, claimed_at = NULL, failures = 0,
                              reason = NULL, active = $5
                            WHERE institution = $1 AND phase = $2 AND connection = $3";
                 tx.run(sql, args![&place.institution, place.phase, id, now, true]).await?;

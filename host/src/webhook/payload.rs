@@ -258,7 +258,10 @@ mod tests {
         assert_eq!(data["connection_id"], sync.connection.to_string());
         assert_eq!(data["consent_ended_at_bank"], true);
         let event = connection_deleted(business, sync.connection, "demo-bank", None, at);
-        assert_eq!(check(&event, EventType::ConnectionDeleted).get("consent_ended_at_bank"), Some(&Value::Null));
+        assert_eq!(
+            check(&event, EventType::ConnectionDeleted).get("consent_ended_at_bank"),
+            Some(&Value::Null)
+        );
 
         let (paused, resumed) = (connection_paused, connection_resumed);
         for (event, kind) in [

@@ -318,7 +318,8 @@ async fn who_polls_the_first_attempt_finds_the_next_and_the_connection_speaks_of
         }
         whole
     };
-    let speaks = |shown: &Value, word: &str| assert!(shown["next_step"].as_str().unwrap().contains(word), "{shown}");
+    let speaks =
+        |shown: &Value, word: &str| assert!(shown["next_step"].as_str().unwrap().contains(word), "{shown}");
     let open = connection().await;
     speaks(&open, "authorisation.next");
     assert_eq!((&open["reason"], &open["next_at"]), (&Value::Null, &Value::Null));

@@ -5,8 +5,11 @@ use crate::api::extract::{Id, PathId};
 use crate::api::gate::Caller;
 use crate::api::linking;
 use crate::api::problem::Answer;
+use crate::api::schema;
 use crate::app::App;
-use crate::model::{self, AuthorisationId, AuthorisationState, ConnectionId, Input, StandingAsk, Timestamp, ValueDeclaration};
+use crate::model::{
+    self, AuthorisationId, AuthorisationState, ConnectionId, Input, StandingAsk, Timestamp, ValueDeclaration,
+};
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
@@ -27,7 +30,7 @@ pub struct Authorisation {
     /// Which bank; none while the customer chooses.
     institution_id: Option<String>,
     /// `choosing`, `asking` (our turn), `prompted` (the customer's), `ready` or `failed`.
-    #[schema(value_type = String)]
+    #[schema(value_type = schema::AuthorisationState)]
     state: AuthorisationState,
     /// Why it failed, or why the customer is asked again; a code such as `credentials-rejected`.
     reason: Option<String>,
@@ -92,7 +95,7 @@ pub struct FormField {
     /// What the customer calls it.
     pub label: String,
     /// `text`, `password` or `code`.
-    #[schema(value_type = String)]
+    #[schema(value_type = schema::Input)]
     pub input: Input,
 }
 

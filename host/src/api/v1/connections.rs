@@ -49,7 +49,7 @@ pub struct Connection {
     /// Your own name for the customer.
     customer_ref: Option<String>,
     /// Kept up to date, paused by you, or waiting for the customer.
-    #[schema(schema_with = schema::connection_state)]
+    #[schema(value_type = schema::ConnectionState)]
     state: ConnectionState,
     /// Why it is not active, as a code; of an active one, why the bank was asked in vain the last time. Null while it
     /// is being tried again: while an authorisation is open, that one speaks, and while the bank is being asked.
@@ -62,7 +62,7 @@ pub struct Connection {
     /// Minutes between two syncs; null for the institution's own.
     interval_minutes: Option<u32>,
     /// Which accounts are read: `all`, or these ids.
-    #[schema(schema_with = schema::accounts_kept)]
+    #[schema(value_type = schema::AccountsKept)]
     accounts: Kept,
     /// When it was created.
     #[schema(value_type = String, format = DateTime)]
@@ -182,7 +182,6 @@ pub struct Filter {
 /// it has read them, and `account.updated` tells of each. Without, the customer is asked first: `authorisation.next`
 /// says what they must do (`redirect`, `form` or `wait`), and `connection.authorised` tells when they have.
 #[utoipa::path(post, path = "/v1/connections", operation_id = "create_connection", tag = "connections",
-    params(("Idempotency-Key" = Option<String>, Header, description = "Sent again within 24 h, the request is done once.")),
     request_body = ConnectionRequest,
     responses(
         (status = 201, description = "The link.", body = ConnectionWithConsent,
@@ -358,8 +357,7 @@ async fn erased_within(app: &App, id: ConnectionId, wait: Duration) -> Answer<bo
 #[utoipa::path(post, path = "/v1/connections/{connection_id}/reauthorise", operation_id = "reauthorise_connection",
     tag = "connections",
     params(
-        ("connection_id" = String, Path, description = "The link's id."),
-        ("Idempotency-Key" = Option<String>, Header, description = "Sent again within 24 h, the request is done once.")),
+        ("connection_id" = String, Path, description = "The link's id.")),
     request_body = Reauthorisation,
     responses(
         (status = 200, description = "The link: active again, or with what the customer must do.",

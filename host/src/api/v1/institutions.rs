@@ -84,7 +84,8 @@ impl Institution {
 
     fn said(profile: &model::Institution, manifest: Option<&Manifest>, reason: Option<String>) -> Self {
         let values = manifest.into_iter().flat_map(|manifest| &manifest.values);
-        let asked_for: Vec<_> = manifest.into_iter().flat_map(Manifest::asked_for).map(FormField::of).collect();
+        let asked_for: Vec<_> =
+            manifest.into_iter().flat_map(Manifest::asked_for).map(FormField::of).collect();
         let redirect = manifest.is_some_and(Manifest::redirects).then_some(NextKind::Redirect);
         let form = (!asked_for.is_empty()).then_some(NextKind::Form);
         Self {
