@@ -47,11 +47,15 @@ impl Judge {
             .unwrap()
     }
 
+    /// What is wrong with a value.
+    fn faults(&self, schema: &Value, value: &Value) -> Vec<String> {
+        let validator = self.validator(&closed(schema, true));
+        validator.iter_errors(value).map(|fault| format!("{}: {fault}", fault.instance_path())).collect()
+    }
+
     fn judge(&self, what: &str, schema: &Value, value: &Value) {
         assert!(schema.is_object(), "{what} is not in the document");
-        let validator = self.validator(&closed(schema, true));
-        let faults: Vec<_> =
-            validator.iter_errors(value).map(|fault| format!("{}: {fault}", fault.instance_path())).collect();
+        let faults = self.faults(schema, value);
         assert!(faults.is_empty(), "{what}: {faults:#?}\n{value:#}");
     }
 
@@ -357,6 +361,30 @@ async fn every_problem_is_as_the_document_promises_and_unknown_ids_are_promised(
         let key = named.into_iter().find(|one| one["name"] == "Idempotency-Key");
         assert_eq!(key.is_some(), keyed, "{method} {path}");
         assert!(key.is_none_or(|key| text(key, "/description").contains("24 hours")), "{method} {path}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_judge_sees_what_is_wrong_with_an_answer() {
+    let court = Court::open().await;
+    let asked = json!({ "institution_id": "demo-portal" });
+    let good = court.world.api.post("/v1/connections", &asked).await.unwrap().body;
+    let schema = json!({ "$ref": "#/components/schemas/ConnectionWithConsent" });
+    assert_eq!(court.judge.faults(&schema, &good), Vec::<String>::new());
+    for (pointer, value) in [
+        ("/surprise", json!(1)),
+        ("/state", json!("odd")),
+        ("/next_at", json!("soon")),
+        ("/authorisation/surprise", json!(1)),
+        ("/authorisation/state", json!("odd")),
+        ("/authorisation/next/kind", json!("redirect")),
+        ("/authorisation/next/surprise", json!(1)),
+        ("/authorisation/next/fields/0/input", json!("odd")),
+    ] {
+        let mut broken = good.clone();
+        let (parent, name) = pointer.rsplit_once('/').unwrap();
+        broken.pointer_mut(parent).unwrap()[name] = value;
+        assert!(!court.judge.faults(&schema, &broken).is_empty(), "{pointer}");
     }
 }
 
