@@ -333,7 +333,7 @@ async fn every_problem_is_as_the_document_promises_and_unknown_ids_are_promised(
     let nobody = court.world.api.with_key(None);
     for (method, path) in host::api::routes().into_iter().filter(|(_, path)| path.starts_with("/v1/")) {
         let method: Method = method.parse().unwrap();
-        let real = path.replace('{', "").replace('}', "");
+        let real = path.replace(['{', '}'], "");
         court.judge.answer(&method, &path, &nobody.send(method.clone(), &real, &[], None).await.unwrap());
         let ids = vec!["unknown"; path.matches('{').count()];
         if ids.is_empty() {

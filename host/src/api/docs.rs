@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn the_page_shows_every_route_and_every_problem() {
-        let document = crate::api::schema::whole(&crate::api::document(), "https://tidegate.example");
+        let document = crate::api::schema::whole(crate::api::document(), "https://tidegate.example");
         let page = page(&document);
         for (method, path) in crate::api::routes() {
             assert!(page.contains(&format!("{method}</span> <code>{path}</code>")), "{method} {path}");

@@ -2,7 +2,7 @@
 //!
 //! Only descriptions: [`crate::webhook::payload`] makes the payloads.
 
-use super::schema::{self, camel};
+use super::schema::{self, camel, reference};
 use crate::model::EventType;
 use serde_json::{Map, Value, json};
 use utoipa::{PartialSchema, ToSchema};
@@ -191,7 +191,6 @@ pub fn described() -> (Value, Map<String, Value>) {
     for kind in EventType::ALL {
         let (name, (summary, data)) = (camel(kind.name()), facts(kind));
         let says = data.get("description").cloned().unwrap_or_default();
-        let reference = |name: &str| json!({ "$ref": format!("#/components/schemas/{name}") });
         let body = json!({
             "type": "object",
             "description": format!("{summary}."),

@@ -114,7 +114,7 @@ pub fn router(app: Arc<App>) -> Router {
     let (routes, _) = all.split_for_parts();
     routes
         .merge(link::routes())
-        .merge(docs::routes(&schema::whole(&document(), &public_url)))
+        .merge(docs::routes(&schema::whole(document(), &public_url)))
         .fallback(unknown_path)
         .method_not_allowed_fallback(method_not_allowed)
         .with_state(api)
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn every_reference_of_the_document_leads_somewhere() {
-        let document = schema::whole(&document(), "https://tidegate.example");
+        let document = schema::whole(document(), "https://tidegate.example");
         let text = document.to_string();
         let known = &document["components"]["schemas"];
         let wanted: BTreeSet<&str> =

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use utoipa::openapi::path::{Operation, ParameterBuilder, ParameterIn, PathItem};
 use utoipa::openapi::schema::{ArrayBuilder, Object, ObjectBuilder, OneOfBuilder, Schema, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::server::ServerBuilder;
 use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, Required, Response, ResponseBuilder};
 use utoipa::{PartialSchema, ToSchema};
 
@@ -208,15 +209,13 @@ fn methods(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
 }
 
 /// The document as it is given out: for this server, with the webhooks, and with a name for whatever has fields.
-pub fn whole(document: &OpenApi, server: &str) -> Value {
-    let mut whole = serde_json::to_value(document).unwrap_or_default();
-    whole["servers"] = json!([{ "url": server, "description": "This installation." }]);
+pub fn whole(mut document: OpenApi, server: &str) -> Value {
+    document.servers =
+        Some(vec![ServerBuilder::new().url(server).description(Some("This installation.")).build()]);
+    let mut whole = members(serde_json::to_value(document).unwrap_or_default());
+    let mut components = members(whole.remove("components").unwrap_or_default());
     let (webhooks, payloads) = events::described();
-    whole["webhooks"] = webhooks;
-    let mut named = match whole.pointer_mut("/components/schemas").map(Value::take) {
-        Some(Value::Object(schemas)) => schemas,
-        _ => Map::new(),
-    };
+    let mut named = members(components.remove("schemas").unwrap_or_default());
     named.extend(payloads);
     let known = named.clone();
     for schema in named.values_mut() {
@@ -226,8 +225,17 @@ pub fn whole(document: &OpenApi, server: &str) -> Value {
         let lifted = named.get_mut(name).map(|schema| lift(name, schema));
         named.extend(lifted.unwrap_or_default());
     }
-    whole["components"]["schemas"] = Value::Object(named);
-    whole
+    components.insert("schemas".to_owned(), named.into());
+    whole.insert("components".to_owned(), components.into());
+    whole.insert("webhooks".to_owned(), webhooks);
+    whole.into()
+}
+
+fn members(object: Value) -> Map<String, Value> {
+    match object {
+        Value::Object(members) => members,
+        _ => Map::new(),
+    }
 }
 
 /// What is written out although it has a name is referred to by it.
@@ -247,17 +255,23 @@ fn lift(name: &str, schema: &mut Value) -> Map<String, Value> {
     for choice in choices {
         let Some(kind) = choice.pointer("/properties/kind/enum/0").and_then(Value::as_str) else { continue };
         let own = format!("{name}{}", camel(kind));
-        mapping.insert(kind.to_owned(), reference(&own)["$ref"].take());
+        mapping.insert(kind.to_owned(), place(&own).into());
         lifted.insert(own.clone(), std::mem::replace(choice, reference(&own)));
     }
-    if !mapping.is_empty() {
-        schema["discriminator"] = json!({ "propertyName": "kind", "mapping": mapping });
+    if let (false, Some(schema)) = (mapping.is_empty(), schema.as_object_mut()) {
+        let told_apart = json!({ "propertyName": "kind", "mapping": mapping });
+        schema.insert("discriminator".to_owned(), told_apart);
     }
     lifted
 }
 
-fn reference(name: &str) -> Value {
-    json!({ "$ref": format!("#/components/schemas/{name}") })
+/// The schema of that name, from elsewhere in the document.
+pub fn reference(name: &str) -> Value {
+    json!({ "$ref": place(name) })
+}
+
+fn place(name: &str) -> String {
+    format!("#/components/schemas/{name}")
 }
 
 fn children(value: &mut Value) -> Box<dyn Iterator<Item = &mut Value> + '_> {

@@ -168,6 +168,7 @@ both! {
         let event = bed.event(id, EventType::ConnectionPaused);
         bed.store.pause_connection(bed.business, id, &event, now).await.unwrap();
         assert_eq!(shown().await, (None, None), "it rests because its business says so");
+        let event = bed.event(id, EventType::ConnectionResumed);
         bed.store.resume_connection(bed.business, id, &event, now).await.unwrap();
         assert_eq!(shown().await, (None, Some(now)));
     }
