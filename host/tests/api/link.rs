@@ -309,9 +309,10 @@ async fn who_polls_the_first_attempt_finds_the_next_and_the_connection_speaks_of
     let (id, path) = link(&world, &tenant, json!({ "institution_id": ASKING })).await;
     let mut browser = Browser::new(&world);
     agreed(&world, &mut browser, id, &path).await;
-    let connection = shown(&world, &tenant, id).await["connection_id"].as_str().unwrap().to_owned();
+    let path_of =
+        format!("/v1/connections/{}", shown(&world, &tenant, id).await["connection_id"].as_str().unwrap());
     let connection = async || {
-        let whole = world.get(&tenant, &format!("/v1/connections/{connection}")).await.is(200);
+        let whole = world.get(&tenant, &path_of).await.is(200);
         let listed = world.get(&tenant, "/v1/connections").await.is(200)["items"][0].clone();
         for field in ["reason", "next_step", "next_at", "state"] {
             assert_eq!(whole[field], listed[field], "{field}");
@@ -337,7 +338,7 @@ async fn who_polls_the_first_attempt_finds_the_next_and_the_connection_speaks_of
 
     let newest = async {
         loop {
-            let shown = connection().await;
+            let shown = world.get(&tenant, &path_of).await.is(200); // the list may be a moment later
             let newest: AuthorisationId = shown["authorisation"]["id"].as_str().unwrap().parse().unwrap();
             if newest != id {
                 turn(&world, newest, asks(&world, None), 0).await;
