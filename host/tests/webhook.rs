@@ -210,7 +210,7 @@ impl House {
             linking: false,
         };
         self.app.store.create_connection(&connection, now).await.unwrap();
-        let event = payload::connection_deleted(self.business, id, "demo-bank", false, now);
+        let event = payload::connection_deleted(self.business, id, "demo-bank", Some(false), now);
         assert!(self.app.store.delete_connection(self.business, id, &event, now).await.unwrap());
         self.app.nudge.webhooks.notify_one();
         event

@@ -253,10 +253,17 @@ async fn a_new_connection_with_wrong_credentials_waits_the_hour_too() {
         world.advance(minutes * MINUTE);
         scene.sync_of(&ben).await;
         assert_eq!(desk.logins("1111"), 1, "after {minutes} minutes more");
+        // Not stopped, and yet nobody need guess why nothing comes.
+        let shown = scene.get(&format!("/v1/connections/{connection}")).await;
+        assert_eq!((text(&shown, "/state"), text(&shown, "/reason")), ("active", "credentials-rejected"));
+        let pause = seconds_between(&shown["created_at"], &shown["next_at"]);
+        assert!((3_600.0..=3_610.0).contains(&pause), "{pause}: {shown}");
+        assert!(text(&shown, "/next_step").contains("once more at next_at"), "{shown}");
     }
-    assert_eq!(scene.state(&connection).await, "active");
     world.advance(MINUTE);
     scene.asked(&connection).await;
+    let shown = scene.get(&format!("/v1/connections/{connection}")).await;
+    assert_eq!(shown["next_at"], Value::Null, "{shown}");
     world.advance(2 * HOUR);
     scene.sync_of(&ben).await;
     assert_eq!(desk.logins("1111"), 2, "never a third try");
@@ -264,6 +271,8 @@ async fn a_new_connection_with_wrong_credentials_waits_the_hour_too() {
     scene.reauthorise_after_two_refusals(&connection, "3333").await;
     let ada = scene.read("3333", connection).await;
     scene.sync_of(&ada).await;
+    let shown = scene.get(&format!("/v1/connections/{}", ada.connection)).await;
+    assert_eq!((text(&shown, "/state"), &shown["reason"]), ("active", &Value::Null), "{shown}");
     assert_eq!(scene.told(ASK).await, 1);
 }
 

@@ -384,3 +384,50 @@ async fn without_a_key_to_sign_with_customers_cannot_be_asked() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_was_never_valid_is_a_refused_credential_and_no_consent_that_ended() {
+    let door = Door::open(WorldConfig::default(), 0).await;
+    let world = &door.world;
+    let consent = world.bank.grant(&door.customer.id, None).unwrap();
+    let mut request = connection_request(&consent);
+    request["credentials"]["refresh-token"] = json!("made-up");
+    let created = world.api.post("/v1/connections", &request).await.unwrap();
+    expect(&created, 201).unwrap();
+    let id = created.text("/id").to_owned();
+    let stopped = async |reason: &str| {
+        let stopped = until("the stop", async || {
+            Some(door.connection(&id).await).filter(|shown| shown["state"] == "reauthorisation_required")
+        });
+        assert_eq!(stopped.await["reason"], reason);
+    };
+    stopped("credentials-rejected").await;
+    let kind = "connection.reauthorisation_required";
+    let found = |received: &[Received]| {
+        events(received, kind, &id).first().map(|event| text(&event.payload, "/data/reason").to_owned())
+    };
+    assert_eq!(world.sink.wait_for(kind, PATIENCE, found).await.unwrap(), "credentials-rejected");
+
+    // It is no password: fresh ones are taken at once. What the bank took before ends as a consent.
+    let mut request = connection_request(&consent);
+    request.as_object_mut().unwrap().retain(|key, _| key == "credentials" || key == "consent");
+    let path = format!("/v1/connections/{id}/reauthorise");
+    expect(&world.api.post(&path, &request).await.unwrap(), 200).unwrap();
+    let linked = door.known(&id).await;
+    world.bank.revoke_consent(&consent.consent_id).unwrap();
+    linked.sync(linked.everyday()).await;
+    stopped("consent-expired").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_connection_that_was_never_linked_nothing_is_said_of_a_consent() {
+    let door = Door::open(setup(), 0).await;
+    let way = door.begin().await;
+    expect(&door.world.api.delete(&format!("/v1/connections/{}", way.connection)).await.unwrap(), 204)
+        .unwrap();
+    let found = |received: &[Received]| {
+        events(received, "connection.deleted", &way.connection).first().map(|event| event.payload.clone())
+    };
+    let event = door.world.sink.wait_for("connection.deleted", PATIENCE, found).await.unwrap();
+    assert_eq!(event["data"].get("consent_ended_at_bank"), Some(&Value::Null), "{event}");
+}

@@ -11,6 +11,7 @@ mod bank_misbehaves;
 mod consents;
 mod credentials;
 mod demo;
+mod document;
 mod door_camt;
 mod door_dialogue;
 mod door_portal;

@@ -1,4 +1,4 @@
-//! `/openapi.json`, and `/docs`: the same document as one page for people, made once, without scripts.
+//! `/openapi.json`, and `/docs`: the same document as one page for people, made once, without scripts. `/` leads there.
 
 use super::Api;
 use super::problem::Code;
@@ -6,11 +6,10 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Redirect};
 use axum::routing::get;
 use serde_json::Value;
 use std::fmt::Write;
-use utoipa::openapi::OpenApi;
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1a2530}\
 h1,h2,h3{line-height:1.2}h2{margin-top:3rem;border-bottom:1px solid #ccd}h3{margin-top:2rem}\
@@ -20,9 +19,8 @@ table{border-collapse:collapse;width:100%}td,th{text-align:left;vertical-align:t
 @media(prefers-color-scheme:dark){body{background:#12181e;color:#dde3e8}code,pre{background:#1d252d}a{color:#7db8f0}.note{color:#9ab}}";
 
 /// The two addresses.
-pub fn routes(document: &OpenApi) -> Router<Api> {
-    let json = serde_json::to_value(document).unwrap_or_default();
-    let (page, text) = (Bytes::from(page(&json)), Bytes::from(json.to_string()));
+pub fn routes(document: &Value) -> Router<Api> {
+    let (page, text) = (Bytes::from(page(document)), Bytes::from(document.to_string()));
     let as_json = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
     let as_page = [
         (CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
@@ -31,6 +29,13 @@ pub fn routes(document: &OpenApi) -> Router<Api> {
     Router::new()
         .route("/openapi.json", get(move || std::future::ready((as_json, text).into_response())))
         .route("/docs", get(move || std::future::ready((as_page, page).into_response())))
+        .route("/", get(to_docs))
+        .route("/docs/", get(to_docs))
+}
+
+/// For those who know no more than the host.
+async fn to_docs() -> Redirect {
+    Redirect::permanent("/docs")
 }
 
 fn page(document: &Value) -> String {
@@ -49,7 +54,8 @@ fn write_page(html: &mut String, document: &Value) -> std::fmt::Result {
          in UTC, days <code>YYYY-MM-DD</code>. Lists go on with <code>?cursor=</code>. A POST under \
          <code>/v1/connections</code> or <code>/v1/webhook-endpoints</code> takes an <code>Idempotency-Key</code>. \
          For programs: <a href=/openapi.json>openapi.json</a>.</p>\
-         <p><a href=#requests>Requests</a> · <a href=#problems>Problems</a> · <a href=#types>Types</a></p>\
+         <p><a href=#requests>Requests</a> · <a href=#webhooks>Webhooks</a> · <a href=#problems>Problems</a> · \
+         <a href=#types>Types</a></p>\
          <h2 id=requests>Requests</h2>",
         text(document.pointer("/info/description"))
     )?;
@@ -59,6 +65,11 @@ fn write_page(html: &mut String, document: &Value) -> std::fmt::Result {
                 write_operation(html, method, path, operation)?;
             }
         }
+    }
+    html.push_str("<h2 id=webhooks>Webhooks</h2><p>What is POSTed to your endpoints.</p>");
+    for (name, item) in object(document.get("webhooks")) {
+        write!(html, "<h3 id={0}><code>{0}</code></h3>", escape(name))?;
+        write_details(html, item.get("post").unwrap_or(&Value::Null))?;
     }
     html.push_str(
         "<h2 id=problems>Problems</h2><p>Every error is <code>application/problem+json</code> (RFC 9457); its \
@@ -78,44 +89,46 @@ fn write_page(html: &mut String, document: &Value) -> std::fmt::Result {
 }
 
 fn write_operation(html: &mut String, method: &str, path: &str, operation: &Value) -> std::fmt::Result {
-    let id = text(operation.get("operationId"));
-    write!(
-        html,
-        "<h3 id={id}><span class=method>{}</span> <code>{}</code></h3><p>{}. {}</p>",
-        method.to_uppercase(),
-        escape(path),
-        text(operation.get("summary")).trim_end_matches('.'),
-        text(operation.get("description"))
-    )?;
+    let (id, method) = (text(operation.get("operationId")), method.to_uppercase());
+    write!(html, "<h3 id={id}><span class=method>{method}</span> <code>{}</code></h3>", escape(path))?;
+    write_details(html, operation)
+}
+
+/// What an operation takes and answers.
+fn write_details(html: &mut String, operation: &Value) -> std::fmt::Result {
+    let summary = text(operation.get("summary"));
+    let end = if summary.ends_with('?') { "" } else { "." };
+    write!(html, "<p>{}{end} {}</p>", summary.trim_end_matches('.'), text(operation.get("description")))?;
     let scopes = operation.pointer("/security/0/api_key").and_then(Value::as_array);
     for scope in scopes.into_iter().flatten().filter_map(Value::as_str) {
         write!(html, "<p class=note>Needs the scope <code>{}</code>.</p>", escape(scope))?;
     }
     html.push_str("<table>");
     for parameter in operation.get("parameters").and_then(Value::as_array).into_iter().flatten() {
-        let place = text(parameter.get("in"));
-        let name = text(parameter.get("name"));
-        write!(html, "<tr><td>{place} <code>{name}</code><td>{}", text(parameter.get("description")))?;
+        let (place, name) = (text(parameter.get("in")), text(parameter.get("name")));
+        let (shape, meaning) = (kind(parameter.get("schema")), says(parameter));
+        write!(html, "<tr><td>{place} <code>{name}</code><td>{shape}<td>{meaning}")?;
     }
     if let Some(body) = operation.get("requestBody") {
-        write!(html, "<tr><td>body<td>{}", kind(body.pointer("/content/application~1json/schema")))?;
+        let shape = kind(body.pointer("/content/application~1json/schema"));
+        write!(html, "<tr><td>body<td>{shape}<td>{}", text(body.get("description")))?;
     }
     for (status, response) in object(operation.get("responses")) {
         let content = object(response.get("content")).next().map(|(_, content)| kind(content.get("schema")));
-        let description = text(response.get("description"));
-        write!(html, "<tr><td>answers {}<td>{description} {}", escape(status), content.unwrap_or_default())?;
+        let (shape, meaning) = (content.unwrap_or_default(), text(response.get("description")));
+        write!(html, "<tr><td>answers {}<td>{shape}<td>{meaning}", escape(status))?;
     }
     html.push_str("</table>");
     Ok(())
 }
 
-/// The fields of a type, those of its parts included.
+/// The fields of a type, those of its parts included; or what it is one of.
 fn write_fields(html: &mut String, schema: &Value) -> std::fmt::Result {
-    html.push_str("<table>");
     let parts = schema.get("allOf").and_then(Value::as_array).into_iter().flatten();
+    let mut rows = String::new();
     for part in std::iter::once(schema).chain(parts) {
         if part.get("$ref").is_some() {
-            write!(html, "<tr><td>all of<td>{}", kind(Some(part)))?;
+            write!(rows, "<tr><td>all of<td>{}", kind(Some(part)))?;
         }
         let required: Vec<&str> = part
             .get("required")
@@ -127,12 +140,21 @@ fn write_fields(html: &mut String, schema: &Value) -> std::fmt::Result {
         for (name, field) in object(part.get("properties")) {
             let note =
                 if required.contains(&name.as_str()) { "" } else { " <span class=note>optional</span>" };
-            let (shape, meaning) = (kind(Some(field)), text(field.get("description")));
-            write!(html, "<tr><td><code>{}</code>{note}<td>{shape}<td>{meaning}", escape(name))?;
+            let (shape, meaning) = (kind(Some(field)), says(field));
+            write!(rows, "<tr><td><code>{}</code>{note}<td>{shape}<td>{meaning}", escape(name))?;
         }
     }
-    html.push_str("</table>");
-    Ok(())
+    match rows.as_str() {
+        "" => write!(html, "<p>{}</p>", kind(Some(schema))),
+        rows => write!(html, "<table>{rows}</table>"),
+    }
+}
+
+/// What is said of a field; where it may be null, that stands with what else it may be.
+fn says(field: &Value) -> String {
+    let choices = field.get("oneOf").and_then(Value::as_array).into_iter().flatten();
+    let mut said = std::iter::once(field).chain(choices).filter_map(|one| one.get("description"));
+    text(said.next())
 }
 
 /// A schema in a few words.
@@ -185,7 +207,7 @@ mod tests {
 
     #[test]
     fn the_page_shows_every_route_and_every_problem() {
-        let document = serde_json::to_value(crate::api::document()).unwrap_or_default();
+        let document = crate::api::schema::whole(crate::api::document(), "https://tidegate.example");
         let page = page(&document);
         for (method, path) in crate::api::routes() {
             assert!(page.contains(&format!("{method}</span> <code>{path}</code>")), "{method} {path}");

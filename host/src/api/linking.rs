@@ -262,7 +262,7 @@ pub fn sentence(reason: &str) -> &'static str {
         "rate-limited" => "The bank asks for patience. Please try again later.",
         "superseded" => "A newer attempt has taken the place of this one.",
         "consent-expired" => "The bank says that the consent has ended. Please begin again.",
-        "not-supported" => "The bank does not offer this.",
+        "not-supported" => "The bank does not offer this, or not with what was entered.",
         _ => "Something went wrong between us and the bank. Please try again later.",
     }
 }

@@ -199,7 +199,7 @@ struct Inner {
 /// Shorthand.
 pub type Answer<T> = Result<T, Problem>;
 
-/// An error answer as it stands in the OpenAPI document (RFC 9457).
+/// An error answer (RFC 9457).
 #[derive(utoipa::ToSchema)]
 #[schema(as = Problem)]
 #[allow(dead_code)] // only its schema is used
@@ -216,7 +216,7 @@ pub struct ProblemSchema {
     /// What happened this time, and what to do.
     detail: String,
     /// What programs tell problems apart by.
-    #[schema(example = "unknown-id")]
+    #[schema(value_type = super::schema::ProblemCode, example = "unknown-id")]
     code: String,
     /// With `too-early` only: when the bank allows the next reading.
     #[schema(format = DateTime)]

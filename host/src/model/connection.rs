@@ -127,8 +127,12 @@ pub struct Connection {
     pub customer_ref: Option<String>,
     /// Synced or not.
     pub state: ConnectionState,
-    /// Why it is not active, as an event would say it.
+    /// Why it is not active, as an event would say it; of an active one, why its last run came to nothing.
     pub reason: Option<String>,
+    /// When it is due next; none while a run has it, and while it is not synced.
+    pub due_at: Option<Timestamp>,
+    /// Its customer is on the way in: an authorisation is open.
+    pub authorising: bool,
     /// When the bank's session ends, if known.
     pub session_valid_until: Option<Timestamp>,
     /// A session was opened since the last credential was handed in.

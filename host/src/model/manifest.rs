@@ -309,6 +309,17 @@ impl Manifest {
     pub fn value(&self, name: &str) -> Option<&ValueDeclaration> {
         self.values.iter().find(|value| value.name == name)
     }
+
+    /// What a form may ask the bank's customers for: what has a label.
+    pub fn asked_for(&self) -> impl Iterator<Item = &ValueDeclaration> {
+        let can_be = |kind| matches!(kind, ValueKind::Credential | ValueKind::Prompt);
+        self.values.iter().filter(move |value| can_be(value.kind) && !value.label.is_empty())
+    }
+
+    /// Customers may be sent to the bank's own page.
+    pub fn redirects(&self) -> bool {
+        self.routes.iter().any(|route| route.purpose == Purpose::Customer)
+    }
 }
 
 /// What only some purposes may say.

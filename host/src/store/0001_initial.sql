@@ -100,7 +100,7 @@ CREATE INDEX connection_to_erase ON connection (id) WHERE deleted_at IS NOT NULL
 
 -- The row is the job: due_at is schedule, retry time and visibility timeout; token fences. closing_at:
 -- since when the job is to end the consent at the bank; failures counts the tries then.
--- interval_minutes: null for the institution's own.
+-- interval_minutes: null for the institution's own. reason: why the last run came to nothing for the whole connection.
 CREATE TABLE schedule (
     institution      TEXT    NOT NULL,
     phase            {int}   NOT NULL,
@@ -110,6 +110,7 @@ CREATE TABLE schedule (
     slot_at          {int}   NOT NULL,
     claimed_at       {int},
     failures         {int}   NOT NULL,
+    reason           TEXT,
     active           {bool}  NOT NULL,
     interval_minutes {int},
     closing_at       {int},

@@ -494,7 +494,7 @@ impl Store {
         tx.run(sql, args![connection, true, new.valid_until, state, false]).await?;
         clear_rejections(&mut tx, connection).await?;
         let sql =
-            "UPDATE schedule SET token = token + 1, due_at = $4, claimed_at = NULL, failures = 0, active = $5
+            "UPDATE schedule SET token = token + 1, due_at = $4, claimed_at = NULL, failures = 0, reason = NULL, active = $5
                    WHERE institution = $1 AND phase = $2 AND connection = $3";
         tx.run(sql, args![&lease.institution, lease.phase, connection, now, true]).await?;
         endpoint::tell(&mut tx, event).await?;

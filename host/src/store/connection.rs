@@ -14,7 +14,7 @@ row! {
         reason: Option<String>, session_valid_until: Option<Timestamp>, session_open: bool,
         session_state: Option<Vec<u8>>, accounts_listed: bool, all_accounts: bool, interval_minutes: Option<i64>,
         rejections: i64, attempt: Option<AuthorisationId>, attempt_due_at: Option<Timestamp>, created_at: Timestamp,
-        deleted_at: Option<Timestamp>,
+        deleted_at: Option<Timestamp>, due_at: Option<Timestamp>, authorising: bool,
     }
 }
 
@@ -22,30 +22,30 @@ row! {
 macro_rules! select {
     ($which:literal) => {
         concat!(
-            "SELECT id, business, institution, customer_ref, state, reason, session_valid_until, session_open,
-               session_state, accounts_listed, all_accounts, attempt, attempt_due_at, created_at, deleted_at,
+            "SELECT c.id, c.business, c.institution, c.customer_ref, c.state, c.session_valid_until, c.session_open,
+               c.session_state, c.accounts_listed, c.all_accounts, c.attempt, c.attempt_due_at,
+               c.created_at, c.deleted_at, s.interval_minutes,
+               CASE WHEN c.state = 'active' THEN s.reason ELSE c.reason END AS reason,
+               CASE WHEN c.state = 'active' AND s.claimed_at IS NULL THEN s.due_at END AS due_at,
                COALESCE((SELECT in_a_row FROM rejection r
-                         WHERE r.business = connection.business AND r.institution = connection.institution
-                           AND r.customer = COALESCE(connection.customer_ref_index, connection.id)), 0) AS rejections,
-               (SELECT interval_minutes FROM schedule s
-                WHERE s.institution = connection.institution AND s.phase = connection.phase
-                  AND s.connection = connection.id) AS interval_minutes
-             FROM connection ",
+                         WHERE r.business = c.business AND r.institution = c.institution
+                           AND r.customer = COALESCE(c.customer_ref_index, c.id)), 0) AS rejections,
+               EXISTS (SELECT 1 FROM authorisation a WHERE a.connection = c.id AND a.ended_at IS NULL) AS authorising
+             FROM connection c LEFT JOIN schedule s
+               ON s.institution = c.institution AND s.phase = c.phase AND s.connection = c.id ",
             $which
         )
     };
 }
 
-const CONNECTION: &str = select!("WHERE id = $1");
+const CONNECTION: &str = select!("WHERE c.id = $1");
 const LEASED: &str = select!(
-    "WHERE id = $1 AND EXISTS (
-       SELECT 1 FROM schedule
-       WHERE schedule.institution = $2 AND phase = $3 AND connection = $1 AND token = $4 AND claimed_at IS NOT NULL)"
+    "WHERE c.id = $1 AND s.institution = $2 AND s.phase = $3 AND s.token = $4 AND s.claimed_at IS NOT NULL"
 );
 const CONNECTIONS: &str = select!(
-    "WHERE business = $1 AND ($2 IS NULL OR customer_ref_index = $2) AND ($3 IS NULL OR institution = $3)
-       AND ($4 IS NULL OR id > $4)
-     ORDER BY id LIMIT $5"
+    "WHERE c.business = $1 AND ($2 IS NULL OR c.customer_ref_index = $2) AND ($3 IS NULL OR c.institution = $3)
+       AND ($4 IS NULL OR c.id > $4)
+     ORDER BY c.id LIMIT $5"
 );
 
 pub(super) const CUSTOMER_REF: &str = "connection.customer_ref";
@@ -170,6 +170,8 @@ impl Store {
             customer_ref,
             state,
             reason: row.reason,
+            due_at: row.due_at,
+            authorising: row.authorising,
             session_valid_until: row.session_valid_until,
             session_open: row.session_open,
             session_state,
@@ -236,7 +238,9 @@ impl Store {
         let place = hold(&mut tx, id).await?;
         match place {
             Some(place) if place.business == business => {
-                let sql = "UPDATE schedule SET token = token + 1, due_at = $4, claimed_at = NULL, failures = 0, active = $5
+                let sql =
+                    "UPDATE schedule SET token = token + 1, due_at = $4, claimed_at = NULL, failures = 0,
+                             reason = NULL, active = $5
                            WHERE institution = $1 AND phase = $2 AND connection = $3";
                 tx.run(sql, args![&place.institution, place.phase, id, now, true]).await?;
             }

@@ -60,7 +60,8 @@ impl Store {
         let sql = "UPDATE connection SET state = 'active' WHERE id = $1 AND state = 'paused'";
         if tx.run(sql, args![id]).await? == 1 {
             // A run from before the pause goes on; when it completes, the accounts are found due.
-            let sql = "UPDATE schedule SET active = $4, due_at = CASE WHEN claimed_at IS NULL THEN $5 ELSE due_at END
+            let sql = "UPDATE schedule SET active = $4, reason = NULL,
+                         due_at = CASE WHEN claimed_at IS NULL THEN $5 ELSE due_at END
                        WHERE institution = $1 AND phase = $2 AND connection = $3";
             tx.run(sql, args![&place.institution, place.phase, id, true, now]).await?;
             tx.run("UPDATE account_head SET due_at = $2 WHERE connection = $1", args![id, now]).await?;

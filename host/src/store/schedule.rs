@@ -125,6 +125,19 @@ impl Store {
         failures: i32,
         now: Timestamp,
     ) -> Result<()> {
+        self.complete_for(lease, slot_at, due_at, failures, None, now).await
+    }
+
+    /// The same of a run that came to nothing for the whole connection, and why.
+    pub async fn complete_for(
+        &self,
+        lease: &Lease,
+        slot_at: Timestamp,
+        due_at: Timestamp,
+        failures: i32,
+        reason: Option<&str>,
+        now: Timestamp,
+    ) -> Result<()> {
         let mut tx = self.db.begin().await?;
         fence(&mut tx, lease).await?;
         // Statements of their own, so that they see all that came before the fence.
@@ -160,7 +173,7 @@ impl Store {
             None => due_at,
         };
         let sql =
-            "UPDATE schedule SET due_at = $4, slot_at = $5, failures = $6, claimed_at = NULL, active = $7
+            "UPDATE schedule SET due_at = $4, slot_at = $5, failures = $6, claimed_at = NULL, active = $7, reason = $8
                    WHERE institution = $1 AND phase = $2 AND connection = $3";
         let args = args![
             &lease.institution,
@@ -169,7 +182,8 @@ impl Store {
             due_at,
             slot_at,
             failures,
-            polled || attempt.is_some()
+            polled || attempt.is_some(),
+            reason
         ];
         tx.run(sql, args).await?;
         tx.commit().await

@@ -219,8 +219,17 @@ async fn observe(run: &mut Run<'_>, account: &Account, head: &AccountHead) -> Re
     if is_contradicted(&verdict) && !plan.is_all && head.fresh_at.is_some() && head.history_due_at.is_none() {
         let (today, limits) = (run.bank.today(run.app.clock.now()), &run.bank.institution.limits);
         let all = window::all(limits, today, &head.standing);
-        reading = look(run, account, head, all).await?;
-        verdict = compare(run, account, head, all.window, &reading.observed).await?;
+        match look(run, account, head, all).await {
+            Ok(read) => {
+                reading = read;
+                verdict = compare(run, account, head, all.window, &reading.observed).await?;
+            }
+            // What was read stands, contradicted as it is.
+            Err(Halt::Failure(failure)) => {
+                tracing::warn!(account = %account.id, reason = failure.reason(), "all history could not be read");
+            }
+            Err(halt) => return Err(halt),
+        }
     }
     match verdict {
         Ok((verdict, index)) => Ok(Looked { verdict, reading, index }),

@@ -303,7 +303,7 @@ pub async fn end_overdue_authorisations(app: &App) -> Result<(), StoreError> {
     }
     let created = now.minus(LINKING_MAX);
     for left in app.store.abandoned(created).await? {
-        let event = payload::connection_deleted(left.business, left.id, &left.institution, false, now);
+        let event = payload::connection_deleted(left.business, left.id, &left.institution, None, now);
         if app.store.delete_abandoned(&left, created, &event, now).await? {
             tracing::info!(connection = %left.id, "erased: its customer never came");
             app.nudge.webhooks.notify_one();
@@ -332,7 +332,7 @@ fn failed(known: &Authorisation, reason: &str, now: Timestamp) -> impl Fn(Connec
 /// The run is over; a connection that is polled is due when it would have been.
 async fn rest(run: &Run<'_>) -> Result<(), StoreError> {
     if run.connection.state == ConnectionState::Active {
-        return outcome::complete(run, None).await;
+        return outcome::rest(run).await;
     }
     let now = run.app.clock.now();
     let slot = schedule::next_slot(&run.bank.institution, run.lease.interval_minutes, run.lease.phase, now);

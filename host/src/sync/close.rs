@@ -71,7 +71,8 @@ pub(super) async fn without_connector(
 pub async fn end_overdue(app: &App) -> Result<(), StoreError> {
     let now = app.clock.now();
     for late in app.store.overdue_closings(now.minus(CLOSING_MAX)).await? {
-        let event = payload::connection_deleted(late.business, late.id, &late.institution, false, now);
+        let ended = ended_at_bank(app, late.id, false).await?;
+        let event = payload::connection_deleted(late.business, late.id, &late.institution, ended, now);
         if app.store.delete_connection(late.business, late.id, &event, now).await? {
             tell(app, late.id, &late.institution, Err("too-late"));
         }
@@ -135,10 +136,16 @@ async fn erase(
     asked: Result<(), &str>,
 ) -> Result<(), StoreError> {
     let (id, institution, now) = (connection.id, &connection.institution, app.clock.now());
-    let event = payload::connection_deleted(connection.business, id, institution, asked.is_ok(), now);
+    let ended = ended_at_bank(app, id, asked.is_ok()).await?;
+    let event = payload::connection_deleted(connection.business, id, institution, ended, now);
     app.store.delete_closed(lease, &event, now).await?;
     tell(app, id, institution, asked);
     Ok(())
+}
+
+/// What is told of the consent's end at the bank: nothing, if there was none to end.
+async fn ended_at_bank(app: &App, id: ConnectionId, said_so: bool) -> Result<Option<bool>, StoreError> {
+    Ok(if said_so { Some(true) } else { app.store.consent(id).await?.map(|_| false) })
 }
 
 /// In the log, and to those who wait.

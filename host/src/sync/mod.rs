@@ -62,6 +62,8 @@ pub(crate) struct Run<'a> {
     deadline: Deadline,
     started_at: Timestamp,
     connection: Connection,
+    /// The bank took the connection's credentials before this run.
+    was_let_in: bool,
     bank: Arc<Bank>,
     connector: Arc<Connector>,
     registration: Option<Registration>,
@@ -193,6 +195,7 @@ async fn open<'a>(app: &'a App, lease: &'a Lease) -> Result<Run<'a>, (Option<Con
         lease,
         deadline,
         started_at: app.clock.now(),
+        was_let_in: connection.session_open || connection.accounts_listed,
         connection,
         bank,
         connector,

@@ -55,7 +55,8 @@ pub(super) async fn without_connector(
         };
         store_failure(app, lease, connection, sync, next_at).await?;
     }
-    app.store.complete(lease, next_at, next_at, lease.failures.saturating_add(1), now).await
+    let failures = lease.failures.saturating_add(1);
+    app.store.complete_for(lease, next_at, next_at, failures, Some(failure.reason()), now).await
 }
 
 /// The session or the list of accounts failed: that is every due account's failure.
@@ -154,9 +155,15 @@ fn retry_at(run: &Run<'_>, retry_after_s: Option<u32>) -> Option<Timestamp> {
 /// Acts on a failure: each kind has its one action.
 pub(super) async fn settle(run: &Run<'_>, failure: &Failure) -> Result<Settled, StoreError> {
     // Once the consent is over, that is what ails the connection.
-    let failure = if run.consent_is_over() { &Failure::ConsentExpired } else { failure };
+    let over = run.consent_is_over();
+    let failure = if over { &Failure::ConsentExpired } else { failure };
     let mut settled = Settled::new(failure);
     match failure {
+        // What never let us in was no consent that could end.
+        Failure::ConsentExpired if !over && !run.was_let_in => {
+            settled.failure = Failure::CredentialsRejected;
+            stop(run, &mut settled).await?;
+        }
         Failure::ConsentExpired | Failure::CustomerNeeded => stop(run, &mut settled).await?,
         Failure::CredentialsRejected => {
             let now = run.app.clock.now();
@@ -344,15 +351,30 @@ pub(super) async fn finish(run: &Run<'_>, settled: &Settled) -> Result<(), Store
     if let (true, Some(until)) = (settled.whole_connection, settled.not_before) {
         run.app.store.defer_connection(run.lease, until).await?;
     }
-    complete(run, settled.not_before.or(settled.again_at)).await
+    let next = settled.not_before.or(settled.again_at);
+    complete_for(run, next, Some(settled.failure.reason())).await
 }
 
 /// The run is over: the connection is due when its first account is. Without accounts it is due after a
 /// while, or when the bank may be asked again.
 pub(super) async fn complete(run: &Run<'_>, not_before: Option<Timestamp>) -> Result<(), StoreError> {
+    complete_for(run, not_before, None).await
+}
+
+/// The run asked nothing about the accounts: what was said of the connection before still stands.
+pub(super) async fn rest(run: &Run<'_>) -> Result<(), StoreError> {
+    complete_for(run, None, run.connection.reason.as_deref()).await
+}
+
+async fn complete_for(
+    run: &Run<'_>,
+    not_before: Option<Timestamp>,
+    reason: Option<&str>,
+) -> Result<(), StoreError> {
     let (institution, lease, now) = (&run.bank.institution, run.lease, run.app.clock.now());
     let slot = schedule::next_slot(institution, lease.interval_minutes, lease.phase, now);
     let retry = now.plus(schedule::back_off(institution, run.connection.id.as_bytes(), lease.failures));
     let due_at = not_before.unwrap_or(retry.min(slot));
-    run.app.store.complete(lease, slot, due_at, lease.failures.saturating_add(1), now).await
+    let failures = lease.failures.saturating_add(1);
+    run.app.store.complete_for(lease, slot, due_at, failures, reason, now).await
 }

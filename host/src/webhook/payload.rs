@@ -131,12 +131,12 @@ pub fn account_closed(
 }
 
 /// The connection ended and its data is erased. `consent_ended_at_bank`: the bank was asked to end the
-/// consent, and said that it has.
+/// consent, and said that it has; none if there was no consent, since the customer never let us in.
 pub fn connection_deleted(
     business: BusinessId,
     connection: ConnectionId,
     institution: &str,
-    consent_ended_at_bank: bool,
+    consent_ended_at_bank: Option<bool>,
     at: Timestamp,
 ) -> NewEvent {
     let data = json!({
@@ -252,11 +252,16 @@ mod tests {
         assert_eq!(event.account, None);
 
         let data = check(
-            &connection_deleted(business, sync.connection, "demo-bank", true, at),
+            &connection_deleted(business, sync.connection, "demo-bank", Some(true), at),
             EventType::ConnectionDeleted,
         );
         assert_eq!(data["connection_id"], sync.connection.to_string());
         assert_eq!(data["consent_ended_at_bank"], true);
+        let event = connection_deleted(business, sync.connection, "demo-bank", None, at);
+        assert_eq!(
+            check(&event, EventType::ConnectionDeleted).get("consent_ended_at_bank"),
+            Some(&Value::Null)
+        );
 
         let (paused, resumed) = (connection_paused, connection_resumed);
         for (event, kind) in [

@@ -303,6 +303,61 @@ async fn after_two_refusals_a_customer_begins_again_only_after_a_login_at_the_ba
 }
 
 #[tokio::test]
+async fn who_polls_the_first_attempt_finds_the_next_and_the_connection_speaks_of_the_one_that_is_open() {
+    let world = World::with_asking_bank().await;
+    let tenant = world.tenant("Corner Shop").await;
+    let (id, path) = link(&world, &tenant, json!({ "institution_id": ASKING })).await;
+    let mut browser = Browser::new(&world);
+    agreed(&world, &mut browser, id, &path).await;
+    let path_of =
+        format!("/v1/connections/{}", shown(&world, &tenant, id).await["connection_id"].as_str().unwrap());
+    let connection = async || {
+        let whole = world.get(&tenant, &path_of).await.is(200);
+        let listed = world.get(&tenant, "/v1/connections").await.is(200)["items"][0].clone();
+        for field in ["reason", "next_step", "next_at", "state"] {
+            assert_eq!(whole[field], listed[field], "{field}");
+        }
+        whole
+    };
+    let speaks =
+        |shown: &Value, word: &str| assert!(shown["next_step"].as_str().unwrap().contains(word), "{shown}");
+    let open = connection().await;
+    speaks(&open, "authorisation.next");
+    assert_eq!((&open["reason"], &open["next_at"]), (&Value::Null, &Value::Null));
+
+    let typed = [("username", "ada"), ("password", "right")];
+    let answer = format!("{path}/answer");
+    let (reply, _) = tokio::join!(browser.post(&answer, &typed), turn(&world, id, fails("not-supported"), 0));
+    assert_eq!(sent_to(&reply), path);
+    let failed = connection().await;
+    assert_eq!(failed["reason"], "not-supported");
+    speaks(&failed, "/reauthorise");
+    assert_eq!(shown(&world, &tenant, id).await["superseded_by"], Value::Null);
+    // It may have been what was entered.
+    shows(&browser.get(&path).await, 200, &["That did not work", "Try again"]);
+
+    let newest = async {
+        loop {
+            let shown = world.get(&tenant, &path_of).await.is(200); // the list may be a moment later
+            let newest: AuthorisationId = shown["authorisation"]["id"].as_str().unwrap().parse().unwrap();
+            if newest != id {
+                turn(&world, newest, asks(&world, None), 0).await;
+                break newest;
+            }
+        }
+    };
+    let again = format!("{path}/again");
+    let (reply, newest) = tokio::join!(browser.post(&again, &[]), newest);
+    assert_ne!(sent_to(&reply), path);
+    let first = shown(&world, &tenant, id).await;
+    assert_eq!((&first["state"], &first["superseded_by"]), (&json!("failed"), &json!(newest)));
+    assert_eq!(shown(&world, &tenant, newest).await["superseded_by"], Value::Null);
+    let open = connection().await;
+    assert_eq!((&open["reason"], &open["authorisation"]["state"]), (&Value::Null, &json!("prompted")));
+    speaks(&open, "authorisation.next");
+}
+
+#[tokio::test]
 async fn who_says_no_to_the_banks_form_ends_it_and_the_business_is_told() {
     let world = World::with_asking_bank().await;
     let tenant = world.tenant("Corner Shop").await;

@@ -60,7 +60,7 @@ async fn a_bad_query_cursor_or_method_is_refused() {
     assert!(allowed.contains("GET") && allowed.contains("POST"), "{allowed}");
     reply.problem(405, "method-not-allowed");
     world.get(&tenant, "/v2/connections").await.problem(404, "unknown-path");
-    send(world.request("GET", "/")).await.problem(404, "unknown-path");
+    send(world.request("GET", "/nowhere")).await.problem(404, "unknown-path");
 }
 
 #[tokio::test]
@@ -89,4 +89,16 @@ async fn the_service_describes_itself_and_says_that_it_is_ready() {
     let page = send(world.request("GET", "/docs")).await;
     assert_eq!(page.header("content-type").as_deref(), Some("text/html; charset=utf-8"));
     assert!(page.text.contains("/v1/accounts/{account_id}/sync"));
+}
+
+#[tokio::test]
+async fn who_knows_only_the_host_finds_the_documentation() {
+    let world = World::new().await;
+    let client = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build();
+    let client = client.unwrap();
+    for path in ["/", "/docs/"] {
+        let reply = send(client.get(format!("{}{path}", world.base))).await;
+        let location = reply.header("location");
+        assert_eq!((reply.status, location.as_deref()), (308, Some("/docs")), "{path}");
+    }
 }

@@ -142,6 +142,37 @@ both! {
         assert_eq!((next.slot_at, next.failures, next.token), (START.plus(HOUR), 2, lease.token + 1));
     }
 
+    async fn why_a_run_came_to_nothing_stands_until_the_next_one_or_another_way_in(bed) {
+        let id = bed.connection().await.id;
+        let shown = async || {
+            let shown = bed.store.connection(bed.business, id).await.unwrap().unwrap();
+            (shown.reason, shown.due_at)
+        };
+        let refused = Some("credentials-rejected".to_owned());
+        let fail = async |now: Timestamp| {
+            let lease = bed.claim(now).await;
+            assert_eq!(shown().await.1, None, "a run has it");
+            let later = now.plus(HOUR);
+            bed.store.complete_for(&lease, later, later, 1, refused.as_deref(), now).await.unwrap();
+            assert_eq!(shown().await, (refused.clone(), Some(later)));
+            later
+        };
+        let now = fail(START).await;
+        let lease = bed.claim(now).await;
+        bed.store.complete(&lease, now, now, 0, now).await.unwrap();
+        assert_eq!(shown().await, (None, Some(now)), "it went well");
+        let now = fail(now).await;
+        bed.reauthorise(id, &[], None, now).await.unwrap();
+        assert_eq!(shown().await, (None, Some(now)), "other credentials");
+        let now = fail(now).await;
+        let event = bed.event(id, EventType::ConnectionPaused);
+        bed.store.pause_connection(bed.business, id, &event, now).await.unwrap();
+        assert_eq!(shown().await, (None, None), "it rests because its business says so");
+        let event = bed.event(id, EventType::ConnectionResumed);
+        bed.store.resume_connection(bed.business, id, &event, now).await.unwrap();
+        assert_eq!(shown().await, (None, Some(now)));
+    }
+
     async fn a_completed_run_is_due_when_the_first_account_that_is_read_is(bed) {
         let (lease, one) = bed.running().await;
         let listed = [bank_account("a1", Some("GB29")), bank_account("a2", None), bank_account("a3", None)];

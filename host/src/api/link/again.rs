@@ -38,7 +38,7 @@ pub async fn chance(app: &App, known: &Authorisation) -> Result<Chance, Page> {
         _ => {}
     }
     let reason = known.reason.as_deref().unwrap_or_default();
-    let in_vain = matches!(reason, DECLINED | "superseded" | "not-supported");
+    let in_vain = matches!(reason, DECLINED | "superseded");
     let late = app.clock.now().since(ended_at) > LINK_LIVES;
     if in_vain || late || linking::available(app, institution).is_err() {
         return Ok(Chance::Nothing);

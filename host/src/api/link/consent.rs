@@ -3,9 +3,7 @@
 //! Pure: it is told the time. Must not know: HTML.
 
 use super::view::Topic;
-use crate::model::{
-    Business, Institution, Manifest, Purpose, Timestamp, ValueDeclaration, ValueKind, Wishes,
-};
+use crate::model::{Business, Institution, Manifest, Timestamp, ValueKind, Wishes};
 use crate::sync::schedule;
 
 /// Account numbers that are named; the rest is counted.
@@ -83,11 +81,9 @@ fn why(business: &Business, wishes: &Wishes) -> String {
 
 fn login(asks: &str, bank: &str, manifest: Option<&Manifest>) -> Vec<String> {
     let typed = |kind: ValueKind| {
-        let asked = |value: &&ValueDeclaration| value.kind == kind && !value.label.is_empty();
-        manifest.is_some_and(|manifest| manifest.values.iter().any(|value| asked(&value)))
+        manifest.is_some_and(|manifest| manifest.asked_for().any(|value| value.kind == kind))
     };
-    let elsewhere = manifest
-        .is_some_and(|manifest| manifest.routes.iter().any(|route| route.purpose == Purpose::Customer));
+    let elsewhere = manifest.is_some_and(Manifest::redirects);
     let mut sentences = Vec::new();
     if elsewhere {
         sentences
@@ -212,6 +208,19 @@ mod tests {
         check(page, &[redirected], &["What you type"]);
         check(&format!("{page}{}", value("credential")), &[redirected, kept], &[]);
         check(&value("credential").replace("label = \"V\"", ""), &["it is not kept"], &[kept]);
+    }
+
+    #[test]
+    fn where_the_bank_has_a_page_of_its_own_nothing_is_said_to_be_typed_here() {
+        let uk = include_bytes!("../../../../connectors/open-banking-uk/connector.toml");
+        let signed = include_bytes!("../../../../connectors/signed-psd2/connector.toml");
+        for toml in [uk.as_slice(), signed] {
+            let said = login("Corner Shop", "Demo Bank", Some(&Manifest::parse(toml).unwrap())).join(" ");
+            assert_eq!(
+                said,
+                "You log in at Demo Bank itself: neither Corner Shop nor this page sees your password."
+            );
+        }
     }
 
     #[test]

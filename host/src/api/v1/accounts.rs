@@ -38,7 +38,7 @@ pub struct Account {
     /// The bank's id, stable for one consent.
     bank_id: String,
     /// `closed` when the bank no longer lists it, `excluded` when it is switched off; its history stays.
-    #[schema(schema_with = schema::account_state)]
+    #[schema(value_type = schema::AccountState)]
     state: AccountState,
     /// When it was first listed.
     #[schema(value_type = String, format = DateTime)]
@@ -90,7 +90,7 @@ pub struct Balances {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Balance {
     /// What it means.
-    #[schema(schema_with = schema::balance_kind)]
+    #[schema(value_type = schema::BalanceKind)]
     kind: BalanceKind,
     /// Decimal text, with all decimals of the currency.
     #[schema(example = "1204.50")]
@@ -122,7 +122,10 @@ pub struct Filter {
 ///
 /// Oldest first.
 #[utoipa::path(get, path = "/v1/accounts", operation_id = "list_accounts", tag = "accounts", params(Filter),
-    responses((status = 200, description = "A page.", body = Page<Account>)))]
+    responses(
+        (status = 200, description = "A page.", body = Page<Account>),
+        (status = 404, description = "You have no connection with this id.",
+            body = crate::api::problem::ProblemSchema, content_type = "application/problem+json")))]
 pub async fn list(
     State(api): State<Api>,
     caller: Caller,

@@ -5,8 +5,11 @@ use crate::api::extract::{Id, PathId};
 use crate::api::gate::Caller;
 use crate::api::linking;
 use crate::api::problem::Answer;
+use crate::api::schema;
 use crate::app::App;
-use crate::model::{self, AuthorisationId, AuthorisationState, ConnectionId, Input, StandingAsk, Timestamp};
+use crate::model::{
+    self, AuthorisationId, AuthorisationState, ConnectionId, Input, StandingAsk, Timestamp, ValueDeclaration,
+};
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
@@ -27,7 +30,7 @@ pub struct Authorisation {
     /// Which bank; none while the customer chooses.
     institution_id: Option<String>,
     /// `choosing`, `asking` (our turn), `prompted` (the customer's), `ready` or `failed`.
-    #[schema(value_type = String)]
+    #[schema(value_type = schema::AuthorisationState)]
     state: AuthorisationState,
     /// Why it failed, or why the customer is asked again; a code such as `credentials-rejected`.
     reason: Option<String>,
@@ -46,6 +49,10 @@ pub struct Authorisation {
     /// When it was over.
     #[schema(value_type = Option<String>, format = DateTime)]
     ended_at: Option<Timestamp>,
+    /// The newest authorisation of the same connection, where one came after this: the customer tried again, or you
+    /// asked again. Go on with that one.
+    #[schema(value_type = Option<String>)]
+    superseded_by: Option<AuthorisationId>,
 }
 
 /// What the customer must do now.
@@ -88,12 +95,12 @@ pub struct FormField {
     /// What the customer calls it.
     pub label: String,
     /// `text`, `password` or `code`.
-    #[schema(value_type = String)]
+    #[schema(value_type = schema::Input)]
     pub input: Input,
 }
 
 impl Authorisation {
-    /// As it is shown to its business.
+    /// As it is shown to its business: the newest of its connection.
     pub fn of(app: &App, stored: model::Authorisation) -> Self {
         let link = linking::link_url(app, &stored);
         let over = stored.state.is_over();
@@ -109,6 +116,7 @@ impl Authorisation {
             expires_at: stored.expires_at,
             created_at: stored.created_at,
             ended_at: stored.ended_at,
+            superseded_by: None,
         }
     }
 }
@@ -140,15 +148,18 @@ fn next(app: &App, stored: &model::Authorisation, link: &str) -> Option<Next> {
 /// The fields of a form, as the connector declares them.
 pub fn fields(app: &App, institution: Option<&str>, names: &[String]) -> Vec<FormField> {
     let manifest = institution.and_then(|id| app.institutions.get(id)).and_then(|bank| bank.manifest());
-    let field = |name: &String| {
-        let declared = manifest.and_then(|manifest| manifest.value(name));
-        FormField {
-            name: name.clone(),
-            label: declared.map_or_else(|| name.clone(), |declared| declared.label.clone()),
-            input: declared.map_or(Input::Password, |declared| declared.input),
-        }
+    let field = |name: &String| match manifest.and_then(|manifest| manifest.value(name)) {
+        Some(declared) => FormField::of(declared),
+        None => FormField { name: name.clone(), label: name.clone(), input: Input::Password },
     };
     names.iter().map(field).collect()
+}
+
+impl FormField {
+    /// Of a value that a connector declares.
+    pub fn of(declared: &ValueDeclaration) -> Self {
+        Self { name: declared.name.clone(), label: declared.label.clone(), input: declared.input }
+    }
 }
 
 /// Show an authorisation
@@ -163,5 +174,10 @@ pub async fn show(
 ) -> Answer<Json<Authorisation>> {
     let found = api.app.store.authorisation(caller.business, id).await?;
     let found = found.ok_or_else(AuthorisationId::unknown)?;
-    Ok(Json(Authorisation::of(&api.app, found)))
+    let newest = match found.connection {
+        Some(connection) => api.app.store.authorisation_of(connection).await?,
+        None => None,
+    };
+    let superseded_by = newest.map(|newest| newest.id).filter(|newest| *newest != id);
+    Ok(Json(Authorisation { superseded_by, ..Authorisation::of(&api.app, found) }))
 }

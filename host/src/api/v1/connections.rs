@@ -49,16 +49,20 @@ pub struct Connection {
     /// Your own name for the customer.
     customer_ref: Option<String>,
     /// Kept up to date, paused by you, or waiting for the customer.
-    #[schema(schema_with = schema::connection_state)]
+    #[schema(value_type = schema::ConnectionState)]
     state: ConnectionState,
-    /// Why it is not active, as a code.
+    /// Why it is not active, as a code; of an active one, why the bank was asked in vain the last time. Null while it
+    /// is being tried again: while an authorisation is open, that one speaks, and while the bank is being asked.
     reason: Option<String>,
+    /// When the bank is asked next, apart from requests; null while it is being asked, and while nothing is to be asked.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    next_at: Option<Timestamp>,
     /// The bank's list of accounts was read since credentials were handed in.
     accounts_listed: bool,
     /// Minutes between two syncs; null for the institution's own.
     interval_minutes: Option<u32>,
     /// Which accounts are read: `all`, or these ids.
-    #[schema(schema_with = schema::accounts_kept)]
+    #[schema(value_type = schema::AccountsKept)]
     accounts: Kept,
     /// When it was created.
     #[schema(value_type = String, format = DateTime)]
@@ -178,7 +182,6 @@ pub struct Filter {
 /// it has read them, and `account.updated` tells of each. Without, the customer is asked first: `authorisation.next`
 /// says what they must do (`redirect`, `form` or `wait`), and `connection.authorised` tells when they have.
 #[utoipa::path(post, path = "/v1/connections", operation_id = "create_connection", tag = "connections",
-    params(("Idempotency-Key" = Option<String>, Header, description = "Sent again within 24 h, the request is done once.")),
     request_body = ConnectionRequest,
     responses(
         (status = 201, description = "The link.", body = ConnectionWithConsent,
@@ -297,7 +300,8 @@ pub async fn show(
 /// End a connection
 ///
 /// Nothing is read of the bank any more. The bank is asked to end the consent, for ten minutes at most; then the
-/// customer's data is erased, and `connection.deleted` is sent, whose `consent_ended_at_bank` says whether the bank did.
+/// customer's data is erased, and `connection.deleted` is sent, whose `consent_ended_at_bank` says whether the bank did
+/// (null where the customer never let us in).
 /// From the first moment on the connection and its accounts answer 404.
 #[utoipa::path(delete, path = "/v1/connections/{connection_id}", operation_id = "delete_connection", tag = "connections",
     params(("connection_id" = String, Path, description = "The link's id.")),
@@ -308,7 +312,8 @@ pub async fn delete(State(api): State<Api>, caller: Caller, Id(id): Id<Connectio
     let (app, now) = (&api.app, api.app.clock.now());
     let connection = find(&api, caller, id).await?;
     if let Err(reason) = app.bank(&connection.institution) {
-        let event = payload::connection_deleted(caller.business, id, &connection.institution, false, now);
+        let ended = app.store.consent(id).await?.map(|_| false);
+        let event = payload::connection_deleted(caller.business, id, &connection.institution, ended, now);
         if !app.store.delete_connection(caller.business, id, &event, now).await? {
             return Err(ConnectionId::unknown());
         }
@@ -352,8 +357,7 @@ async fn erased_within(app: &App, id: ConnectionId, wait: Duration) -> Answer<bo
 #[utoipa::path(post, path = "/v1/connections/{connection_id}/reauthorise", operation_id = "reauthorise_connection",
     tag = "connections",
     params(
-        ("connection_id" = String, Path, description = "The link's id."),
-        ("Idempotency-Key" = Option<String>, Header, description = "Sent again within 24 h, the request is done once.")),
+        ("connection_id" = String, Path, description = "The link's id.")),
     request_body = Reauthorisation,
     responses(
         (status = 200, description = "The link: active again, or with what the customer must do.",
@@ -443,39 +447,57 @@ async fn whole(api: &Api, connection: model::Connection) -> Answer<Json<Connecti
 
 impl Connection {
     fn of(stored: model::Connection) -> Self {
+        let being_asked = stored.state == ConnectionState::Active && stored.due_at.is_none();
+        let reason = stored.reason.filter(|_| !stored.authorising && !being_asked);
         Self {
-            next_step: match stored.state {
-                ConnectionState::Linking => {
-                    "Have the customer do what authorisation.next says; if it failed, begin again with \
-                     POST /v1/connections/{connection_id}/reauthorise."
-                }
-                ConnectionState::Active if stored.accounts_listed => {
-                    "Nothing: its accounts are kept up to date."
-                }
-                ConnectionState::Active => {
-                    "Nothing: GET /v1/accounts?connection_id=… lists its accounts once the bank was asked."
-                }
-                ConnectionState::Paused => {
-                    "POST /v1/connections/{connection_id}/resume when its accounts are to be kept up to date again."
-                }
-                ConnectionState::ReauthorisationRequired => {
-                    "Have the customer authorise again: POST /v1/connections/{connection_id}/reauthorise, with fresh \
-                     credentials or without any, says what they must do."
-                }
-                ConnectionState::Closing => {
-                    "Nothing: the bank is asked to end the consent, then its data is erased."
-                }
-                ConnectionState::Deleted => "Nothing: it has ended and its data is erased.",
-            },
+            next_step: next_step(stored.state, stored.authorising, reason.as_deref(), stored.accounts_listed),
             id: stored.id,
             institution_id: stored.institution,
             customer_ref: stored.customer_ref,
             state: stored.state,
-            reason: stored.reason,
+            reason,
+            next_at: stored.due_at,
             accounts_listed: stored.accounts_listed,
             interval_minutes: stored.interval_minutes,
             accounts: Kept(stored.accounts),
             created_at: stored.created_at,
+        }
+    }
+}
+
+/// What to do now, in a sentence. `authorising`: the customer is on the way in, and that comes first.
+fn next_step(
+    state: ConnectionState,
+    authorising: bool,
+    reason: Option<&str>,
+    accounts_listed: bool,
+) -> &'static str {
+    match (state, reason) {
+        (ConnectionState::Closing, _) => {
+            "Nothing: the bank is asked to end the consent, then its data is erased."
+        }
+        (ConnectionState::Deleted, _) => "Nothing: it has ended and its data is erased.",
+        _ if authorising => {
+            "Have the customer do what authorisation.next of GET /v1/connections/{connection_id} says."
+        }
+        (ConnectionState::Linking, _) => {
+            "Have the customer begin again: POST /v1/connections/{connection_id}/reauthorise says what they must do."
+        }
+        (ConnectionState::Active, Some("credentials-rejected")) => {
+            "The bank refused the credentials. Banks do so by mistake, too, so it is asked once more at next_at; if they \
+             were wrong, hand in others with POST /v1/connections/{connection_id}/reauthorise now."
+        }
+        (ConnectionState::Active, Some(_)) => "Nothing: the bank is asked again at next_at.",
+        (ConnectionState::Active, None) if accounts_listed => "Nothing: its accounts are kept up to date.",
+        (ConnectionState::Active, None) => {
+            "Nothing: GET /v1/accounts?connection_id=… lists its accounts once the bank was asked."
+        }
+        (ConnectionState::Paused, _) => {
+            "POST /v1/connections/{connection_id}/resume when its accounts are to be kept up to date again."
+        }
+        (ConnectionState::ReauthorisationRequired, _) => {
+            "Have the customer authorise again: POST /v1/connections/{connection_id}/reauthorise, with fresh \
+             credentials or without any, says what they must do."
         }
     }
 }

@@ -43,6 +43,7 @@ pub struct ConsentShown {
     #[schema(value_type = Option<String>, format = DateTime)]
     ended_at: Option<Timestamp>,
     /// Why it ended: `replaced`, `expired`, `ended_by_bank` or `deleted`.
+    #[schema(value_type = Option<schema::ConsentEnd>)]
     end_reason: Option<String>,
 }
 
@@ -83,7 +84,7 @@ pub struct Filter {
     /// Only those at this bank.
     institution_id: Option<String>,
     /// Only those in force, or only those that ended.
-    #[param(schema_with = schema::consent_state)]
+    #[param(value_type = Option<schema::ConsentState>, inline)]
     state: Option<ConsentState>,
     /// `next_cursor` of the page before.
     cursor: Option<String>,
@@ -107,7 +108,10 @@ pub enum Line {
 /// All that your customers ever agreed to, oldest first. Of those who left, dates, permissions and ends stay for as long
 /// as `retention.ended-consents-days` says; name and reference are gone.
 #[utoipa::path(get, path = "/v1/consents", operation_id = "list_consents", tag = "consents", params(Filter),
-    responses((status = 200, description = "A page.", body = Page<Consent>)))]
+    responses(
+        (status = 200, description = "A page.", body = Page<Consent>),
+        (status = 404, description = "You have no connection with this id.",
+            body = crate::api::problem::ProblemSchema, content_type = "application/problem+json")))]
 pub async fn list(
     State(api): State<Api>,
     caller: Caller,

@@ -3,8 +3,9 @@
 use crate::api::Api;
 use crate::api::problem::{Answer, Problem};
 use crate::api::schema::All;
+use crate::api::v1::authorisations::FormField;
 use crate::app::Bank;
-use crate::model::ValueKind;
+use crate::model::{self, CUSTOMER_IP, Manifest, ValueDeclaration, ValueKind};
 use axum::Json;
 use axum::extract::{Path, State};
 use serde::Serialize;
@@ -34,8 +35,15 @@ pub struct Institution {
     cron: Option<String>,
     /// Seconds between two readings of an account at least.
     min_interval_s: u32,
-    /// What a connection must be given.
+    /// What can be handed in as `credentials`. Those that are not optional suffice, unless the bank wants the customer
+    /// at each login (`customer-needed`).
     credentials: Vec<CredentialNeeded>,
+    /// What customers who are asked may have to type, as a form's fields: on your pages, or on ours.
+    asked_for: Vec<FormField>,
+    /// Which kinds of `next` they may meet: `redirect`, `form`. A `wait` may come at any bank.
+    next_kinds: Vec<NextKind>,
+    /// Does the bank want to be told of `customer_present`?
+    customer_present: Presence,
 }
 
 /// A credential that a connection is given.
@@ -47,11 +55,39 @@ pub struct CredentialNeeded {
     optional: bool,
 }
 
+/// What a customer meets that the connector's manifest tells of.
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NextKind {
+    /// The bank's own page.
+    Redirect,
+    /// Fields to fill in.
+    Form,
+}
+
+/// Is a bank told where its customer sits?
+#[derive(Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Presence {
+    /// It insists.
+    Required,
+    /// If it is known.
+    Optional,
+    /// Never.
+    Unused,
+}
+
 impl Institution {
     fn of(bank: &Bank) -> Self {
-        let profile = &bank.institution;
-        let reason = bank.unavailable();
-        let values = bank.manifest().into_iter().flat_map(|manifest| &manifest.values);
+        Self::said(&bank.institution, bank.manifest(), bank.unavailable())
+    }
+
+    fn said(profile: &model::Institution, manifest: Option<&Manifest>, reason: Option<String>) -> Self {
+        let values = manifest.into_iter().flat_map(|manifest| &manifest.values);
+        let asked_for: Vec<_> =
+            manifest.into_iter().flat_map(Manifest::asked_for).map(FormField::of).collect();
+        let redirect = manifest.is_some_and(Manifest::redirects).then_some(NextKind::Redirect);
+        let form = (!asked_for.is_empty()).then_some(NextKind::Form);
         Self {
             id: profile.id.clone(),
             name: profile.name.clone(),
@@ -66,7 +102,19 @@ impl Institution {
                 .filter(|value| value.kind == ValueKind::Credential)
                 .map(|value| CredentialNeeded { name: value.name.clone(), optional: value.optional })
                 .collect(),
+            asked_for,
+            next_kinds: redirect.into_iter().chain(form).collect(),
+            customer_present: presence(manifest),
         }
+    }
+}
+
+fn presence(manifest: Option<&Manifest>) -> Presence {
+    let address = manifest.and_then(|manifest| manifest.value(CUSTOMER_IP));
+    match address.filter(|value| value.kind == ValueKind::Customer) {
+        Some(ValueDeclaration { optional: false, .. }) => Presence::Required,
+        Some(_) => Presence::Optional,
+        None => Presence::Unused,
     }
 }
 
@@ -90,4 +138,44 @@ pub async fn show(State(api): State<Api>, Path(id): Path<String>) -> Answer<Json
         .get(&id)
         .ok_or_else(|| Problem::unknown("institution", "GET /v1/institutions"))?;
     Ok(Json(Institution::of(bank)))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    /// What is said of a bank on this connector.
+    fn check(toml: &[u8], suffices: &[&str], asked_for: &[&str], next_kinds: Value, customer_present: &str) {
+        let manifest = Manifest::parse(toml).unwrap();
+        let profile = "name = \"Bank\"\ncountry = \"GB\"\nconnector = \"c\"\n[origins]\n";
+        let profile = model::Institution::parse("bank", profile).unwrap();
+        let said = Institution::said(&profile, Some(&manifest), None);
+        let needed = said.credentials.iter().filter(|one| !one.optional).map(|one| one.name.as_str());
+        assert_eq!(needed.collect::<Vec<_>>(), suffices, "{}", manifest.name);
+        let asked: Vec<_> = said.asked_for.iter().map(|field| field.name.as_str()).collect();
+        assert_eq!(asked, asked_for, "{}", manifest.name);
+        let said = serde_json::to_value(&said).unwrap();
+        let expected = (Some(&next_kinds), Some(&json!(customer_present)));
+        assert_eq!((said.get("next_kinds"), said.get("customer_present")), expected, "{}", manifest.name);
+    }
+
+    #[test]
+    fn a_bank_says_what_its_connector_declares() {
+        let (redirect, form) = (json!(["redirect"]), json!(["form"]));
+        let toml = include_bytes!("../../../../connectors/open-banking-uk/connector.toml");
+        check(toml, &["refresh-token"], &[], redirect.clone(), "optional");
+        let toml = include_bytes!("../../../../connectors/signed-psd2/connector.toml");
+        check(toml, &["consent-id"], &[], redirect, "required");
+        let toml = include_bytes!("../../../../connectors/html-portal/connector.toml");
+        check(toml, &["username", "password"], &["username", "password"], form.clone(), "unused");
+        let toml = include_bytes!("../../../../connectors/segment-dialogue/connector.toml");
+        check(toml, &["user", "pin"], &["user", "pin", "code"], form.clone(), "unused");
+        let toml = include_bytes!("../../../../connectors/camt053/connector.toml");
+        check(toml, &["username", "password"], &["username", "password"], form, "unused");
+        let toml = include_bytes!("../../../../tests/guests/asking/connector.toml");
+        let all = ["username", "password", "code"];
+        check(toml, &["username", "password"], &all, json!(["redirect", "form"]), "unused");
+    }
 }

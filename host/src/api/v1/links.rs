@@ -37,7 +37,6 @@ pub struct LinkRequest {
 /// Send the customer to `link_url`: there they choose their bank, read what they agree to, and let you in. The link is
 /// bound to the browser in which they agree: opening it binds nobody yet, so it may be sent by e-mail. `connection.authorised` tells you of the new connection.
 #[utoipa::path(post, path = "/v1/links", operation_id = "create_link", tag = "connections",
-    params(("Idempotency-Key" = Option<String>, Header, description = "Sent again within 24 h, the request is done once.")),
     request_body = LinkRequest,
     responses(
         (status = 201, description = "The link.", body = Authorisation,

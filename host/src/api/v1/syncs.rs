@@ -23,7 +23,7 @@ pub struct Sync {
     #[schema(value_type = String)]
     account_id: AccountId,
     /// Running or finished.
-    #[schema(schema_with = schema::sync_status)]
+    #[schema(value_type = schema::SyncStatus)]
     status: SyncStatus,
     /// Name and version of the connector that was run; null if none could be.
     #[schema(example = "open-banking-uk 0.1.0")]
@@ -31,7 +31,7 @@ pub struct Sync {
     /// The customer was at a screen, as the call said that asked for it.
     customer_present: Option<bool>,
     /// What it came to.
-    #[schema(schema_with = schema::sync_code)]
+    #[schema(value_type = Option<schema::SyncCode>)]
     code: Option<SyncCode>,
     /// Finer than the code.
     #[schema(example = "rate-limited")]
@@ -47,7 +47,7 @@ pub struct Sync {
     /// How many are gone.
     removed: Option<i32>,
     /// Did the bank's own balance agree with the changes?
-    #[schema(schema_with = schema::proof)]
+    #[schema(value_type = Option<schema::Proof>)]
     proof: Option<Proof>,
     /// When the bank was asked about this account first; null if it was not.
     #[schema(value_type = Option<String>, format = DateTime)]

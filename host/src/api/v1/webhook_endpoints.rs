@@ -36,10 +36,10 @@ pub struct Endpoint {
     /// Where events are POSTed.
     url: String,
     /// Which events; empty for all.
-    #[schema(schema_with = schema::event_types)]
+    #[schema(value_type = Vec<schema::EventType>)]
     event_types: Vec<EventType>,
     /// Told or not.
-    #[schema(schema_with = schema::endpoint_state)]
+    #[schema(value_type = schema::EndpointState)]
     state: EndpointState,
     /// Why it is disabled.
     disabled_reason: Option<String>,
@@ -71,7 +71,7 @@ pub struct EndpointRequest {
     url: String,
     /// Which events; left out or empty for all.
     #[serde(default)]
-    #[schema(schema_with = schema::event_types)]
+    #[schema(value_type = Vec<schema::EventType>)]
     event_types: Vec<EventType>,
 }
 
@@ -85,11 +85,11 @@ pub struct EndpointChange {
     url: Option<String>,
     /// Which events; empty for all.
     #[serde(default)]
-    #[schema(schema_with = schema::event_types)]
+    #[schema(value_type = Option<Vec<schema::EventType>>)]
     event_types: Option<Vec<EventType>>,
     /// `active` after repairs, `disabled` to be told nothing.
     #[serde(default)]
-    #[schema(schema_with = schema::endpoint_state)]
+    #[schema(value_type = Option<schema::EndpointState>)]
     state: Option<EndpointState>,
 }
 
@@ -97,7 +97,6 @@ pub struct EndpointChange {
 ///
 /// The answer holds the signing secret, once.
 #[utoipa::path(post, path = "/v1/webhook-endpoints", operation_id = "create_webhook_endpoint", tag = "webhooks",
-    params(("Idempotency-Key" = Option<String>, Header, description = "Sent again within 24 h, the request is done once.")),
     request_body = EndpointRequest,
     responses(
         (status = 201, description = "The endpoint and its secret.", body = EndpointWithSecret,
@@ -208,8 +207,7 @@ pub async fn delete(State(api): State<Api>, caller: Caller, Id(id): Id<EndpointI
 #[utoipa::path(post, path = "/v1/webhook-endpoints/{endpoint_id}/rotate-secret", operation_id = "rotate_webhook_secret",
     tag = "webhooks",
     params(
-        ("endpoint_id" = String, Path, description = "The endpoint's id."),
-        ("Idempotency-Key" = Option<String>, Header, description = "Sent again within 24 h, the request is done once.")),
+        ("endpoint_id" = String, Path, description = "The endpoint's id.")),
     responses((status = 200, description = "The endpoint and its new secret.", body = EndpointWithSecret)))]
 pub async fn rotate_secret(
     State(api): State<Api>,

@@ -23,10 +23,10 @@ pub struct Change {
     /// Its place in the account's history: 1, 2, 3, … without a gap.
     seq: i64,
     /// What happened.
-    #[schema(schema_with = schema::change_kind)]
+    #[schema(value_type = schema::ChangeKind)]
     kind: ChangeKind,
     /// Why.
-    #[schema(schema_with = schema::change_reason)]
+    #[schema(value_type = schema::ChangeReason)]
     reason: ChangeReason,
     /// Another entry could have become this one as well: nothing that the bank showed decides it.
     ambiguous: bool,

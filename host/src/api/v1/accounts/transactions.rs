@@ -22,7 +22,7 @@ use utoipa::{IntoParams, ToSchema};
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TransactionContent {
     /// `pending` entries may still change or vanish.
-    #[schema(schema_with = schema::transaction_status)]
+    #[schema(value_type = schema::TransactionStatus)]
     status: TransactionStatus,
     /// The bank's booking date.
     #[schema(value_type = Option<String>, format = Date)]
@@ -45,7 +45,7 @@ pub struct TransactionContent {
     /// The bank's id: a claim, see `id_stability`.
     bank_id: Option<String>,
     /// What the bank promises about `bank_id`.
-    #[schema(schema_with = schema::id_stability)]
+    #[schema(value_type = schema::IdStability)]
     id_stability: IdStability,
     /// Whatever else the bank said.
     #[schema(value_type = Object)]
@@ -86,7 +86,7 @@ pub struct Filter {
     #[param(value_type = Option<String>, format = Date)]
     to: Option<NaiveDate>,
     /// `pending` or `booked`.
-    #[param(value_type = Option<String>)]
+    #[param(value_type = Option<schema::TransactionStatus>, inline)]
     status: Option<TransactionStatus>,
     /// Decimal text in the account's currency; money that leaves is negative.
     #[param(example = "-50.00")]

@@ -67,7 +67,7 @@ pub struct Wished {
     pub customer_ref: Option<String>,
     /// `"all"` (by default), or the numbers (IBANs, …) of the accounts that are wanted.
     #[serde(default)]
-    #[schema(value_type = Option<Object>, example = json!("all"))]
+    #[schema(example = json!("all"))]
     pub accounts: Option<AccountsWanted>,
     /// Where the customer's browser goes in the end: https, or http on the customer's own machine.
     /// `connection_id`, `authorisation_id` and `state` are added to its query.

@@ -17,8 +17,7 @@ use axum::extract::State;
 /// stays so. `connection.paused` tells it.
 #[utoipa::path(post, path = "/v1/connections/{connection_id}/pause", operation_id = "pause_connection", tag = "connections",
     params(
-        ("connection_id" = String, Path, description = "The link's id."),
-        ("Idempotency-Key" = Option<String>, Header, description = "Sent again within 24 h, the request is done once.")),
+        ("connection_id" = String, Path, description = "The link's id.")),
     responses(
         (status = 200, description = "The link, paused.", body = ConnectionWithConsent),
         (status = 409, description = "The customer must authorise again; nothing is asked of the bank anyway.",
@@ -48,8 +47,7 @@ pub async fn pause(
 /// Its accounts are due at once. One that is not paused stays as it is. `connection.resumed` tells it.
 #[utoipa::path(post, path = "/v1/connections/{connection_id}/resume", operation_id = "resume_connection", tag = "connections",
     params(
-        ("connection_id" = String, Path, description = "The link's id."),
-        ("Idempotency-Key" = Option<String>, Header, description = "Sent again within 24 h, the request is done once.")),
+        ("connection_id" = String, Path, description = "The link's id.")),
     responses(
         (status = 200, description = "The link, active.", body = ConnectionWithConsent),
         (status = 409, description = "The customer must authorise again first.",

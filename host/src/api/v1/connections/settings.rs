@@ -29,7 +29,7 @@ pub struct ConnectionChange {
     interval_minutes: Option<Option<u32>>,
     /// Which accounts are read: `all`, also those that the bank lists later, or a list of account ids.
     #[serde(default)]
-    #[schema(schema_with = schema::accounts_kept)]
+    #[schema(value_type = Option<schema::AccountsKept>)]
     accounts: Option<KeptAsked>,
 }
 

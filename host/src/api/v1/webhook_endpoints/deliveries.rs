@@ -27,10 +27,10 @@ pub struct Delivery {
     event_id: EventId,
     /// Of which kind.
     #[serde(rename = "type")]
-    #[schema(schema_with = schema::event_type)]
+    #[schema(value_type = schema::EventType)]
     kind: EventType,
     /// Where it stands.
-    #[schema(schema_with = schema::delivery_state)]
+    #[schema(value_type = schema::DeliveryState)]
     state: DeliveryState,
     /// How many attempts were made.
     attempts: i32,
