@@ -9,7 +9,7 @@
 //! [`mock_bank`] (a bank that nobody here wrote), [`wire`] (a listener whose connections can be cut, bodies
 //! that drip), [`world`] (all of it beside the service, as an operator runs it), [`compare`] (what is stored
 //! against what the bank has), [`story`] (the main job, each step verified), [`linking`] (ways in and out),
-//! [`doors`] (the same by every front door of the bank).
+//! [`doors`] (the same by every front door of the bank), [`trial`] (the ledger against random histories).
 
 // Not the service: the bank and the sink have clocks of their own, and indexing JSON gives null.
 #![allow(clippy::disallowed_methods, clippy::indexing_slicing)]
@@ -25,6 +25,7 @@ pub mod mock_bank;
 pub mod postgres;
 pub mod sink;
 pub mod story;
+pub mod trial;
 mod waiting;
 pub mod wire;
 pub mod world;

@@ -1,0 +1,67 @@
+//! Can this bank's ids be believed, as far as anybody could see by now?
+//!
+//! An id that the bank says names a row (immutable, provisional) decides which row it is until it is
+//! seen to lie: until it stands on another entry than before; or on a row whose amount and date both
+//! differ from before; or two ids at once stand on other contents while their old contents stand
+//! under other ids. By the published rules the last two tell reused ids from amended rows.
+
+use super::contents::Contents;
+use super::shown::Reading;
+use host::model::{IdStability, Transaction};
+use std::collections::BTreeMap;
+
+/// What was seen of ids.
+#[derive(Debug, Clone, Default)]
+pub struct Trust {
+    lied: bool,
+    /// One id stood on two unequal rows of one answer: nobody could believe it.
+    evident: bool,
+    last: BTreeMap<String, (usize, Contents)>,
+}
+
+/// The id, if the bank says that it names the row.
+pub fn claimed(row: &Transaction) -> Option<&str> {
+    let names = matches!(row.stability, IdStability::Immutable | IdStability::Provisional);
+    row.bank_id.as_deref().filter(|id| names && !id.is_empty())
+}
+
+impl Trust {
+    /// Takes note of an answer; gives what each id stood on before.
+    pub fn see(&mut self, reading: &Reading) -> BTreeMap<String, (usize, Contents)> {
+        let before = self.last.clone();
+        let mut now: BTreeMap<&str, Contents> = BTreeMap::new();
+        let mut changed = Vec::new();
+        for (row, who) in reading.seen.transactions.iter().zip(&reading.who) {
+            let Some(id) = claimed(row) else { continue };
+            let contents = Contents::of(row);
+            if now.get(id).is_some_and(|other| *other != contents) {
+                self.evident = true;
+            }
+            now.insert(id, contents.clone());
+            if let Some((other, last)) = self.last.insert(id.to_owned(), (*who, contents.clone())) {
+                let moved = last.minor != contents.minor && last.day != contents.day;
+                self.lied |= other != *who || (moved && last.status == contents.status);
+                changed.extend((last != contents).then_some((id, last)));
+            }
+        }
+        let stands =
+            |(id, old): &&(&str, Contents)| now.iter().any(|(at, contents)| at != id && contents == old);
+        self.lied |= changed.iter().filter(stands).count() > 1;
+        before
+    }
+
+    /// The id of a row, if it decides which row this is.
+    pub fn decides<'a>(&self, row: &'a Transaction) -> Option<&'a str> {
+        claimed(row).filter(|_| !self.lied)
+    }
+
+    /// They were seen to lie.
+    pub fn has_lied(&self) -> bool {
+        self.lied
+    }
+
+    /// Nobody could still believe the ids.
+    pub fn is_gone(&self) -> bool {
+        self.lied && self.evident
+    }
+}
