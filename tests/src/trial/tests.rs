@@ -197,3 +197,13 @@ fn histories_are_as_mixed_as_promised() {
     }
     assert!(report.mixed_three * 2 >= 2_000);
 }
+
+#[test]
+fn the_service_s_own_ledger_is_right_in_random_histories() {
+    let mut report = Report::new(SEED);
+    for number in 0..400 {
+        let outcome = report.play(number, &of_the_service);
+        let transcript = outcome.transcript.join("\n");
+        assert!(outcome.is_right(), "cargo ledger-trial -- --seed {SEED} --only {number}\n{transcript}");
+    }
+}
