@@ -27,6 +27,7 @@ mod mock_bank;
 mod operations;
 mod prism;
 mod relisted;
+mod scenarios;
 mod served;
 mod shipped;
 mod specification;
