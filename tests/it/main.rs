@@ -30,6 +30,7 @@ mod prism;
 mod redirected_twice;
 mod refusals;
 mod relisted;
+mod scenarios;
 mod served;
 mod shipped;
 mod specification;

@@ -151,6 +151,15 @@ impl Access {
         self.customers.get_mut(id).ok_or_else(|| BankError::Unknown("customer", id.to_owned()))
     }
 
+    /// Whose account it is.
+    pub(super) fn owner(&self, account: &str) -> Result<String, BankError> {
+        let owns = |customer: &&Customer| customer.accounts.iter().any(|own| own == account);
+        let owner = self.customers.values().find(owns);
+        owner
+            .map(|customer| customer.id.clone())
+            .ok_or_else(|| BankError::Unknown("account", account.to_owned()))
+    }
+
     pub(super) fn add_account(&mut self, customer: &str, account: &str) -> Result<(), BankError> {
         self.customer_mut(customer)?.accounts.push(account.to_owned());
         Ok(())

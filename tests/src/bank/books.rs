@@ -7,6 +7,7 @@ use super::entry::{BankError, Correction, EntryKind, NewEntry};
 use super::ledger::{Book, Ledger, LedgerError, Posting, TransferId};
 use super::money;
 use super::random::Random;
+use super::scenario::{Display, Stage};
 use super::statement::{BankChange, BankChangeKind, Row, RowStatus, Statement};
 use chrono::{DateTime, Utc};
 use std::collections::{BTreeMap, HashMap};
@@ -15,6 +16,8 @@ use std::collections::{BTreeMap, HashMap};
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
     pub(super) serial: u64,
+    /// The serial that it began with: one payment keeps it, also when it settles.
+    pub(super) origin: u64,
     pub(super) id: String,
     pub(super) status: RowStatus,
     pub(super) kind: EntryKind,
@@ -61,9 +64,16 @@ pub(super) struct Account {
     book: Book,
     /// In the order of [`Entry::place`].
     pub(super) entries: Vec<Entry>,
+    /// The scenario that is played on it.
+    pub(super) stage: Option<Box<Stage>>,
 }
 
 impl Account {
+    /// How the UK door shows it, where that differs from the books.
+    pub(super) fn display(&self) -> Option<&Display> {
+        self.stage.as_ref().map(|stage| &stage.display)
+    }
+
     fn position(&self, id: &str) -> Result<usize, BankError> {
         let unknown = || BankError::Unknown("entry", id.to_owned());
         self.entries.iter().position(|entry| entry.id == id).ok_or_else(unknown)
@@ -110,7 +120,7 @@ impl Books {
         self.accounts.get(id).ok_or_else(|| BankError::Unknown("account", id.to_owned()))
     }
 
-    fn account_mut(&mut self, id: &str) -> Result<&mut Account, BankError> {
+    pub(super) fn account_mut(&mut self, id: &str) -> Result<&mut Account, BankError> {
         self.accounts.get_mut(id).ok_or_else(|| BankError::Unknown("account", id.to_owned()))
     }
 
@@ -135,6 +145,7 @@ impl Books {
             savings,
             opened_at: at,
             entries: Vec::new(),
+            stage: None,
         };
         self.accounts.insert(id.clone(), account);
         id
@@ -202,6 +213,7 @@ impl Books {
         self.serial += 1;
         let entry = Entry {
             serial: self.serial,
+            origin: self.serial,
             id: format!("{:016x}{:08x}", self.random.next(), self.serial),
             status,
             kind: new.kind,
@@ -238,6 +250,18 @@ impl Books {
         now: DateTime<Utc>,
         amount: Option<&str>,
     ) -> Result<Row, BankError> {
+        self.settle_at(account, id, now, amount, None)
+    }
+
+    /// The same, dated as given.
+    pub(super) fn settle_at(
+        &mut self,
+        account: &str,
+        id: &str,
+        now: DateTime<Utc>,
+        amount: Option<&str>,
+        booked_at: Option<DateTime<Utc>>,
+    ) -> Result<Row, BankError> {
         let held = self.account(account)?;
         let (place, currency) = (held.position(id)?, held.currency.clone());
         let pending = held.entries.get(place).filter(|entry| entry.status == RowStatus::Pending).cloned();
@@ -248,11 +272,16 @@ impl Books {
             text: pending.text,
             merchant: pending.merchant,
             kind: pending.kind,
-            booked_at: None,
+            booked_at,
             valued_at: None,
         };
-        let after = self.create(account, now, new, RowStatus::Booked)?.row(&currency);
-        self.account_mut(account)?.entries.retain(|entry| entry.id != id);
+        let settled = self.create(account, now, new, RowStatus::Booked)?;
+        let after = settled.row(&currency);
+        let entries = &mut self.account_mut(account)?.entries;
+        entries.retain(|entry| entry.id != id);
+        for entry in entries.iter_mut().filter(|entry| entry.serial == settled.serial) {
+            entry.origin = pending.origin;
+        }
         self.note(now, account, BankChangeKind::Settled, Some(before), Some(after.clone()));
         Ok(after)
     }
@@ -283,6 +312,25 @@ impl Books {
         if let Some(slot) = self.account_mut(account)?.entries.get_mut(place) {
             *slot = entry;
         }
+        self.note(now, account, BankChangeKind::Modified, Some(before), Some(after.clone()));
+        Ok(after)
+    }
+
+    /// The same money in other words.
+    pub(super) fn reword(
+        &mut self,
+        account: &str,
+        id: &str,
+        now: DateTime<Utc>,
+        (text, merchant): (String, Option<String>),
+    ) -> Result<Row, BankError> {
+        let held = self.account_mut(account)?;
+        let (place, currency) = (held.position(id)?, held.currency.clone());
+        let unknown = || BankError::Unknown("entry", id.to_owned());
+        let entry = held.entries.get_mut(place).ok_or_else(unknown)?;
+        let before = entry.row(&currency);
+        (entry.text, entry.merchant) = (text, merchant);
+        let after = entry.row(&currency);
         self.note(now, account, BankChangeKind::Modified, Some(before), Some(after.clone()));
         Ok(after)
     }

@@ -1,5 +1,6 @@
 //! The bank's remote control: everything a test does through [`Bank`], as JSON over HTTP, for a
-//! bank that runs as a process of its own. Answers 400 with `{"error": "…"}`.
+//! bank that runs as a process of its own. Answers 400 with `{"error": "…"}`. Scenarios are played under
+//! `/control/accounts/{account}/play` (see `scenario/control.rs`).
 
 use super::{
     Bank, BankChange, BankError, Correction, Customer, Fault, Granted, Hold, LoggedRequest, NewAccount,
@@ -41,6 +42,7 @@ pub(super) fn routes(bank: Bank) -> Router {
         .route("/control/holds", post(hold).get(held).delete(release))
         .route("/control/requests", get(requests))
         .merge(super::uk::routes())
+        .merge(super::scenario::control::routes())
         .with_state(bank)
 }
 

@@ -12,7 +12,7 @@
 //! Read in this order: `ledger` (money), `books` (entries), `statement` (the oracle), `consent` and
 //! `access` (consents and tokens), `clients`, `jws`, `client_auth`, `tls` (who asks), `service`,
 //! `pages`, `consents`, `authorise`, `token` (HTTP; their headers are the manual of the wire), `rows`
-//! and `transaction_rows` (JSON), `fault`, `log`, `control`, `uk`; `doors`.
+//! and `transaction_rows` (JSON), `fault`, `log`, `control`, `uk`; `scenario`; `doors`.
 
 mod access;
 #[cfg(test)]
@@ -40,6 +40,7 @@ mod money;
 mod pages;
 mod random;
 mod rows;
+mod scenario;
 mod service;
 mod spoil;
 mod statement;
@@ -66,6 +67,7 @@ pub use entry::{BankError, Correction, EntryKind, NewEntry};
 pub use fault::{Fault, Hold, PathKind, RetryAfter, Target};
 pub use ledger::{Ledger, LedgerError};
 pub use log::LoggedRequest;
+pub use scenario::{Act, Play, Scenario, TrueRow, UnknownScenario};
 pub use statement::{BankChange, BankChangeKind, Row, RowStatus, Statement};
 pub use uk::Decision;
 
@@ -222,7 +224,7 @@ impl Bank {
         for account in &new.accounts {
             self.open_account(&id, account)?;
         }
-        self.shared.state().access.customer(&id).cloned()
+        self.customer(&id)
     }
 
     /// One more account; its id. Consents given before don't cover it.

@@ -1,10 +1,12 @@
 //! The list of transactions: its window, its pages, and the links between them. A page starts after
-//! the last row of the page before, so that rows which come or go meanwhile double or hide none.
+//! the last row of the page before, so that rows which come or go meanwhile double or hide none; but a
+//! scenario may have the list paged by count.
 
 use super::Shared;
 use super::books::{Account, Entry};
 use super::consent::{Consent, RowsShown};
 use super::rows::{Envelope, Links, Meta, Moment};
+use super::scenario::Look;
 use super::service::{Asked, NO_PERMISSION, Refusal, json};
 use super::spoil::Answer;
 use super::statement::RowStatus;
@@ -16,17 +18,27 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Utc};
 use serde::Deserialize;
 use std::borrow::Cow;
 
-/// The place of the last row of the page before; how a page token looks inside.
-struct After(DateTime<Utc>, u64);
+/// What the pages before have shown; how a page token looks inside.
+enum After {
+    /// All up to the row of this place.
+    Row(DateTime<Utc>, u64),
+    /// So many rows.
+    Count(usize),
+}
 
 impl After {
     fn token(&self) -> String {
-        URL_SAFE_NO_PAD.encode(format!("{}.{}", self.0.timestamp_nanos_opt().unwrap_or_default(), self.1))
+        URL_SAFE_NO_PAD.encode(match self {
+            Self::Row(at, serial) => format!("{}.{serial}", at.timestamp_nanos_opt().unwrap_or_default()),
+            Self::Count(rows) => rows.to_string(),
+        })
     }
     fn read(token: &str) -> Option<Self> {
         let text = String::from_utf8(URL_SAFE_NO_PAD.decode(token).ok()?).ok()?;
-        let (nanos, serial) = text.split_once('.')?;
-        Some(Self(DateTime::from_timestamp_nanos(nanos.parse().ok()?), serial.parse().ok()?))
+        let Some((nanos, serial)) = text.split_once('.') else {
+            return text.parse().ok().map(Self::Count);
+        };
+        Some(Self::Row(DateTime::from_timestamp_nanos(nanos.parse().ok()?), serial.parse().ok()?))
     }
 }
 
@@ -85,13 +97,14 @@ impl Window {
 
 const TOO_OLD: &str = "History of more than 90 days is given only right after the customer has agreed";
 
+/// One page; and what it shows, if a scenario is played on the account.
 pub(super) fn transactions(
     shared: &Shared,
     asked: &Asked<'_>,
     account: &Account,
     consent: &Consent,
     tweak: &Tweak,
-) -> Result<Answer, Refusal> {
+) -> Result<(Answer, Option<Look>), Refusal> {
     let shown = consent.terms.rows().ok_or(NO_PERMISSION)?;
     let bad = |what| Refusal(StatusCode::BAD_REQUEST, "UK.OBIE.Field.Invalid", what, None);
     let given: TransactionsQuery =
@@ -107,15 +120,29 @@ pub(super) fn transactions(
     let window = Window::of((from, to), consent, consent.first_day(shared.clock.now(), full_history_for))?;
 
     let entries = covered(&account.entries, shown);
+    let entries = match account.display() {
+        Some(display) => Cow::Owned(display.list(&entries, window.from)),
+        None => entries,
+    };
     let first = window.from.map_or(0, |from| entries.partition_point(|entry| entry.booked_at < from));
     let end = window
         .to
         .map_or(entries.len(), |to| entries.partition_point(|entry| entry.booked_at <= to))
         .max(first);
-    let done = |After(at, serial): &After| entries.partition_point(|entry| entry.place() <= (*at, *serial));
-    let start = page.as_ref().map_or(first, done).clamp(first, end);
-    let stop = (start + shared.config.page_rows.max(1)).min(end);
-    let page = entries.get(start..stop).unwrap_or_default();
+    let listed = entries.get(first..end).unwrap_or_default();
+    let by_count = account.display().filter(|display| display.by_count);
+    let listed = match by_count {
+        Some(display) => Cow::Owned(display.newest_first(listed, page.is_none())),
+        None => Cow::Borrowed(listed),
+    };
+    let begins_anew = page.is_none();
+    let start = match page {
+        None => 0,
+        Some(After::Row(at, serial)) => listed.partition_point(|entry| entry.place() <= (at, serial)),
+        Some(After::Count(rows)) => rows.min(listed.len()),
+    };
+    let stop = (start + shared.config.page_rows.max(1)).min(listed.len());
+    let page = listed.get(start..stop).unwrap_or_default();
 
     let base = format!("{}/accounts/{}/transactions", asked.api(shared), account.id);
     let link = |page: Option<String>| {
@@ -131,18 +158,29 @@ pub(super) fn transactions(
             _ => base.clone(),
         }
     };
-    let next = page.last().filter(|_| stop < end).map(|last| After(last.booked_at, last.serial).token());
+    let after = |last: &Entry| match by_count {
+        Some(_) => After::Count(stop).token(),
+        None => After::Row(last.booked_at, last.serial).token(),
+    };
+    let next = page.last().filter(|_| stop < listed.len()).map(after);
+    let next_is_none = next.is_none();
     let links = Links {
         this: link(given.page.clone()),
         first: Some(link(None)),
         next: next.map(|token| link(Some(token))),
     };
-    let total_pages = (end - first).div_ceil(shared.config.page_rows.max(1)).max(1);
+    let total_pages = listed.len().div_ceil(shared.config.page_rows.max(1)).max(1);
     let mut rows =
         if shared.config.row_balances { with_balances(&account.entries, page) } else { without(page) };
     if let (Some(times), Some(first)) = (tweak.times, rows.first().copied()) {
         rows.splice(..1, std::iter::repeat_n(first, times));
     }
+    let look = account.display().map(|display| Look {
+        begins: begins_anew,
+        ends: next_is_none,
+        rows: display.recorded(rows.iter().map(|(entry, _)| *entry), &account.currency),
+        last: listed.last().map(|entry| entry.serial),
+    });
     let data = Transactions {
         account,
         rows,
@@ -151,7 +189,7 @@ pub(super) fn transactions(
     };
     let (first_available_date_time, last_available_date_time) = window.meta;
     let meta = Meta { total_pages, first_available_date_time, last_available_date_time };
-    Ok(json(StatusCode::OK, &Envelope { data, links, meta }))
+    Ok((json(StatusCode::OK, &Envelope { data, links, meta }), look))
 }
 
 /// Those that the customer lets be seen.
@@ -167,15 +205,17 @@ fn without(shown: &[Entry]) -> Vec<(&Entry, Option<i64>)> {
     shown.iter().map(|entry| (entry, None)).collect()
 }
 
-/// With the booked balance after each booked row, in the order of the list.
+/// With the booked balance after each booked row, in the order of the books.
 fn with_balances<'a>(all: &[Entry], shown: &'a [Entry]) -> Vec<(&'a Entry, Option<i64>)> {
     let booked = |entry: &Entry| entry.status == RowStatus::Booked;
-    let (mut sum, mut all) = (0i64, all.iter().peekable());
-    let mut after = |entry: &Entry| {
-        while let Some(earlier) = all.next_if(|other| other.place() <= entry.place()) {
-            sum = sum.saturating_add(if booked(earlier) { earlier.minor } else { 0 });
-        }
-        booked(entry).then_some(sum)
+    let sums = all.iter().scan(0i64, |sum, entry| {
+        *sum = sum.saturating_add(if booked(entry) { entry.minor } else { 0 });
+        Some(*sum)
+    });
+    let sums: Vec<i64> = std::iter::once(0).chain(sums).collect();
+    let after = |entry: &Entry| {
+        let place = all.partition_point(|other| other.place() <= entry.place());
+        sums.get(place).copied().filter(|_| booked(entry))
     };
     shown.iter().map(|entry| (entry, after(entry))).collect()
 }

@@ -18,8 +18,8 @@
 //! than five minutes after the customer agreed), 403 `UK.DemoBank.NoPermission`, 400
 //! `UK.OBIE.Resource.NotFound` (no such account in the consent), 400 `UK.OBIE.Field.Invalid`.
 
-use super::access::Denied;
-use super::books::Account;
+use super::access::{Access, Denied};
+use super::books::{Account, Books};
 use super::consent::Consent;
 use super::doors;
 use super::fault::{Fault, Hold, PathKind};
@@ -30,7 +30,7 @@ use super::spoil::{Answer, after, before};
 use super::tls::{Caller, Shaken};
 use super::transaction_rows::Tweak;
 use super::{API_PATH, Shared, State};
-use super::{authorise, consents, token};
+use super::{authorise, consents, scenario, token};
 use crate::wire::Cutter;
 use axum::Router;
 use axum::extract::{ConnectInfo, Path, Request};
@@ -271,18 +271,25 @@ const NOT_FOUND: Refusal = Refusal(
 
 fn resource(shared: &Shared, asked: &Asked<'_>, tweak: &Tweak) -> Answer {
     let now = shared.clock.now();
-    let state = shared.state();
-    let answered = open(&state, asked, now).and_then(|consent| match (asked.kind, asked.id) {
-        (PathKind::Accounts, _) => Ok(accounts(shared, asked, &state, consent, &consent.accounts, "")),
+    let mut state = shared.state();
+    let State { books, access, .. } = &mut *state;
+    let answered = open(access, asked, now).and_then(|consent| match (asked.kind, asked.id) {
+        (PathKind::Accounts, _) => Ok(accounts(shared, asked, books, consent, &consent.accounts, "")),
         (_, Some(id)) if consent.accounts.iter().any(|known| known == id) => {
-            let account = state.books.account(id).map_err(|_| NOT_FOUND)?;
+            let account = books.account(id).map_err(|_| NOT_FOUND)?;
             match asked.kind {
                 PathKind::Balances if !consent.terms.balances() => Err(NO_PERMISSION),
-                PathKind::Balances => balances(shared, asked, &state, account, now),
-                PathKind::Transactions => transactions(shared, asked, account, consent, tweak),
+                PathKind::Balances => balances(shared, asked, books, account, now),
+                PathKind::Transactions => {
+                    let (answer, look) = transactions(shared, asked, account, consent, tweak)?;
+                    if let Some(look) = look {
+                        scenario::looked(books, id, now, look);
+                    }
+                    Ok(answer)
+                }
                 _ => {
                     let ids = std::slice::from_ref(&account.id);
-                    Ok(accounts(shared, asked, &state, consent, ids, id))
+                    Ok(accounts(shared, asked, books, consent, ids, id))
                 }
             }
         }
@@ -292,8 +299,8 @@ fn resource(shared: &Shared, asked: &Asked<'_>, tweak: &Tweak) -> Answer {
     answered.unwrap_or_else(|refusal| refusal.answer(shared))
 }
 
-fn open<'a>(state: &'a State, asked: &Asked<'_>, now: DateTime<Utc>) -> Result<&'a Consent, Refusal> {
-    state.access.check(asked.bearer(), asked.caller, now).map_err(|denied| match denied {
+fn open<'a>(access: &'a Access, asked: &Asked<'_>, now: DateTime<Utc>) -> Result<&'a Consent, Refusal> {
+    access.check(asked.bearer(), asked.caller, now).map_err(|denied| match denied {
         Denied::Token => UNAUTHORISED,
         Denied::ConsentRevoked => Refusal(
             StatusCode::FORBIDDEN,
@@ -342,12 +349,12 @@ fn one_page(shared: &Shared, asked: &Asked<'_>, path: &str, data: impl Serialize
 fn accounts(
     shared: &Shared,
     asked: &Asked<'_>,
-    state: &State,
+    books: &Books,
     consent: &Consent,
     ids: &[String],
     of: &str,
 ) -> Answer {
-    let known = ids.iter().filter_map(|id| state.books.account(id).ok());
+    let known = ids.iter().filter_map(|id| books.account(id).ok());
     let path = if of.is_empty() { "/accounts".to_owned() } else { format!("/accounts/{of}") };
     one_page(shared, asked, &path, rows::accounts(known, consent.terms.account_details()))
 }
@@ -355,7 +362,7 @@ fn accounts(
 fn balances(
     shared: &Shared,
     asked: &Asked<'_>,
-    state: &State,
+    books: &Books,
     account: &Account,
     now: DateTime<Utc>,
 ) -> Result<Answer, Refusal> {
@@ -363,8 +370,12 @@ fn balances(
         let status = StatusCode::INTERNAL_SERVER_ERROR;
         Refusal(status, "UK.OBIE.UnexpectedError", "The books are broken", None)
     };
-    let booked = state.books.booked(account).map_err(failed)?;
-    let available = state.books.available(account).map_err(failed)?;
+    let booked = books.booked(account).map_err(failed)?;
+    let available = books.available(account).map_err(failed)?;
+    let (booked, as_of) = match account.display() {
+        Some(display) => display.balance(booked, &account.entries, now),
+        None => (booked, now),
+    };
     let path = format!("/accounts/{}/balances", account.id);
-    Ok(one_page(shared, asked, &path, rows::balances(account, now, booked, available)))
+    Ok(one_page(shared, asked, &path, rows::balances(account, as_of, booked, available)))
 }

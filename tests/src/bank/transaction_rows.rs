@@ -76,7 +76,8 @@ struct ObTransaction6<'a> {
     account_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     transaction_id: Option<&'a str>,
-    transaction_reference: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transaction_reference: Option<String>,
     credit_debit_indicator: &'static str,
     status: &'static str,
     transaction_mutability: &'static str,
@@ -183,14 +184,22 @@ impl Serialize for TransactionRow<'_> {
             kind: "InterimBooked",
             amount: OwnedMoney { amount: money::unsigned_text(minor, currency), currency },
         });
+        let display = account.display();
+        let promises =
+            entry.status == RowStatus::Booked && display.is_some_and(|display| display.promises_ids);
         ObTransaction6 {
             account_id: &account.id,
-            transaction_id: self.style.with_id.then_some(entry.id.as_str()),
-            transaction_reference: format!("{own_code}-{:012}", entry.serial),
+            transaction_id: Some(entry.id.as_str()).filter(|id| self.style.with_id && !id.is_empty()),
+            // It would tell who is who in a scenario.
+            transaction_reference: display.is_none().then(|| format!("{own_code}-{:012}", entry.serial)),
             credit_debit_indicator: indicator(entry.minor),
-            status: if entry.status == RowStatus::Booked { "Booked" } else { "Pending" },
+            status: match entry.status {
+                _ if display.is_some_and(|display| display.declines(entry)) => "Rejected",
+                RowStatus::Booked => "Booked",
+                RowStatus::Pending => "Pending",
+            },
             // This bank corrects booked rows under the same id, so it promises nothing else.
-            transaction_mutability: "Mutable",
+            transaction_mutability: if promises { "Immutable" } else { "Mutable" },
             booking_date_time: Moment(entry.booked_at),
             value_date_time: entry.valued_at.map(Moment),
             transaction_information: details.then(|| tweak.text.as_deref().unwrap_or(&entry.text)),

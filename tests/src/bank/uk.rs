@@ -2,7 +2,9 @@
 //! customer's say without a browser.
 
 use super::control::{Answer, Done, Refused};
-use super::{API_PATH, Bank, BankError, Client, ConsentStatus, Granted, NewClient, authorise, clients, tls};
+use super::{
+    API_PATH, Bank, BankError, Client, ConsentStatus, Customer, Granted, NewClient, authorise, clients, tls,
+};
 use axum::extract::{Path, State};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -58,6 +60,10 @@ impl Bank {
         let (client, registered) = clients::equip(new, secret, self.shared.authorities.as_ref())?;
         self.shared.state().clients.add(&new.client_id, registered)?;
         Ok(client)
+    }
+    /// A customer as they are now.
+    pub fn customer(&self, customer: &str) -> Result<Customer, BankError> {
+        self.shared.state().access.customer(customer).cloned()
     }
     /// The customer logs in with this from now on, instead of [`super::FIRST_PASSCODE`].
     pub fn set_passcode(&self, customer: &str, passcode: &str) -> Result<(), BankError> {

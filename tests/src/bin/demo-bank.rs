@@ -40,7 +40,7 @@ async fn main() -> anyhow::Result<()> {
     .await?;
     println!("auth    {}/token", bank.auth_origin());
     println!("api     {}", bank.api_origin());
-    println!("control {}/control", bank.auth_origin());
+    println!("control {}/control (scenarios to play: /control/scenarios)", bank.auth_origin());
     if let Some(origin) = bank.tls_origin() {
         println!("tls     {origin} (its roots: /control/roots)");
     }

@@ -69,6 +69,7 @@ Demo bank    {bank}, whose customer Ada Sample has two accounts and logs in with
                Portal, Statements, PSD2          user name {user}, password {password}
                Dialogue                          user {user}, PIN {pin}, and a code:
                                                  curl -s {bank}/control/customers/{number}/otp
+             It plays nineteen scenarios of awkward banks on an account: {bank}/control/scenarios
 
 Link Ada's bank as a customer does: open this page in a browser.
   {link_url}
