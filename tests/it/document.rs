@@ -207,7 +207,9 @@ impl Court {
         }
         let listed = self.get("/v1/accounts/{account_id}/transactions", &[&account]).await;
         let path = "/v1/accounts/{account_id}/transactions/{transaction_id}";
-        self.get(path, &[&account, text(&items(&listed)[0], "/id")]).await;
+        let ids = [account.as_str(), text(&items(&listed)[0], "/id")];
+        self.get(path, &ids).await;
+        self.get(&format!("{path}/changes"), &ids).await;
         self.get("/v1/syncs/{sync_id}", &[sync.text("/id")]).await;
         let consents = self.get("/v1/consents", &[]).await;
         self.get("/v1/consents/{consent_id}", &[text(&items(&consents)[0], "/id")]).await;
