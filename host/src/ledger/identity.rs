@@ -54,6 +54,11 @@ impl<'a> Row<'a> {
         (self.of.status, self.of.booked_on, self.of.money.minor, self.of.money.currency.code(), &self.text)
     }
 
+    /// The same to the letter, with all that is told of a row.
+    pub(super) fn exact(&self) -> Exact<'_> {
+        (&self.of.text, self.of.valued_on, self.of.counterparty.as_deref(), &self.of.details)
+    }
+
     /// The day it belongs to.
     pub(super) fn day(&self) -> Option<NaiveDate> {
         self.of.booked_on.or(self.of.valued_on)
@@ -62,6 +67,9 @@ impl<'a> Row<'a> {
 
 /// See [`Row::content`].
 pub(super) type Content<'a> = (TransactionStatus, Option<NaiveDate>, i64, &'static str, &'a str);
+
+/// See [`Row::exact`].
+pub(super) type Exact<'a> = (&'a str, Option<NaiveDate>, Option<&'a str>, &'a str);
 
 /// Is there anything to tell? A new id alone is not: ids are claims. Nor is a new running balance,
 /// which moves whenever an earlier row is inserted.
@@ -108,6 +116,7 @@ pub(super) fn alike(old: &Row<'_>, new: &Row<'_>) -> bool {
 
 /// An order of rows that does not depend on how the bank listed them.
 pub(super) fn order(row: &Transaction) -> impl Ord + '_ {
+    let rest = (row.valued_on, row.counterparty.as_deref(), row.supersedes.as_deref(), row.stability as u8);
     (
         row.booked_on.or(row.valued_on).unwrap_or(NaiveDate::MAX),
         row.status,
@@ -116,5 +125,6 @@ pub(super) fn order(row: &Transaction) -> impl Ord + '_ {
         row.text.as_str(),
         row.bank_id.as_deref(),
         row.details.as_str(),
+        rest,
     )
 }

@@ -1,7 +1,7 @@
 //! Which row became which: one to one, in a fixed order of rules.
 
 use super::assign::{self, SIDE_MAX, Worth};
-use super::identity::{Content, Ids, Row, alike};
+use super::identity::{Content, Exact, Ids, Row, alike};
 use crate::model::{Link, StoredTransaction, TransactionStatus};
 use chrono::NaiveDate;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -22,7 +22,7 @@ const REISSUED_ROWS: usize = 3;
 /// How sure a link is, in percent, that one candidate alone has.
 const LINK_CONFIDENCE: usize = 90;
 /// What any pair is worth beside what a better one is worth more: more pairs come before better ones.
-const PAIR: i64 = 100;
+const PAIR: i64 = 1_000;
 
 /// What is compared.
 pub(super) struct Sides<'a> {
@@ -56,8 +56,10 @@ pub(super) fn match_rows(sides: &Sides<'_>) -> Matches {
     let mut pairing = Pairing { sides, reissued: false, matches };
     pairing.by_id();
     pairing.by_supersedes();
-    pairing.by_content(true);
-    pairing.by_content(false);
+    for (and_balance, exactly) in [(true, true), (true, false), (false, true), (false, false)] {
+        pairing.by_content(and_balance, exactly);
+    }
+    pairing.at_the_edge();
     pairing.reissued = pairing.are_reissued();
     pairing.by_amount();
     pairing.by_other_amount();
@@ -120,14 +122,16 @@ impl<'a> Pairing<'a> {
         }
     }
 
-    /// Equal contents, the n-th twin with the n-th: first those of the same running balance, then in the order
-    /// of their balances, which a row inserted before them moves alike. Which twin is which can't matter
+    /// Equal contents, the n-th twin with the n-th: first those that are equal to the letter, and those of the same
+    /// running balance, then in the order of their balances, which a row inserted before them moves alike. Which twin is which can't matter
     /// otherwise: they are equal. A row that the reading would not have shown is no row with another id.
-    fn by_content(&mut self, and_balance: bool) {
-        type Key<'a> = (Content<'a>, Option<i64>);
+    fn by_content(&mut self, and_balance: bool, exactly: bool) {
+        type Key<'a> = (Content<'a>, Option<i64>, Option<Exact<'a>>);
         let key = |row: &'a Row<'a>| -> Option<Key<'a>> {
             let balance = row.of.balance_after;
-            (!and_balance || balance.is_some()).then(|| (row.content(), balance.filter(|_| and_balance)))
+            let exact = exactly.then(|| row.exact());
+            (!and_balance || balance.is_some())
+                .then(|| (row.content(), balance.filter(|_| and_balance), exact))
         };
         let old = groups(self.free_old().filter_map(|(place, row)| Some((key(row)?, place))));
         let new = groups(self.free_new().filter_map(|(place, row)| Some((key(row)?, place))));
@@ -162,6 +166,31 @@ impl<'a> Pairing<'a> {
         }
     }
 
+    /// Rows that the reading need not have shown, and their equals under other ids: the same rows, if the ids of
+    /// others changed too.
+    fn at_the_edge(&mut self) {
+        let ids = self.sides.ids;
+        let (mut kept, mut renamed) = (0_usize, 0_usize);
+        for (old, partner) in self.sides.old.iter().zip(&self.matches.partner) {
+            let new = partner.and_then(|partner| self.sides.new.get(partner));
+            match new.map(|new| (ids.immutable(old.of), ids.immutable(new.of))) {
+                Some((Some(old), Some(new))) if old == new => kept += 1,
+                Some((Some(_), Some(_))) => renamed += 1,
+                _ => {}
+            }
+        }
+        if renamed <= kept {
+            return;
+        }
+        let old = groups(self.free_old().map(|(place, row)| (row.content(), place)));
+        let new = groups(self.free_new().map(|(place, row)| (row.content(), place)));
+        for (content, old) in old {
+            for (old, new) in old.into_iter().zip(new.get(&content).into_iter().flatten()) {
+                self.pair(old, *new, false);
+            }
+        }
+    }
+
     /// Are the rows that are left on both sides the same ones with new ids, by amount and day?
     fn are_reissued(&self) -> bool {
         let ids = self.sides.ids;
@@ -180,7 +209,7 @@ impl<'a> Pairing<'a> {
         both >= REISSUED_ROWS || both * 2 > covered
     }
 
-    /// What is left and of equal amount: a pending row that was booked, a row that was dated or described anew.
+    /// What is left and of equal amount: a pending row that was booked, a row with a new id and a new text.
     fn by_amount(&mut self) {
         let amount = |row: &Row<'_>| (row.of.money.minor, row.of.money.currency.code());
         let candidates = self
@@ -212,13 +241,12 @@ impl<'a> Pairing<'a> {
         let fits = match (old.of.status, new.of.status) {
             (Pending, Booked) => days.is_none_or(|days| (-1..=SETTLEMENT_DAYS_MAX).contains(&days)),
             (Booked, Pending) => false,
-            _ => {
-                let is_other = !self.reissued && self.sides.ids.part(old.of, new.of);
-                is_gone && alike && !is_other && days.is_none_or(|days| days.abs() <= CORRECTION_DAYS_MAX)
-            }
+            // One row gone and another come may be two: only the balance can tell, or that all have new ids.
+            _ => self.reissued && is_gone && is_amended(old, new),
         };
         let finer = days.map_or(SETTLEMENT_DAYS_MAX, i64::abs);
-        fits.then_some(Worth { tier: PAIR + i64::from(alike), finer })
+        let tier = PAIR + i64::from(alike) + i64::from(old.text == new.text);
+        fits.then_some(Worth { tier, finer })
     }
 
     /// Exactly: as many pairs as possible, the most alike, the nearest in time.
@@ -315,6 +343,14 @@ impl<'a> Pairing<'a> {
             }
         }
     }
+}
+
+/// Could it be one row of the same amount that the bank dated or described anew?
+pub(super) fn is_amended(old: &Row<'_>, new: &Row<'_>) -> bool {
+    old.of.status == new.of.status
+        && old.of.money == new.of.money
+        && alike(old, new)
+        && days_between(old, new).is_none_or(|days| days.abs() <= CORRECTION_DAYS_MAX)
 }
 
 fn groups<K: Hash + Eq>(rows: impl Iterator<Item = (K, usize)>) -> HashMap<K, Vec<usize>> {

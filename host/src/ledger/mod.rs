@@ -46,7 +46,7 @@ pub const MISSES_BEFORE_REMOVAL: i16 = 2;
 /// Days after which a pending row is given up that a bank never lists to the end: card payments are booked or
 /// dropped within two weeks, hotels and cars within a month.
 pub const PENDING_EXPIRES_DAYS: i64 = 35;
-/// So many missing rows, and fewer than half of them shown: without a balance that is a list cut short, not a
+/// So many missing rows, more than half of those that are held: without a balance that is a list cut short, not a
 /// correction.
 pub const SHRUNK_ROWS: usize = 4;
 
@@ -120,9 +120,10 @@ pub fn reconcile(
         return Err(Incomplete::DoesNotAddUp);
     }
     let old: Vec<Row<'_>> = known.iter().map(|row| Row::new(&row.transaction)).collect();
-    let ids =
-        if standing.ids_demoted { Ids::Demoted } else { trust::judge(known, &old, &observed.transactions) };
-    let reading = repeats::count(ids, &old, &observed.transactions);
+    let mut shown: Vec<&Transaction> = observed.transactions.iter().collect();
+    shown.sort_by(|a, b| identity::order(a).cmp(&identity::order(b)));
+    let ids = if standing.ids_demoted { Ids::Demoted } else { trust::judge(known, &old, &shown) };
+    let reading = repeats::count(ids, &old, &shown);
     let covered: Vec<bool> = known
         .iter()
         .map(|row| observed.coverage.as_ref().is_some_and(|coverage| covers(coverage, &row.transaction)))
@@ -275,7 +276,9 @@ impl<'a> Look<'a> {
         let scale = proof::scale(standing.expected, self.observed, self.moved, now.into_iter());
         let before = self.moved;
         let open = open_doubts(matches, reading);
-        let weighed = scale.as_ref().and_then(|scale| scale.weigh(&booked, &open));
+        // A balance that nothing explained last time may agree now, but it decides nothing.
+        let decides = |scale: &&proof::Scale| !standing.in_doubt || (booked.is_empty() && scale.agrees());
+        let weighed = scale.as_ref().filter(decides).and_then(|scale| scale.weigh(&booked, &open));
         let total: i128 = booked.iter().map(|row| self.weight(&row.transaction)).sum();
         let mut decided = BTreeSet::new();
         if let Some(weighed) = &weighed {
@@ -283,19 +286,19 @@ impl<'a> Look<'a> {
                 booked.iter().zip(&weighed.gone).partition(|(_, gone)| **gone);
             let speaks = !gone.is_empty() || total != 0;
             if speaks && !still.is_empty() && !allow_incomplete {
-                return Err(Incomplete::Missing(still.len()));
+                return Err(Incomplete::Missing(if weighed.unclear { 1 } else { still.len() }));
             }
             if speaks {
                 decided.extend(booked.iter().map(|row| row.id.number));
             }
             for (row, _) in gone {
-                self.remove(row, ChangeReason::ProvedAbsent);
+                self.remove_or_amend(sides.ids, row);
             }
             for (open, otherwise) in open.iter().zip(&weighed.otherwise) {
                 self.count_otherwise(open, *otherwise);
             }
         } else if scale.is_none() && adds_up.is_none() && !allow_incomplete {
-            self.is_not_shrunk(sides, booked.len())?;
+            self.is_not_shrunk(sides, booked.iter().filter(|row| row.missed == 0).count())?;
         }
         for row in absent.iter().filter_map(known).filter(|row| !decided.contains(&row.id.number)) {
             let misses = row.missed.saturating_add(1);
@@ -311,6 +314,29 @@ impl<'a> Look<'a> {
         })
     }
 
+    /// The balance counts a row no longer: another of its amount that is described alike has come in its place, or
+    /// it is gone.
+    fn remove_or_amend(&mut self, ids: Ids, row: &StoredTransaction) {
+        let old = Row::new(&row.transaction);
+        let fits = |new: &Transaction| !ids.part(old.of, new) && matching::is_amended(&old, &Row::new(new));
+        let days = |new: &Transaction| {
+            new.booked_on.zip(old.of.booked_on).map(|(new, old)| (new - old).num_days().abs())
+        };
+        let places = self.added.iter().enumerate().filter(|(_, (new, _))| fits(new));
+        let nearest = places.min_by(|(_, (a, _)), (_, (b, _))| {
+            days(a).cmp(&days(b)).then_with(|| identity::order(a).cmp(&identity::order(b)))
+        });
+        match nearest.map(|(place, _)| place) {
+            Some(place) => {
+                let (after, _) = self.added.remove(place);
+                self.moved -= self.weight(&row.transaction);
+                let before = row.transaction.clone();
+                self.changes.push(NewChange::amended(row.id.number, before, after.clone()));
+            }
+            None => self.remove(row, ChangeReason::ProvedAbsent),
+        }
+    }
+
     fn count_otherwise(&mut self, open: &proof::Open<'a>, otherwise: i64) {
         for _ in otherwise..0 {
             if let Some(place) = self.added.iter().position(|(row, _)| *row == open.row) {
@@ -323,20 +349,19 @@ impl<'a> Look<'a> {
         }
     }
 
-    /// Without a balance, most of the rows missing at once are a list that was cut short.
+    /// Without a balance, most of the rows missing at once, and fewer shown than are held, are a list that was cut
+    /// short. What was missing before is on its way out.
     fn is_not_shrunk(&self, sides: &Sides<'_>, missing: usize) -> Result<(), Incomplete> {
-        let booked = sides
-            .known
-            .iter()
-            .zip(sides.covered)
-            .filter(|(row, covered)| **covered && row.transaction.status == TransactionStatus::Booked);
+        let booked = sides.known.iter().zip(sides.covered).filter(|(row, covered)| {
+            **covered && row.missed == 0 && row.transaction.status == TransactionStatus::Booked
+        });
         let of = booked.count();
         let Some(coverage) = &self.observed.coverage else { return Ok(()) };
         let shown = sides
             .new
             .iter()
             .filter(|row| row.of.status == TransactionStatus::Booked && covers(coverage, row.of));
-        if missing >= SHRUNK_ROWS && shown.count() * 2 < of {
+        if missing >= SHRUNK_ROWS && missing * 2 > of && shown.count() < of {
             return Err(Incomplete::Shrunk { missing, of });
         }
         Ok(())
@@ -344,7 +369,13 @@ impl<'a> Look<'a> {
 
     fn verdict(mut self, ids: Ids, before: &Standing, proof: Proof, all_there: bool) -> Verdict {
         let mut standing = Standing { ids_demoted: ids == Ids::Demoted, ..before.clone() };
-        standing.expected = proof::anchored(before.expected, &self.observed.balances, self.moved);
+        let rows = self.added.iter().map(|(row, _)| *row);
+        standing.expected = proof::anchored(before.expected, self.observed, self.moved, rows);
+        standing.in_doubt = match proof {
+            Proof::Contradicted => true,
+            Proof::Proved => false,
+            Proof::Unproved => before.in_doubt,
+        };
         let differs_by = standing
             .expected
             .zip(booked_balance(&self.observed.balances))

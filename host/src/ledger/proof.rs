@@ -57,11 +57,7 @@ pub(super) fn scale<'a>(
     let balance = booked(&observed.balances)?;
     let expected = expected.filter(|expected| expected.currency == balance.money.currency)?;
     let needed = i128::from(balance.money.minor) - i128::from(expected.minor) - moved;
-    let as_of = balance.as_of.map(|at| at.utc().date_naive());
-    let day = as_of.into_iter().chain(observed.today).min();
-    let later =
-        |row: &&Transaction| row.booked_on.zip(day).is_some_and(|(booked, day): (NaiveDate, _)| booked > day);
-    let not_yet: i128 = now.filter(later).map(|row| weight(row, balance.money)).sum();
+    let not_yet = not_yet(observed, balance.money, now);
     let mut needed = vec![needed];
     if not_yet != 0 {
         needed.extend(needed.first().map(|needed| needed + not_yet));
@@ -76,16 +72,24 @@ pub(super) struct Weighed {
     pub(super) gone: Vec<bool>,
     /// For each doubt, by how many rows the reading is to be counted otherwise: fewer, or more.
     pub(super) otherwise: Vec<i64>,
+    /// Some of the absent rows are gone and others are not, and nobody knows which.
+    pub(super) unclear: bool,
 }
 
 impl Scale {
+    /// Is everything explained as it is?
+    pub(super) fn agrees(&self) -> bool {
+        self.needed.contains(&0)
+    }
+
     /// What explains the balance, the least that does: nothing, all absent rows gone, some of them, and only
     /// then rows counted otherwise. None if nothing does, or several things would.
     pub(super) fn weigh(&self, absent: &[&StoredTransaction], doubts: &[Open<'_>]) -> Option<Weighed> {
         let weights: Vec<i128> = absent.iter().map(|row| weight(&row.transaction, self.balance)).collect();
         let all: i128 = weights.iter().sum();
-        let none = || Weighed { gone: vec![false; absent.len()], otherwise: vec![0; doubts.len()] };
-        let every = || Weighed { gone: vec![true; absent.len()], otherwise: vec![0; doubts.len()] };
+        let none =
+            || Weighed { gone: vec![false; absent.len()], otherwise: vec![0; doubts.len()], unclear: false };
+        let every = || Weighed { gone: vec![true; absent.len()], ..none() };
         for needed in &self.needed {
             if *needed == 0 {
                 return Some(none());
@@ -95,8 +99,11 @@ impl Scale {
             }
         }
         self.needed.iter().find_map(|needed| {
-            if let Some(gone) = only_subset(&weights, -*needed) {
-                return Some(Weighed { gone, ..none() });
+            match subsets(&weights, -*needed) {
+                Subsets::One(gone) => return Some(Weighed { gone, ..none() }),
+                // Whichever of them went: others did not.
+                Subsets::Several => return Some(Weighed { unclear: true, ..none() }),
+                Subsets::None => {}
             }
             if let Some(otherwise) = only_counts(doubts, self.balance, *needed) {
                 return Some(Weighed { otherwise, ..none() });
@@ -114,27 +121,37 @@ pub(super) struct Open<'a> {
     pub(super) more: usize,
 }
 
-/// The only subset of that sum, if it is one.
-fn only_subset(weights: &[i128], sum: i128) -> Option<Vec<bool>> {
+/// Which rows have a sum.
+enum Subsets {
+    None,
+    One(Vec<bool>),
+    /// Of other weights each.
+    Several,
+}
+
+/// The subsets of that sum, but for none and all of the rows.
+fn subsets(weights: &[i128], sum: i128) -> Subsets {
     if weights.len() > WEIGHED_MAX {
-        return None;
+        return Subsets::None;
     }
     let chosen = |set: u32| weights.iter().enumerate().filter(move |(place, _)| set & (1 << place) != 0);
     let mut found: Option<(Vec<i128>, u32)> = None;
-    for set in 1..1_u32 << weights.len() {
+    for set in 1..(1_u32 << weights.len()).saturating_sub(1) {
         if chosen(set).map(|(_, weight)| weight).sum::<i128>() != sum {
             continue;
         }
         let mut kind: Vec<i128> = chosen(set).map(|(_, weight)| *weight).collect();
         kind.sort_unstable();
         match &found {
-            Some((other, _)) if *other != kind => return None,
+            Some((other, _)) if *other != kind => return Subsets::Several,
             Some(_) => {}
             None => found = Some((kind, set)),
         }
     }
-    let (_, set) = found?;
-    Some((0..weights.len()).map(|place| set & (1 << place) != 0).collect())
+    match found {
+        Some((_, set)) => Subsets::One((0..weights.len()).map(|place| set & (1 << place) != 0).collect()),
+        None => Subsets::None,
+    }
 }
 
 /// The only way to count the doubtful rows otherwise that adds so much; fewest rows first.
@@ -178,15 +195,34 @@ fn only_counts(doubts: &[Open<'_>], of: Money, needed: i128) -> Option<Vec<i64>>
     best.filter(|_| !several).map(|(_, counts)| counts)
 }
 
-/// Where the proof stands from now on.
-pub(super) fn anchored(expected: Option<Money>, balances: &[Balance], moved: i128) -> Option<Money> {
-    match (expected, booked_balance(balances)) {
+/// Where the proof stands from now on. The first balance is the anchor; rows dated after it are not yet in it.
+pub(super) fn anchored<'a>(
+    expected: Option<Money>,
+    observed: &Observed,
+    moved: i128,
+    rows: impl Iterator<Item = &'a Transaction>,
+) -> Option<Money> {
+    let found = booked_balance(&observed.balances);
+    let at = |money: Money, by: i128| {
+        let minor = i64::try_from(i128::from(money.minor) + by).ok()?;
+        Some(Money { minor, ..money })
+    };
+    match (expected, found) {
         (Some(expected), found) if found.is_none_or(|found| found.currency == expected.currency) => {
-            let minor = i64::try_from(i128::from(expected.minor) + moved).ok()?;
-            Some(Money { minor, ..expected })
+            at(expected, moved)
         }
-        (_, found) => found,
+        (_, Some(found)) => at(found, not_yet(observed, found, rows)),
+        (_, None) => None,
     }
+}
+
+/// What the rows weigh that are dated after the balance.
+fn not_yet<'a>(observed: &Observed, of: Money, rows: impl Iterator<Item = &'a Transaction>) -> i128 {
+    let as_of = booked(&observed.balances).and_then(|balance| balance.as_of).map(|at| at.utc().date_naive());
+    let day = as_of.into_iter().chain(observed.today).min();
+    let later =
+        |row: &&Transaction| row.booked_on.zip(day).is_some_and(|(booked, day): (NaiveDate, _)| booked > day);
+    rows.filter(later).map(|row| weight(row, of)).sum()
 }
 
 /// The word for it.

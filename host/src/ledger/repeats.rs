@@ -26,10 +26,10 @@ pub(super) struct Doubt {
 }
 
 /// Decides how often each row counts. `held` are the rows that are known.
-pub(super) fn count<'a>(ids: Ids, held: &[Row<'_>], shown: &'a [Transaction]) -> Reading<'a> {
+pub(super) fn count<'a>(ids: Ids, held: &[Row<'_>], shown: &[&'a Transaction]) -> Reading<'a> {
     let mut of_equal: HashMap<Whole<'a>, usize> = HashMap::with_capacity(shown.len());
     let mut equal: Vec<Vec<&'a Transaction>> = Vec::with_capacity(shown.len());
-    for row in shown {
+    for row in shown.iter().copied() {
         let group = *of_equal.entry(whole(ids, row)).or_insert(equal.len());
         match equal.get_mut(group) {
             Some(rows) => rows.push(row),

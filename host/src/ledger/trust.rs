@@ -5,7 +5,7 @@
 //! is inserted.
 
 use super::identity::{Content, Ids, Row};
-use crate::model::{StoredTransaction, Transaction};
+use crate::model::{StoredTransaction, Transaction, TransactionStatus};
 use std::collections::{HashMap, HashSet};
 
 /// Ids that went to another row while their own row stands under a new id: one may be a correction beside a
@@ -13,10 +13,10 @@ use std::collections::{HashMap, HashSet};
 const MOVED_IDS: usize = 2;
 
 /// Whether the ids of this reading can be believed, given what is held.
-pub(super) fn judge(known: &[StoredTransaction], old: &[Row<'_>], shown: &[Transaction]) -> Ids {
+pub(super) fn judge(known: &[StoredTransaction], old: &[Row<'_>], shown: &[&Transaction]) -> Ids {
     let ids = Ids::Believed;
     let mut seen: HashMap<&str, &Transaction> = HashMap::with_capacity(shown.len());
-    for row in shown {
+    for row in shown.iter().copied() {
         let Some(id) = ids.of(row) else { continue };
         if seen.insert(id, row).is_some_and(|other| are_two(other, row)) {
             return Ids::Demoted;
@@ -25,7 +25,8 @@ pub(super) fn judge(known: &[StoredTransaction], old: &[Row<'_>], shown: &[Trans
     let mut changed = Vec::new();
     for (held, row) in known.iter().zip(old) {
         let Some(now) = ids.of(&held.transaction).and_then(|id| seen.get(id)) else { continue };
-        if row.of.status != now.status {
+        // What was announced may be booked with another amount, on another day.
+        if row.of.status != now.status && row.of.status == TransactionStatus::Pending {
             continue;
         }
         match (row.of.money != now.money, row.of.booked_on != now.booked_on) {
@@ -37,7 +38,7 @@ pub(super) fn judge(known: &[StoredTransaction], old: &[Row<'_>], shown: &[Trans
     if changed.len() < MOVED_IDS {
         return ids;
     }
-    let new: Vec<Row<'_>> = shown.iter().map(Row::new).collect();
+    let new: Vec<Row<'_>> = shown.iter().copied().map(Row::new).collect();
     let contents: HashSet<Content<'_>> = new.iter().map(Row::content).collect();
     let moved = changed.iter().filter(|row| contents.contains(&row.content())).count();
     if moved >= MOVED_IDS { Ids::Demoted } else { ids }

@@ -189,6 +189,8 @@ struct StoredStanding {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     unexplained: Option<i64>,
     #[serde(default)]
+    in_doubt: bool,
+    #[serde(default)]
     ids_demoted: bool,
     #[serde(default)]
     looked_on: Option<NaiveDate>,
@@ -205,10 +207,20 @@ pub(super) const NEW_STANDING: &str = "{}";
 
 /// What the ledger remembers as JSON text.
 pub(super) fn standing_json(standing: &Standing) -> Result<String> {
-    let Standing { unexplained, ids_demoted, looked_on, all_looked_on, reach_days, lateness, .. } = *standing;
+    let Standing {
+        in_doubt, unexplained, ids_demoted, looked_on, all_looked_on, reach_days, lateness, ..
+    } = *standing;
     let expected = standing.expected.map(|money| (money.minor, money.currency.code().to_owned()));
-    let stored =
-        StoredStanding { expected, unexplained, ids_demoted, looked_on, all_looked_on, reach_days, lateness };
+    let stored = StoredStanding {
+        expected,
+        in_doubt,
+        unexplained,
+        ids_demoted,
+        looked_on,
+        all_looked_on,
+        reach_days,
+        lateness,
+    };
     json(&stored, "standing")
 }
 
@@ -221,6 +233,7 @@ pub(super) fn standing(text: &str) -> Result<Standing> {
         .transpose()?;
     Ok(Standing {
         expected,
+        in_doubt: stored.in_doubt,
         unexplained: stored.unexplained,
         ids_demoted: stored.ids_demoted,
         looked_on: stored.looked_on,
