@@ -31,7 +31,7 @@ pub struct Index {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Entry {
     hash: [u8; HASH],
-    /// Of a booked row; a pending one, or one without a date, belongs to every day.
+    /// None for a row that belongs to every day.
     day: Option<NaiveDate>,
 }
 
@@ -145,7 +145,14 @@ fn entries(observed: &Observed, standing: &Standing) -> Vec<Entry> {
         .transactions
         .iter()
         .map(|row| {
-            let day = row.booked_on.filter(|_| row.status == TransactionStatus::Booked);
+            // A pending row belongs to the days after its own, too.
+            let own = row.booked_on.or(row.valued_on);
+            let day = match row.status {
+                TransactionStatus::Booked => row.booked_on,
+                TransactionStatus::Pending => {
+                    own.filter(|day| observed.today.is_some_and(|today| *day < today))
+                }
+            };
             Entry { hash: hash(ids, row), day }
         })
         .collect();

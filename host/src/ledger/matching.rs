@@ -32,6 +32,8 @@ pub(super) struct Sides<'a> {
     pub(super) new: &'a [Row<'a>],
     /// For each known row, whether the reading would have shown it.
     pub(super) covered: &'a [bool],
+    /// The bank has given new ids to most rows at once before.
+    pub(super) rotated: bool,
 }
 
 /// The outcome.
@@ -44,6 +46,8 @@ pub(super) struct Matches {
     pub(super) ambiguous: Vec<bool>,
     /// For each new row, the pending ones that it may be the booking of.
     pub(super) links: BTreeMap<usize, Vec<Link>>,
+    /// Most rows have other ids than before, now or at an earlier look.
+    pub(super) rotated: bool,
 }
 
 pub(super) fn match_rows(sides: &Sides<'_>) -> Matches {
@@ -52,6 +56,7 @@ pub(super) fn match_rows(sides: &Sides<'_>) -> Matches {
         taken: vec![false; sides.new.len()],
         ambiguous: vec![false; sides.old.len()],
         links: BTreeMap::new(),
+        rotated: sides.rotated,
     };
     let mut pairing = Pairing { sides, reissued: false, matches };
     pairing.by_id();
@@ -167,7 +172,7 @@ impl<'a> Pairing<'a> {
     }
 
     /// Rows that the reading need not have shown, and their equals under other ids: the same rows, if the ids of
-    /// others changed too.
+    /// others changed too, now or before.
     fn at_the_edge(&mut self) {
         let ids = self.sides.ids;
         let (mut kept, mut renamed) = (0_usize, 0_usize);
@@ -179,7 +184,8 @@ impl<'a> Pairing<'a> {
                 _ => {}
             }
         }
-        if renamed <= kept {
+        self.matches.rotated |= renamed > kept;
+        if !self.matches.rotated {
             return;
         }
         let old = groups(self.free_old().map(|(place, row)| (row.content(), place)));

@@ -38,7 +38,7 @@ use crate::model::*;
 use chrono::NaiveDate;
 use identity::{Ids, Row};
 use matching::{Matches, Sides};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// In how many complete readings in a row a row must be missing before it counts as removed without
 /// a balance that proves it.
@@ -49,6 +49,9 @@ pub const PENDING_EXPIRES_DAYS: i64 = 35;
 /// So many missing rows, more than half of those that are held: without a balance that is a list cut short, not a
 /// correction.
 pub const SHRUNK_ROWS: usize = 4;
+
+/// So many rows with the opposite sign, and most of what is shown, are no corrections.
+pub const TURNED_ROWS: usize = 3;
 
 /// What one reading of an account showed, all pages together.
 #[derive(Debug, Clone, Default)]
@@ -95,6 +98,9 @@ pub enum Incomplete {
     /// A statement's own balances say that rows are missing, or too many.
     #[error("the statement's opening balance and rows do not add up to its closing balance")]
     DoesNotAddUp,
+    /// So many booked rows have the opposite sign at once: no bank turns them round for good.
+    #[error("{0} booked rows have the opposite sign all at once")]
+    SignsTurned(usize),
     /// There is no balance to judge by.
     #[error("{missing} of {of} booked rows are missing at once, and no balance says that they are gone")]
     Shrunk {
@@ -128,7 +134,8 @@ pub fn reconcile(
         .iter()
         .map(|row| observed.coverage.as_ref().is_some_and(|coverage| covers(coverage, &row.transaction)))
         .collect();
-    let sides = Sides { ids, known, old: &old, new: &reading.rows, covered: &covered };
+    let sides =
+        Sides { ids, known, old: &old, new: &reading.rows, covered: &covered, rotated: standing.ids_rotated };
     let matches = matching::match_rows(&sides);
     let mut look = Look {
         observed,
@@ -138,11 +145,15 @@ pub fn reconcile(
         missed: Vec::new(),
         added: Vec::new(),
         moved: 0,
+        difference: None,
     };
     let absent = look.compare(&sides, &matches);
     look.take_new(&matches, &reading.rows);
+    if !allow_incomplete {
+        look.are_signs_right(&sides, &absent)?;
+    }
     let proof = look.weigh(&sides, &matches, &absent, &reading, standing, (adds_up, allow_incomplete))?;
-    Ok(look.verdict(ids, standing, proof, absent.is_empty()))
+    Ok(look.verdict((ids, matches.rotated), standing, proof))
 }
 
 /// What a look came to that shows just what the last one did.
@@ -163,6 +174,8 @@ struct Look<'a> {
     added: Vec<(&'a Transaction, Vec<Link>)>,
     /// By how much all changes together move the booked balance.
     moved: i128,
+    /// What nothing explains of the bank's balance, before anything is removed that was missing twice.
+    difference: Option<i64>,
 }
 
 impl<'a> Look<'a> {
@@ -246,6 +259,37 @@ impl<'a> Look<'a> {
         self.observed.held_from.zip(row.booked_on).is_some_and(|(from, day)| day <= from)
     }
 
+    /// Debits that are listed as credits, or the other way round: most booked rows at once, with or without ids.
+    fn are_signs_right(&self, sides: &Sides<'_>, absent: &[usize]) -> Result<(), Incomplete> {
+        let is_booked = |row: &Transaction| row.status == TransactionStatus::Booked && row.money.minor != 0;
+        let turned = |change: &&NewChange| match change {
+            NewChange::Modified { before, after, .. } => {
+                is_booked(before) && before.money.minor.checked_neg() == Some(after.money.minor)
+            }
+            _ => false,
+        };
+        let mut opposite: BTreeMap<(Option<NaiveDate>, i64, &str), usize> = BTreeMap::new();
+        for (row, _) in self.added.iter().filter(|(row, _)| is_booked(row)) {
+            *opposite.entry((row.booked_on, row.money.minor, &row.text)).or_default() += 1;
+        }
+        let taken = absent.iter().filter_map(|place| sides.known.get(*place)).filter(|row| {
+            let row = &row.transaction;
+            let key = (row.booked_on, row.money.minor.checked_neg().unwrap_or(0), row.text.as_str());
+            let left = opposite.get_mut(&key).filter(|left| **left > 0 && is_booked(row));
+            left.map(|left| *left -= 1).is_some()
+        });
+        let turned = taken.count() + self.changes.iter().filter(turned).count();
+        let covered = sides
+            .known
+            .iter()
+            .zip(sides.covered)
+            .filter(|(row, covered)| **covered && is_booked(&row.transaction));
+        if turned >= TURNED_ROWS && turned * 2 > covered.count() {
+            return Err(Incomplete::SignsTurned(turned));
+        }
+        Ok(())
+    }
+
     /// Lets the balance decide what the rows leave open.
     fn weigh(
         &mut self,
@@ -276,9 +320,7 @@ impl<'a> Look<'a> {
         let scale = proof::scale(standing.expected, self.observed, self.moved, now.into_iter());
         let before = self.moved;
         let open = open_doubts(matches, reading);
-        // A balance that nothing explained last time may agree now, but it decides nothing.
-        let decides = |scale: &&proof::Scale| !standing.in_doubt || (booked.is_empty() && scale.agrees());
-        let weighed = scale.as_ref().filter(decides).and_then(|scale| scale.weigh(&booked, &open));
+        let weighed = scale.as_ref().and_then(|scale| scale.weigh(&booked, &open, standing.in_doubt));
         let total: i128 = booked.iter().map(|row| self.weight(&row.transaction)).sum();
         let mut decided = BTreeSet::new();
         if let Some(weighed) = &weighed {
@@ -300,12 +342,18 @@ impl<'a> Look<'a> {
         } else if scale.is_none() && adds_up.is_none() && !allow_incomplete {
             self.is_not_shrunk(sides, booked.iter().filter(|row| row.missed == 0).count())?;
         }
+        self.difference = scale.as_ref().filter(|_| weighed.is_none()).map(proof::Scale::difference);
         for row in absent.iter().filter_map(known).filter(|row| !decided.contains(&row.id.number)) {
             let misses = row.missed.saturating_add(1);
             match (misses >= MISSES_BEFORE_REMOVAL, row.transaction.status) {
                 (true, TransactionStatus::Booked) => self.remove(row, ChangeReason::AbsentTwice),
                 (true, TransactionStatus::Pending) => self.remove(row, ChangeReason::NeverBooked),
-                (false, _) => self.missed.push((row.id.number, misses)),
+                (false, status) => {
+                    if status == TransactionStatus::Booked {
+                        self.difference = None; // it may be the missing row's
+                    }
+                    self.missed.push((row.id.number, misses));
+                }
             }
         }
         Ok(match adds_up {
@@ -335,6 +383,11 @@ impl<'a> Look<'a> {
             }
             None => self.remove(row, ChangeReason::ProvedAbsent),
         }
+    }
+
+    /// The difference of the last look at all that the bank shows, again, and nothing to explain it.
+    fn stands(&self, before: &Standing) -> bool {
+        self.observed.is_all && self.difference.is_some() && self.difference == before.unexplained
     }
 
     fn count_otherwise(&mut self, open: &proof::Open<'a>, otherwise: i64) {
@@ -367,8 +420,8 @@ impl<'a> Look<'a> {
         Ok(())
     }
 
-    fn verdict(mut self, ids: Ids, before: &Standing, proof: Proof, all_there: bool) -> Verdict {
-        let mut standing = Standing { ids_demoted: ids == Ids::Demoted, ..before.clone() };
+    fn verdict(mut self, (ids, ids_rotated): (Ids, bool), before: &Standing, proof: Proof) -> Verdict {
+        let mut standing = Standing { ids_demoted: ids == Ids::Demoted, ids_rotated, ..before.clone() };
         let rows = self.added.iter().map(|(row, _)| *row);
         standing.expected = proof::anchored(before.expected, self.observed, self.moved, rows);
         standing.in_doubt = match proof {
@@ -376,20 +429,14 @@ impl<'a> Look<'a> {
             Proof::Proved => false,
             Proof::Unproved => before.in_doubt,
         };
-        let differs_by = standing
-            .expected
-            .zip(booked_balance(&self.observed.balances))
-            .map(|(expected, found)| found.minor.saturating_sub(expected.minor));
         match proof {
-            Proof::Contradicted if self.observed.is_all => {
-                // The same difference stood through all that the bank shows: it lies outside of it, and from now
-                // on the proof starts anew.
-                let stands = before.unexplained.is_some() && before.unexplained == differs_by;
-                if stands && all_there {
-                    standing.expected = booked_balance(&self.observed.balances);
-                }
-                standing.unexplained = differs_by.filter(|_| !(stands && all_there));
+            Proof::Contradicted if self.stands(before) => {
+                // It lies outside of what the bank shows, and from now on the proof starts anew.
+                standing.expected = booked_balance(&self.observed.balances);
+                standing.in_doubt = false;
+                standing.unexplained = None;
             }
+            Proof::Contradicted if self.observed.is_all => standing.unexplained = self.difference,
             Proof::Proved => standing.unexplained = None,
             _ => {}
         }
@@ -442,12 +489,15 @@ fn covers_day(coverage: &Coverage, day: Option<NaiveDate>) -> bool {
 }
 
 /// Would the reading have shown this row? The first day of a window is never evidence: whether a
-/// bank's date filter includes it, and in which time zone, is its own affair.
+/// bank's date filter includes it, and in which time zone, is its own affair. A pending row belongs to the days
+/// after its own, on which it may be booked.
 fn covers(coverage: &Coverage, row: &Transaction) -> bool {
     let in_window = match (row.status, row.booked_on) {
-        (TransactionStatus::Pending, _) => true,
         (TransactionStatus::Booked, None) => false,
         (TransactionStatus::Booked, day) => covers_day(coverage, day),
+        (TransactionStatus::Pending, day) => {
+            day.or(row.valued_on).is_none_or(|day| coverage.window.since < day)
+        }
     };
     coverage.complete && coverage.snapshot && coverage.statuses.contains(&row.status) && in_window
 }

@@ -77,14 +77,20 @@ pub(super) struct Weighed {
 }
 
 impl Scale {
-    /// Is everything explained as it is?
-    pub(super) fn agrees(&self) -> bool {
-        self.needed.contains(&0)
+    /// What there is to explain, in minor units.
+    pub(super) fn difference(&self) -> i64 {
+        let needed = self.needed.first().copied().unwrap_or(0);
+        i64::try_from(needed).unwrap_or(if needed < 0 { i64::MIN } else { i64::MAX })
     }
 
     /// What explains the balance, the least that does: nothing, all absent rows gone, some of them, and only
     /// then rows counted otherwise. None if nothing does, or several things would.
-    pub(super) fn weigh(&self, absent: &[&StoredTransaction], doubts: &[Open<'_>]) -> Option<Weighed> {
+    pub(super) fn weigh(
+        &self,
+        absent: &[&StoredTransaction],
+        doubts: &[Open<'_>],
+        in_doubt: bool,
+    ) -> Option<Weighed> {
         let weights: Vec<i128> = absent.iter().map(|row| weight(&row.transaction, self.balance)).collect();
         let all: i128 = weights.iter().sum();
         let none =
@@ -97,6 +103,9 @@ impl Scale {
             if *needed == -all {
                 return Some(every());
             }
+        }
+        if in_doubt {
+            return None; // what nothing explained last time decides nothing now
         }
         self.needed.iter().find_map(|needed| {
             match subsets(&weights, -*needed) {

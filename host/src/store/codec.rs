@@ -191,6 +191,8 @@ struct StoredStanding {
     #[serde(default)]
     in_doubt: bool,
     #[serde(default)]
+    ids_rotated: bool,
+    #[serde(default)]
     ids_demoted: bool,
     #[serde(default)]
     looked_on: Option<NaiveDate>,
@@ -208,13 +210,22 @@ pub(super) const NEW_STANDING: &str = "{}";
 /// What the ledger remembers as JSON text.
 pub(super) fn standing_json(standing: &Standing) -> Result<String> {
     let Standing {
-        in_doubt, unexplained, ids_demoted, looked_on, all_looked_on, reach_days, lateness, ..
+        in_doubt,
+        unexplained,
+        ids_rotated,
+        ids_demoted,
+        looked_on,
+        all_looked_on,
+        reach_days,
+        lateness,
+        ..
     } = *standing;
     let expected = standing.expected.map(|money| (money.minor, money.currency.code().to_owned()));
     let stored = StoredStanding {
         expected,
         in_doubt,
         unexplained,
+        ids_rotated,
         ids_demoted,
         looked_on,
         all_looked_on,
@@ -235,6 +246,7 @@ pub(super) fn standing(text: &str) -> Result<Standing> {
         expected,
         in_doubt: stored.in_doubt,
         unexplained: stored.unexplained,
+        ids_rotated: stored.ids_rotated,
         ids_demoted: stored.ids_demoted,
         looked_on: stored.looked_on,
         all_looked_on: stored.all_looked_on,

@@ -55,10 +55,14 @@ pub fn left(trust: &Trust, held: &[StoredTransaction], reading: &Reading) -> Lef
         take(&mut held, same).is_none()
     });
     seen.retain(|row| take(&mut held, |old| Contents::of(&old.transaction) == Contents::of(row)).is_none());
-    let covered = reading.seen.coverage.as_ref().is_some_and(|coverage| {
+    let coverage = reading.seen.coverage.as_ref().filter(|coverage| {
         coverage.complete && coverage.snapshot && coverage.statuses.contains(&TransactionStatus::Pending)
     });
-    let pending = held.iter().map(|row| (row.id.number, Contents::of(&row.transaction), covered));
+    let pending = held.iter().map(|row| {
+        let contents = Contents::of(&row.transaction);
+        let covered = coverage.zip(contents.day).is_some_and(|(coverage, day)| coverage.window.since < day);
+        (row.id.number, contents, covered)
+    });
     Left {
         pending: pending.filter(|(_, contents, _)| !contents.is_booked()).collect(),
         booked: seen.into_iter().map(Contents::of).filter(Contents::is_booked).collect(),

@@ -23,7 +23,7 @@
 //!   and a balance that nothing explained at one look decides nothing at the next.
 //!
 //! Which of several equal copies is missing can't be known: those that were missing before are taken.
-//! A refused answer must leave everything as it was, and must deserve it: see [`Oracle::refused`].
+//! A refused answer, also one in which most of what is held has the opposite sign, must leave everything as it was, and must deserve it: see [`Oracle::refused`].
 
 use super::contents::Contents;
 use super::evidence::{Possible, Weight, anchor, weigh};
@@ -254,10 +254,22 @@ impl Oracle {
                 sort.covered && copies.last().is_some_and(|most| *most > sort.shown)
             })
         });
+        // Most of what is held, with the opposite sign: one of the two answers was turned round.
+        let turned = |contents: &Contents| {
+            let mut other = contents.clone();
+            other.minor = -other.minor;
+            sorts.get(&other).is_some_and(|sort| sort.shown > 0)
+        };
+        let signs = covered().filter(|(contents, sort)| sort.most > sort.shown && turned(contents)).count();
+        let turned = signs >= 3 && signs * 2 > known;
         let may_be_complete = self.weigh(&sorts, reading, true).is_some();
         let doubtful = may_lack && self.refused_in_a_row <= DOUBTS_MAX;
-        let deserved =
-            lacks || shrunk || adds_up(reading) == Some(false) || (may_lack && !may_be_complete) || doubtful;
+        let deserved = lacks
+            || turned
+            || shrunk
+            || adds_up(reading) == Some(false)
+            || (may_lack && !may_be_complete)
+            || doubtful;
         (!deserved).then(|| Wrong::Contents("a complete answer was refused".to_owned()))
     }
 }

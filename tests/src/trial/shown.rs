@@ -103,7 +103,8 @@ impl Manners {
         let since = glitch.shortened.map_or(days.0, |(since, _)| since.max(days.0));
         let told_since = if glitch.shortened.is_some_and(|(_, says)| says) { since } else { days.0 };
         let asked = |entry: &Entry, since: i64| match entry.status {
-            TransactionStatus::Pending => self.pending,
+            // Like the booked ones by their day, but those of days to come are listed as well.
+            TransactionStatus::Pending => self.pending && since <= entry.day,
             TransactionStatus::Booked => {
                 since + i64::from(self.exclusive) <= entry.day && entry.day <= days.1
             }

@@ -117,9 +117,7 @@ fn different<T: Ord>(of: &[T]) -> usize {
 /// was not read to its end.
 fn covers(coverage: &Coverage, contents: &Contents) -> bool {
     let window = coverage.window;
-    let inside = contents.day.is_some_and(|day| window.since < day && day <= window.until);
-    coverage.complete
-        && coverage.snapshot
-        && coverage.statuses.contains(&contents.status)
-        && (inside || !contents.is_booked())
+    let inside =
+        contents.day.is_some_and(|day| window.since < day && (day <= window.until || !contents.is_booked()));
+    coverage.complete && coverage.snapshot && coverage.statuses.contains(&contents.status) && inside
 }
