@@ -4,7 +4,7 @@ use super::assign::{self, SIDE_MAX, Worth};
 use super::identity::{Content, Exact, Ids, Row, alike};
 use crate::model::{Link, StoredTransaction, TransactionStatus};
 use chrono::NaiveDate;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 
 /// Days between announcement and booking: card payments take up to two weeks.
@@ -110,18 +110,38 @@ impl<'a> Pairing<'a> {
         self.pair_only_ones(&old, &new);
     }
 
-    /// The bank says which row this one replaces.
+    /// The bank says which pending row this one replaces.
     fn by_supersedes(&mut self) {
-        let old =
-            groups(self.free_old().filter_map(|(place, row)| Some((row.of.bank_id.as_deref()?, place))));
+        let pending = self.free_old().filter(|(_, row)| row.of.status == TransactionStatus::Pending);
+        let old = groups(pending.filter_map(|(place, row)| Some((row.of.bank_id.as_deref()?, place))));
         let new =
             groups(self.free_new().filter_map(|(place, row)| Some((row.of.supersedes.as_deref()?, place))));
         self.pair_only_ones(&old, &new);
     }
 
+    /// Known rows whose id is not shown.
+    fn orphans(&self) -> HashSet<(Content<'a>, Exact<'a>)> {
+        let ids = self.sides.ids;
+        let shown: HashSet<&str> = self.sides.new.iter().filter_map(|row| ids.of(row.of)).collect();
+        let orphans =
+            self.sides.old.iter().filter(|row| ids.of(row.of).is_some_and(|id| !shown.contains(id)));
+        orphans.map(|row| (row.content(), row.exact())).collect()
+    }
+
+    /// Not one that went to a row which is to the letter another one that is known and whose own id is not shown, nor
+    /// a booking of another business and amount: such an id has moved.
     fn pair_only_ones(&mut self, old: &HashMap<&str, Vec<usize>>, new: &HashMap<&str, Vec<usize>>) {
+        let orphans = self.orphans();
+        let has_moved = |old: &Row<'_>, new: &Row<'_>| {
+            let same = old.content() == new.content() && old.exact() == new.exact();
+            let settled = old.of.status == new.of.status || old.of.money == new.of.money || alike(old, new);
+            !same && (orphans.contains(&(new.content(), new.exact())) || !settled)
+        };
         for (id, old) in old {
-            if let ([old], Some([new])) = (old.as_slice(), new.get(id).map(Vec::as_slice)) {
+            let ([old], Some([new])) = (old.as_slice(), new.get(id).map(Vec::as_slice)) else { continue };
+            if let (Some(before), Some(after)) = (self.sides.old.get(*old), self.sides.new.get(*new))
+                && !has_moved(before, after)
+            {
                 self.pair(*old, *new, false);
             }
         }
@@ -251,7 +271,7 @@ impl<'a> Pairing<'a> {
             _ => self.reissued && is_gone && is_amended(old, new),
         };
         let finer = days.map_or(SETTLEMENT_DAYS_MAX, i64::abs);
-        let tier = PAIR + i64::from(alike) + i64::from(old.text == new.text);
+        let tier = PAIR + 4 * i64::from(old.text == new.text) + 2 * i64::from(alike) + i64::from(is_gone);
         fits.then_some(Worth { tier, finer })
     }
 

@@ -320,6 +320,17 @@ impl<'a> Look<'a> {
         let scale = proof::scale(standing.expected, self.observed, self.moved, now.into_iter());
         let before = self.moved;
         let open = open_doubts(matches, reading);
+        // At the first look nothing told twins from one row on two pages.
+        let mut repeats = BTreeSet::new();
+        if scale.as_ref().is_some_and(proof::Scale::agrees) {
+            let twins = twins_shown(sides, matches);
+            let was_one = |row: &&&StoredTransaction| {
+                row.id.number <= standing.first_rows && twins.contains(&Row::new(&row.transaction).content())
+            };
+            repeats.extend(booked.iter().filter(was_one).map(|row| row.id.number));
+        }
+        let booked: Vec<&StoredTransaction> =
+            booked.into_iter().filter(|row| !repeats.contains(&row.id.number)).collect();
         let weighed = scale.as_ref().and_then(|scale| scale.weigh(&booked, &open, standing.in_doubt));
         let total: i128 = booked.iter().map(|row| self.weight(&row.transaction)).sum();
         let mut decided = BTreeSet::new();
@@ -339,12 +350,15 @@ impl<'a> Look<'a> {
             for (open, otherwise) in open.iter().zip(&weighed.otherwise) {
                 self.count_otherwise(open, *otherwise);
             }
-        } else if scale.is_none() && adds_up.is_none() && !allow_incomplete {
+        } else if adds_up.is_none() && !allow_incomplete {
             self.is_not_shrunk(sides, booked.iter().filter(|row| row.missed == 0).count())?;
         }
         self.difference = scale.as_ref().filter(|_| weighed.is_none()).map(proof::Scale::difference);
         for row in absent.iter().filter_map(known).filter(|row| !decided.contains(&row.id.number)) {
             let misses = row.missed.saturating_add(1);
+            if repeats.contains(&row.id.number) && misses >= MISSES_BEFORE_REMOVAL {
+                self.moved += self.weight(&row.transaction); // the anchor never counted it
+            }
             match (misses >= MISSES_BEFORE_REMOVAL, row.transaction.status) {
                 (true, TransactionStatus::Booked) => self.remove(row, ChangeReason::AbsentTwice),
                 (true, TransactionStatus::Pending) => self.remove(row, ChangeReason::NeverBooked),
@@ -423,6 +437,9 @@ impl<'a> Look<'a> {
     fn verdict(mut self, (ids, ids_rotated): (Ids, bool), before: &Standing, proof: Proof) -> Verdict {
         let mut standing = Standing { ids_demoted: ids == Ids::Demoted, ids_rotated, ..before.clone() };
         let rows = self.added.iter().map(|(row, _)| *row);
+        if before.expected.is_none() && self.unit.is_some() {
+            standing.first_rows = i64::try_from(self.added.len()).unwrap_or(i64::MAX);
+        }
         standing.expected = proof::anchored(before.expected, self.observed, self.moved, rows);
         standing.in_doubt = match proof {
             Proof::Contradicted => true,
@@ -468,6 +485,13 @@ fn removed_number(change: &NewChange) -> Option<i64> {
         NewChange::Removed { number, .. } => Some(*number),
         _ => None,
     }
+}
+
+/// The contents of the known rows without a name that were shown.
+fn twins_shown<'a>(sides: &'a Sides<'a>, matches: &Matches) -> BTreeSet<identity::Content<'a>> {
+    let rows = sides.old.iter().zip(&matches.partner);
+    let shown = rows.filter(|(row, partner)| partner.is_some() && sides.ids.of(row.of).is_none());
+    shown.map(|(row, _)| row.content()).collect()
 }
 
 /// The doubts that matter: equal rows of which some are new.

@@ -89,6 +89,8 @@ pub struct Standing {
     /// The booked balance that our booked rows explain: anchored at the first one the bank gave, moved by every
     /// change since. Stays where it is while the bank's balance contradicts.
     pub expected: Option<Money>,
+    /// So many rows were there when the first balance was given.
+    pub first_rows: i64,
     /// The last balance contradicted: until one agrees again, it decides nothing.
     pub in_doubt: bool,
     /// By how much the bank's balance differed when all its history had been read, in minor units.

@@ -189,6 +189,8 @@ struct StoredStanding {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     unexplained: Option<i64>,
     #[serde(default)]
+    first_rows: i64,
+    #[serde(default)]
     in_doubt: bool,
     #[serde(default)]
     ids_rotated: bool,
@@ -210,6 +212,7 @@ pub(super) const NEW_STANDING: &str = "{}";
 /// What the ledger remembers as JSON text.
 pub(super) fn standing_json(standing: &Standing) -> Result<String> {
     let Standing {
+        first_rows,
         in_doubt,
         unexplained,
         ids_rotated,
@@ -223,6 +226,7 @@ pub(super) fn standing_json(standing: &Standing) -> Result<String> {
     let expected = standing.expected.map(|money| (money.minor, money.currency.code().to_owned()));
     let stored = StoredStanding {
         expected,
+        first_rows,
         in_doubt,
         unexplained,
         ids_rotated,
@@ -244,6 +248,7 @@ pub(super) fn standing(text: &str) -> Result<Standing> {
         .transpose()?;
     Ok(Standing {
         expected,
+        first_rows: stored.first_rows,
         in_doubt: stored.in_doubt,
         unexplained: stored.unexplained,
         ids_rotated: stored.ids_rotated,
