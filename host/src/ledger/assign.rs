@@ -252,8 +252,8 @@ mod tests {
         taken.push(None);
         every(tiers, row + 1, taken, found);
         taken.pop();
-        for column in 0..columns.len() {
-            if columns[column] > 0 && !taken.contains(&Some(column)) {
+        for (column, tier) in columns.iter().enumerate() {
+            if *tier > 0 && !taken.contains(&Some(column)) {
                 taken.push(Some(column));
                 every(tiers, row + 1, taken, found);
                 taken.pop();

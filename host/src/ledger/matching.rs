@@ -319,7 +319,8 @@ impl<'a> Pairing<'a> {
             };
             if self.worth(**old, **new).is_some() {
                 self.pair(**old, **new, true);
-                (olds.next(), news.next());
+                olds.next();
+                news.next();
             } else if before.day() <= after.day() {
                 olds.next();
             } else {

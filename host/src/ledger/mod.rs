@@ -10,9 +10,9 @@
 //!    b. the row says which pending row it replaces;
 //!    c. equal contents, with the running balance where there is one, the n-th of several twins with the n-th;
 //!    d. equal amount, near in time: blocks of up to 64 × 64 rows are solved exactly ([`assign`]), larger ones
-//!       in the order of dates; what could be otherwise is marked as ambiguous;
+//!    in the order of dates; what could be otherwise is marked as ambiguous;
 //!    e. pending → booked with another amount (a tip, a fuel hold), only when it can be no other; else both
-//!       stand, and a link says how likely they are one.
+//!    stand, and a link says how likely they are one.
 //! 4. What is left of the new rows was added. What is left of the old ones was removed if the bank says so, or
 //!    if it lies inside a complete reading and the balance proves it, or if it was missing twice. When the
 //!    balance proves that missing rows still count, the statement is incomplete and nothing may be stored.

@@ -43,7 +43,7 @@ pub enum Line {
     /// What the account holds now, in the order in which it was first seen.
     Transaction(Transaction),
     /// The account's history, in order.
-    Change(OfAccount<Change>),
+    Change(Box<OfAccount<Change>>),
     /// The account's syncs, newest first.
     Sync(Sync),
     /// The last line. Without it the export broke off.
@@ -179,7 +179,9 @@ impl Export {
                 }
                 let last = page.items.last().filter(|_| page.has_more);
                 let next = last.map(|last| Step::Changes { account, after_seq: last.seq });
-                let of = |change| Line::Change(OfAccount { account_id: account, what: Change::of(change) });
+                let of = |change| {
+                    Line::Change(Box::new(OfAccount { account_id: account, what: Change::of(change) }))
+                };
                 (page.items.into_iter().map(of).collect(), next.into_iter().collect())
             }
             Step::Syncs { account, before } => {
