@@ -118,7 +118,7 @@ async fn a_request_that_was_reset_is_sent_again_and_a_negative_zero_is_zero() {
     bank.fault(PathKind::Transactions, amount("-0.00"), 1);
     let sync = linked.good_sync(everyday).await;
     assert_eq!((&sync["modified"], &sync["proof"]), (&json!(0), &json!("proved")), "{sync}");
-    bank.fault(PathKind::Transactions, amount("-0.00"), 2);
+    bank.fault(PathKind::Transactions, amount("-0.00"), u32::try_from(pages).unwrap() + 1);
     let sync = linked.good_sync(everyday).await;
     assert_eq!(sync["modified"], 1, "{sync}");
     let zero = linked.rows(everyday).await.into_iter().filter(|row| row["amount"] == "0.00").count();

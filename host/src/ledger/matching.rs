@@ -48,6 +48,8 @@ pub(super) struct Matches {
     pub(super) links: BTreeMap<usize, Vec<Link>>,
     /// Most rows have other ids than before, now or at an earlier look.
     pub(super) rotated: bool,
+    /// New rows that are taken for known ones which the reading need not have shown.
+    pub(super) edge: Vec<usize>,
 }
 
 pub(super) fn match_rows(sides: &Sides<'_>) -> Matches {
@@ -57,6 +59,7 @@ pub(super) fn match_rows(sides: &Sides<'_>) -> Matches {
         ambiguous: vec![false; sides.old.len()],
         links: BTreeMap::new(),
         rotated: sides.rotated,
+        edge: Vec::new(),
     };
     let mut pairing = Pairing { sides, reissued: false, matches };
     pairing.by_id();
@@ -119,17 +122,18 @@ impl<'a> Pairing<'a> {
         self.pair_only_ones(&old, &new);
     }
 
-    /// Known rows whose id is not shown.
+    /// Known rows whose id is not shown, or only with other contents.
     fn orphans(&self) -> HashSet<(Content<'a>, Exact<'a>)> {
         let ids = self.sides.ids;
-        let shown: HashSet<&str> = self.sides.new.iter().filter_map(|row| ids.of(row.of)).collect();
-        let orphans =
-            self.sides.old.iter().filter(|row| ids.of(row.of).is_some_and(|id| !shown.contains(id)));
-        orphans.map(|row| (row.content(), row.exact())).collect()
+        let whole = |row: &'a Row<'a>| (row.content(), row.exact());
+        let shown: HashMap<&str, _> =
+            self.sides.new.iter().filter_map(|row| Some((ids.of(row.of)?, whole(row)))).collect();
+        let orphans = self.sides.old.iter().filter_map(|row| Some((ids.of(row.of)?, whole(row))));
+        orphans.filter(|(id, row)| shown.get(id) != Some(row)).map(|(_, row)| row).collect()
     }
 
-    /// Not one that went to a row which is to the letter another one that is known and whose own id is not shown, nor
-    /// a booking of another business and amount: such an id has moved.
+    /// Not one that went to a row which is to the letter another one that is known, which has lost its own id, nor a
+    /// booking of another business and amount: such an id has moved.
     fn pair_only_ones(&mut self, old: &HashMap<&str, Vec<usize>>, new: &HashMap<&str, Vec<usize>>) {
         let orphans = self.orphans();
         let has_moved = |old: &Row<'_>, new: &Row<'_>| {
@@ -192,7 +196,7 @@ impl<'a> Pairing<'a> {
     }
 
     /// Rows that the reading need not have shown, and their equals under other ids: the same rows, if the ids of
-    /// others changed too, now or before.
+    /// others changed too, now or before, or no known id is shown at all. A balance may say otherwise.
     fn at_the_edge(&mut self) {
         let ids = self.sides.ids;
         let (mut kept, mut renamed) = (0_usize, 0_usize);
@@ -205,7 +209,7 @@ impl<'a> Pairing<'a> {
             }
         }
         self.matches.rotated |= renamed > kept;
-        if !self.matches.rotated {
+        if !self.matches.rotated && kept > 0 {
             return;
         }
         let old = groups(self.free_old().map(|(place, row)| (row.content(), place)));
@@ -213,6 +217,7 @@ impl<'a> Pairing<'a> {
         for (content, old) in old {
             for (old, new) in old.into_iter().zip(new.get(&content).into_iter().flatten()) {
                 self.pair(old, *new, false);
+                self.matches.edge.push(*new);
             }
         }
     }

@@ -153,7 +153,9 @@ pub fn reconcile(
         look.are_signs_right(&sides, &absent)?;
     }
     let proof = look.weigh(&sides, &matches, &absent, &reading, standing, (adds_up, allow_incomplete))?;
-    Ok(look.verdict((ids, matches.rotated), standing, proof))
+    let mut verdict = look.verdict((ids, matches.rotated), standing, proof);
+    verdict.standing.pending_since = oldest_pending(known, &verdict.changes);
+    Ok(verdict)
 }
 
 /// What a look came to that shows just what the last one did.
@@ -204,7 +206,9 @@ impl<'a> Look<'a> {
                     let ambiguous = matches.ambiguous.get(place).copied().unwrap_or(false);
                     self.partner(sides.ids, row, after.of, ambiguous);
                 }
-                None if before.bank_id.as_deref().is_some_and(|id| removed.contains(id)) => {
+                None if before.bank_id.as_deref().is_some_and(|id| removed.contains(id))
+                    && (!matches.rotated || sides.covered.get(place) == Some(&true)) =>
+                {
                     self.remove(row, ChangeReason::RemovedByBank)
                 }
                 None if sides.covered.get(place) == Some(&true) => absent.push(place),
@@ -320,18 +324,27 @@ impl<'a> Look<'a> {
         let scale = proof::scale(standing.expected, self.observed, self.moved, now.into_iter());
         let before = self.moved;
         let open = open_doubts(matches, reading);
-        // At the first look nothing told twins from one row on two pages.
-        let mut repeats = BTreeSet::new();
-        if scale.as_ref().is_some_and(proof::Scale::agrees) {
-            let twins = twins_shown(sides, matches);
-            let was_one = |row: &&&StoredTransaction| {
-                row.id.number <= standing.first_rows && twins.contains(&Row::new(&row.transaction).content())
-            };
-            repeats.extend(booked.iter().filter(was_one).map(|row| row.id.number));
-        }
-        let booked: Vec<&StoredTransaction> =
-            booked.into_iter().filter(|row| !repeats.contains(&row.id.number)).collect();
-        let weighed = scale.as_ref().and_then(|scale| scale.weigh(&booked, &open, standing.in_doubt));
+        // At the first look nothing told twins from one row on two pages: rows that are shown once less than they
+        // are held may be one, if that explains everything.
+        let twins = twins_shown(sides, matches);
+        let was_one = |row: &&&StoredTransaction| {
+            row.id.number <= standing.first_rows && twins.contains(&Row::new(&row.transaction).content())
+        };
+        let mut repeats: BTreeSet<i64> = booked.iter().filter(was_one).map(|row| row.id.number).collect();
+        let rest: Vec<_> = booked.iter().copied().filter(|row| !repeats.contains(&row.id.number)).collect();
+        let weigh = |rows: &[&StoredTransaction]| {
+            scale.as_ref().and_then(|scale| scale.weigh(rows, &open, standing.in_doubt))
+        };
+        let explains = |weighed: &proof::Weighed| !weighed.unclear && weighed.gone.iter().all(|gone| *gone);
+        let without = weigh(&rest).filter(|weighed| !repeats.is_empty() && explains(weighed));
+        let (booked, weighed) = match without {
+            Some(weighed) => (rest, Some(weighed)),
+            None => {
+                repeats.clear();
+                let weighed = weigh(&booked);
+                (booked, weighed)
+            }
+        };
         let total: i128 = booked.iter().map(|row| self.weight(&row.transaction)).sum();
         let mut decided = BTreeSet::new();
         if let Some(weighed) = &weighed {
@@ -480,6 +493,25 @@ impl<'a> Look<'a> {
     }
 }
 
+/// The day of the oldest pending row that is left.
+fn oldest_pending(known: &[StoredTransaction], changes: &[NewChange]) -> Option<NaiveDate> {
+    let changed: BTreeSet<i64> = changes.iter().filter_map(changed_number).collect();
+    let held = known.iter().filter(|row| !changed.contains(&row.id.number)).map(|row| &row.transaction);
+    let new = changes.iter().filter_map(|change| match change {
+        NewChange::Added { after, .. } | NewChange::Modified { after, .. } => Some(after),
+        NewChange::Removed { .. } => None,
+    });
+    let pending = held.chain(new).filter(|row| row.status == TransactionStatus::Pending);
+    pending.filter_map(|row| row.booked_on.or(row.valued_on)).min()
+}
+
+fn changed_number(change: &NewChange) -> Option<i64> {
+    match change {
+        NewChange::Modified { number, .. } | NewChange::Removed { number, .. } => Some(*number),
+        NewChange::Added { .. } => None,
+    }
+}
+
 fn removed_number(change: &NewChange) -> Option<i64> {
     match change {
         NewChange::Removed { number, .. } => Some(*number),
@@ -494,7 +526,7 @@ fn twins_shown<'a>(sides: &'a Sides<'a>, matches: &Matches) -> BTreeSet<identity
     shown.map(|(row, _)| row.content()).collect()
 }
 
-/// The doubts that matter: equal rows of which some are new.
+/// The doubts that matter: equal rows of which some are new, and rows that may be other ones than those at the edge.
 fn open_doubts<'a>(matches: &Matches, reading: &repeats::Reading<'a>) -> Vec<proof::Open<'a>> {
     let open = |doubt: &repeats::Doubt| {
         let first = doubt.places.first()?;
@@ -504,7 +536,11 @@ fn open_doubts<'a>(matches: &Matches, reading: &repeats::Reading<'a>) -> Vec<pro
         let fewer = new.min(doubt.places.len() - doubt.held.clamp(1, doubt.places.len()));
         (fewer > 0 || doubt.left_out > 0).then_some(proof::Open { row, fewer, more: doubt.left_out })
     };
-    reading.doubts.iter().filter_map(open).collect()
+    let edge = matches.edge.iter().filter_map(|place| {
+        let row = reading.rows.get(*place)?.of;
+        (row.status == TransactionStatus::Booked).then_some(proof::Open { row, fewer: 0, more: 1 })
+    });
+    reading.doubts.iter().filter_map(open).chain(edge).collect()
 }
 
 /// Would the reading have shown a row of that day; none for one that belongs to every day?

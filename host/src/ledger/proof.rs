@@ -77,11 +77,6 @@ pub(super) struct Weighed {
 }
 
 impl Scale {
-    /// Is everything explained as it is?
-    pub(super) fn agrees(&self) -> bool {
-        self.needed.contains(&0)
-    }
-
     /// What there is to explain, in minor units.
     pub(super) fn difference(&self) -> i64 {
         let needed = self.needed.first().copied().unwrap_or(0);

@@ -101,6 +101,8 @@ pub struct Standing {
     pub ids_demoted: bool,
     /// The bank's day of the last look.
     pub looked_on: Option<NaiveDate>,
+    /// The day of the oldest pending row that is held: until it is booked or gone, it is looked for.
+    pub pending_since: Option<NaiveDate>,
     /// The bank's day of the last look at all its history.
     pub all_looked_on: Option<NaiveDate>,
     /// So many days of history the bank was found to give, where that is less than its profile says.

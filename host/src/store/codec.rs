@@ -198,6 +198,8 @@ struct StoredStanding {
     ids_demoted: bool,
     #[serde(default)]
     looked_on: Option<NaiveDate>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pending_since: Option<NaiveDate>,
     #[serde(default)]
     all_looked_on: Option<NaiveDate>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -218,6 +220,7 @@ pub(super) fn standing_json(standing: &Standing) -> Result<String> {
         ids_rotated,
         ids_demoted,
         looked_on,
+        pending_since,
         all_looked_on,
         reach_days,
         lateness,
@@ -232,6 +235,7 @@ pub(super) fn standing_json(standing: &Standing) -> Result<String> {
         ids_rotated,
         ids_demoted,
         looked_on,
+        pending_since,
         all_looked_on,
         reach_days,
         lateness,
@@ -254,6 +258,7 @@ pub(super) fn standing(text: &str) -> Result<Standing> {
         ids_rotated: stored.ids_rotated,
         ids_demoted: stored.ids_demoted,
         looked_on: stored.looked_on,
+        pending_since: stored.pending_since,
         all_looked_on: stored.all_looked_on,
         reach_days: stored.reach_days,
         lateness: stored.lateness,

@@ -2,7 +2,7 @@
 //!
 //! At first the newest days are read, so that the business sees something at once; older history follows in
 //! pieces, newest first (`history`). From then on what may have changed is read again: as many days as bookings
-//! were seen to be late. Once a day, in the bank's quiet hour, all of its history is, which finds what came later
+//! were seen to be late, or as it takes to see whether a pending row still stands. Once a day, in the bank's quiet hour, all of its history is, which finds what came later
 //! still. Many banks give old history only right after the customer agreed, so a new consent asks for it again.
 //! A bank that refuses a window is asked for a shorter one (`read`); nothing is removed by that, since only days
 //! that were read are compared. Pure: days come as arguments.
@@ -55,7 +55,10 @@ pub(super) fn all(limits: &LimitsProfile, today: NaiveDate, standing: &Standing)
 /// The first day that is read again however little has changed.
 pub(super) fn overlap_from(limits: &LimitsProfile, today: NaiveDate, held: Held<'_>) -> NaiveDate {
     let days = held.standing.lateness.overlap_days().unwrap_or(limits.overlap_days);
-    back(held.until.unwrap_or(today), days).max(first_day(limits, today, held.standing))
+    let since = back(held.until.unwrap_or(today), days);
+    // The first day is no evidence: one more shows whether an old pending row still stands.
+    let since = held.standing.pending_since.map_or(since, |pending| since.min(back(pending, 1)));
+    since.max(first_day(limits, today, held.standing))
 }
 
 /// The days to read now.

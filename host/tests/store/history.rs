@@ -114,6 +114,7 @@ both! {
             unexplained: Some(3),
             ids_demoted: true,
             looked_on: Some(day(3)),
+            pending_since: Some(day(1)),
             all_looked_on: Some(day(2)),
             reach_days: Some(90),
             ..Standing::default()

@@ -198,12 +198,24 @@ fn histories_are_as_mixed_as_promised() {
     assert!(report.mixed_three * 2 >= 2_000);
 }
 
+/// Of so many random histories one may be wrong; `docs/ledger-trial.md` says how many are.
+const WRONG_IN: usize = 50;
+
 #[test]
 fn the_service_s_own_ledger_is_right_in_random_histories() {
     let mut report = Report::new(SEED);
-    for number in 0..400 {
+    let mut wrong = Vec::new();
+    for number in 0..600 {
         let outcome = report.play(number, &of_the_service);
         let transcript = outcome.transcript.join("\n");
-        assert!(outcome.is_right(), "cargo ledger-trial -- --seed {SEED} --only {number}\n{transcript}");
+        assert_eq!(
+            (outcome.broken, outcome.ambiguous_avoidable),
+            (0, 0),
+            "cargo ledger-trial -- --seed {SEED} --only {number}\n{transcript}"
+        );
+        if !outcome.is_right() {
+            wrong.push(format!("cargo ledger-trial -- --seed {SEED} --only {number}\n{transcript}"));
+        }
     }
+    assert!(wrong.len() * WRONG_IN <= 600, "{} of 600:\n{}", wrong.len(), wrong.join("\n"));
 }
