@@ -161,7 +161,8 @@ pub fn reconcile(
 /// What a look came to that shows just what the last one did.
 pub fn unchanged(standing: &Standing, observed: &Observed, proof: Proof) -> Verdict {
     let looked_on = observed.today.or(standing.looked_on);
-    let standing = Standing { looked_on, ..standing.clone() };
+    let in_doubt = standing.in_doubt && proof != Proof::Proved;
+    let standing = Standing { looked_on, in_doubt, ..standing.clone() };
     Verdict { changes: Vec::new(), rekeyed: Vec::new(), missed: Vec::new(), proof, standing }
 }
 
@@ -457,7 +458,8 @@ impl<'a> Look<'a> {
         standing.in_doubt = match proof {
             Proof::Contradicted => true,
             Proof::Proved => false,
-            Proof::Unproved => before.in_doubt,
+            // The first balance may count what the first look did not show: the next one confirms it.
+            Proof::Unproved => before.in_doubt || (before.expected.is_none() && standing.expected.is_some()),
         };
         match proof {
             Proof::Contradicted if self.stands(before) => {

@@ -68,6 +68,12 @@ impl Held {
         verdict
     }
 
+    /// Looks twice: a first balance alone does not decide everything.
+    fn confirmed(&mut self, observed: &Observed) {
+        self.look(observed);
+        self.look(observed);
+    }
+
     fn judge(&self, observed: &Observed) -> Result<Verdict, Incomplete> {
         reconcile(&self.rows, &self.standing, observed, false)
     }

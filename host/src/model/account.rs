@@ -91,7 +91,8 @@ pub struct Standing {
     pub expected: Option<Money>,
     /// So many rows were there when the first balance was given.
     pub first_rows: i64,
-    /// The last balance contradicted: until one agrees again, it decides nothing.
+    /// The last balance contradicted, or it was the first one: until one agrees, it decides nothing between several
+    /// explanations.
     pub in_doubt: bool,
     /// By how much the bank's balance differed when all its history had been read, in minor units.
     pub unexplained: Option<i64>,
