@@ -175,18 +175,17 @@ fn plan_history(
     if run.connector.manifest().read == ReadMode::Together {
         return (from, None); // the bank decides what is in a statement
     }
-    if reading.observed.is_all {
+    let agreed = run.consent.as_ref().filter(|consent| consent.ended_at.is_none());
+    let anew = agreed.zip(head.fresh_at).is_some_and(|(consent, fresh_at)| consent.granted_at > fresh_at);
+    if anew {
+        standing.reach_days = None; // it may give more now
+    } else if reading.observed.is_all {
         // What a bank does not give today, it gives to nobody who has not agreed anew.
         let given = coverage.map(|coverage| (today - coverage.window.since).num_days());
         let given =
             given.and_then(|days| u32::try_from(days).ok()).filter(|days| *days < limits.history_days);
         standing.reach_days = given;
         return (from, None);
-    }
-    let agreed = run.consent.as_ref().filter(|consent| consent.ended_at.is_none());
-    let anew = agreed.zip(head.fresh_at).is_some_and(|(consent, fresh_at)| consent.granted_at > fresh_at);
-    if anew {
-        standing.reach_days = None;
     }
     let has_gap = head.history_from.zip(from).is_some_and(|(before, now)| before < now);
     let is_missing = from.is_some_and(|from| from > window::first_day(limits, today, standing));

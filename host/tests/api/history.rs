@@ -116,3 +116,119 @@ async fn transactions_are_filtered_by_day_status_and_amount_and_paged() {
         (&json!(4), &json!("12345678"), &json!(0))
     );
 }
+
+/// What a reader holds who applies changes: text by transaction.
+fn apply(held: &mut std::collections::BTreeMap<String, String>, changes: &Value) {
+    for change in changes["items"].as_array().unwrap() {
+        let id = change["transaction_id"].as_str().unwrap().to_owned();
+        let known = held.get(&id).cloned();
+        let before = change["before"]["text"].as_str().map(str::to_owned);
+        assert_eq!(known, before, "before is what the reader knew: {change}");
+        match change["after"]["text"].as_str() {
+            Some(text) => drop(held.insert(id, text.to_owned())),
+            None => drop(held.remove(&id)),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_compact_reading_is_pinned_and_leads_to_what_is_held() {
+    let world = World::new().await;
+    let tenant = world.tenant("Business").await;
+    let connection = world.connection(&tenant, "customer").await;
+    let lease = world.lease(connection).await;
+    let account = world.account(&lease, "bank-1").await.id;
+    let path = format!("/v1/accounts/{account}/changes");
+    let rows: Vec<_> = (1..=5).map(|row| entry(-row, &format!("row {row}"), 1)).collect();
+    world.run(&lease, account, rows.iter().cloned().map(NewChange::added).collect(), |_| {}).await;
+
+    // A reader who has seen three of them.
+    let mut held = std::collections::BTreeMap::new();
+    let seen = world.get(&tenant, &format!("{path}?limit=3")).await.is(200);
+    apply(&mut held, &seen);
+    let named = |text: &str, row: &Transaction| Transaction { text: text.into(), ..row.clone() };
+    let (once, twice) = (named("once", &rows[0]), named("twice", &rows[0]));
+    let gone = |number, before: &Transaction| NewChange::Removed {
+        number,
+        before: before.clone(),
+        reason: host::model::ChangeReason::ProvedAbsent,
+    };
+    let changes = vec![
+        NewChange::amended(1, rows[0].clone(), once.clone()),
+        NewChange::amended(1, once, twice),
+        gone(2, &rows[1]),
+        gone(4, &rows[3]),
+        NewChange::added(entry(-9, "new", 2)),
+    ];
+    world.run(&lease, account, changes, |_| {}).await;
+    let cursor = seen["next_cursor"].as_str().unwrap();
+    let mut page = world.get(&tenant, &format!("{path}?compact=true&limit=1&cursor={cursor}")).await.is(200);
+    // What happens while it is paged comes after it.
+    world
+        .run(&lease, account, vec![NewChange::amended(3, rows[2].clone(), named("late", &rows[2]))], |_| {})
+        .await;
+    let mut shown = 0;
+    loop {
+        apply(&mut held, &page);
+        shown += page["items"].as_array().unwrap().len();
+        if page["has_more"] == false {
+            break;
+        }
+        let next = format!("{path}?limit=1&cursor={}", page["next_cursor"].as_str().unwrap());
+        page = world.get(&tenant, &next).await.is(200);
+    }
+    assert_eq!(shown, 4, "row 5, twice, row 2 gone, and the new one; row 4 came and went");
+    let mut texts_held: Vec<_> = held.values().cloned().collect();
+    texts_held.sort();
+    assert_eq!(texts_held, ["new", "row 3", "row 5", "twice"]);
+    let rest = format!("{path}?cursor={}", page["next_cursor"].as_str().unwrap());
+    let rest = world.get(&tenant, &rest).await.is(200);
+    apply(&mut held, &rest);
+    let listed = world.get(&tenant, &format!("/v1/accounts/{account}/transactions")).await.is(200);
+    let (mut now, mut all) = (texts(&listed), held.into_values().collect::<Vec<_>>());
+    now.sort();
+    all.sort();
+    assert_eq!(all, now);
+}
+
+#[tokio::test]
+async fn what_was_believed_then_and_the_story_of_one_transaction() {
+    let world = World::new().await;
+    let tenant = world.tenant("Business").await;
+    let connection = world.connection(&tenant, "customer").await;
+    let lease = world.lease(connection).await;
+    let account = world.account(&lease, "bank-1").await.id;
+    let (coffee, rent) = (entry(-320, "Coffee", 1), entry(-90_000, "Rent", 2));
+    let both = vec![NewChange::added(coffee.clone()), NewChange::added(rent.clone())];
+    let first = world.run(&lease, account, both, |_| {}).await;
+    world.app.clock.advance(std::time::Duration::from_secs(3_600));
+    let corrected = Transaction { text: "Cafe".into(), ..coffee.clone() };
+    let changes = vec![
+        NewChange::amended(1, coffee, corrected),
+        NewChange::Removed { number: 2, before: rent, reason: host::model::ChangeReason::AbsentTwice },
+        NewChange::added(entry(5, "Interest", 3)),
+    ];
+    world.run(&lease, account, changes, |_| {}).await;
+    let path = format!("/v1/accounts/{account}/transactions");
+    let then = first.finished_at.utc().to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+    let page = world.get(&tenant, &format!("{path}?as_of={then}&limit=1")).await.is(200);
+    assert_eq!((texts(&page), &page["has_more"]), (vec!["Coffee".to_owned()], &json!(true)));
+    let next = format!("{path}?limit=1&cursor={}", page["next_cursor"].as_str().unwrap());
+    assert_eq!(texts(&world.get(&tenant, &next).await.is(200)), ["Rent"]);
+    assert_eq!(texts(&world.get(&tenant, &path).await.is(200)), ["Cafe", "Interest"]);
+    let before = world.get(&tenant, &format!("{path}?as_of=2020-01-01T00:00:00Z")).await.is(200);
+    assert_eq!(before["items"], json!([]));
+    world.get(&tenant, &format!("{path}?as_of={then}&status=booked")).await.problem(400, "invalid-query");
+
+    // The story of one that is gone, and of one that never was.
+    let story = async |number: u32| {
+        let id = format!("{}_{number}", account.to_string().replacen("acc_", "txn_", 1));
+        world.get(&tenant, &format!("{path}/{id}/changes")).await
+    };
+    let rent = story(2).await.is(200);
+    let kinds: Vec<_> =
+        rent["items"].as_array().unwrap().iter().map(|one| (&one["kind"], &one["reason"])).collect();
+    assert_eq!(kinds, [(&json!("added"), &json!("listed")), (&json!("removed"), &json!("absent_twice"))]);
+    story(99).await.problem(404, "unknown-id");
+    story(3).await.problem(404, "unknown-id"); // the third change is no transaction's first one
+}
