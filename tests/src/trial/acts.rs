@@ -2,7 +2,8 @@
 
 use super::history::{Now, Plot};
 use super::shown::{Ids, Manners};
-use super::words::{Class, Scenario};
+use super::words::Class;
+use crate::bank::Scenario;
 use host::model::TransactionStatus::{Booked, Pending};
 
 impl Plot {

@@ -6,7 +6,8 @@
 use super::books::{Books, date};
 use super::random::Random;
 use super::shown::{Counts, Glitch, Ids, Manners, Reading};
-use super::words::{Class, Scenario};
+use super::words::Class;
+use crate::bank::Scenario;
 use host::model::{Balance, Transaction, TransactionStatus};
 use std::collections::BTreeSet;
 
@@ -62,8 +63,7 @@ impl History {
 
 /// Those that shall happen: one to six, and no two that make ids in different ways.
 fn scenarios(random: &mut Random, class: Class) -> Vec<Scenario> {
-    let mut all: Vec<_> =
-        Scenario::ALL.iter().map(|(scenario, _)| *scenario).filter(|scenario| scenario.fits(class)).collect();
+    let mut all: Vec<_> = Scenario::ALL.into_iter().filter(|scenario| class.has(*scenario)).collect();
     random.shuffle(&mut all);
     let schemes = [Scenario::IdPerRequest, Scenario::IdConstantOrReused, Scenario::PositionalIdsShift];
     let mut scheme_taken = false;

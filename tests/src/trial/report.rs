@@ -3,7 +3,8 @@
 use super::driver::{Outcome, play};
 use super::history::History;
 use super::ledger::Ledger;
-use super::words::{Class, Scenario};
+use super::words::Class;
+use crate::bank::Scenario;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -42,7 +43,7 @@ impl Report {
     /// Of a run that has not begun.
     pub fn new(seed: u64) -> Self {
         let classes = Class::ALL.iter().map(|class| (class.name(), 0)).collect();
-        let scenarios = Scenario::ALL.iter().map(|(_, name)| (*name, 0)).collect();
+        let scenarios = Scenario::ALL.iter().map(|scenario| (scenario.name(), 0)).collect();
         Self { seed, classes, scenarios, ..Self::default() }
     }
 

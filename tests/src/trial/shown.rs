@@ -247,9 +247,7 @@ impl Manners {
 }
 
 fn money(minor: i64) -> Money {
-    // `XXX` is ISO 4217's own word for no currency; pounds are always known.
-    let currency = Currency::from_code("GBP").or_else(|| Currency::from_code("XXX"));
-    match currency {
+    match Currency::from_code("GBP") {
         Some(currency) => Money { minor, currency },
         None => unreachable!("ISO 4217 has pounds"),
     }
