@@ -94,6 +94,128 @@ async fn a_login_whose_answer_was_lost_is_not_repeated_blindly() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_password_whose_answer_was_lost_counts_like_a_refused_one_until_the_bank_lets_in() {
+    let door = door().await;
+    let bank = &door.world.bank;
+    // Typed, by a customer on the way in.
+    let begun = door.begin().await;
+    bank.fault(PathKind::PortalLogin, Fault::LostAnswer, 1);
+    let over = door.go_on(begun.text("/id"), wrong(&door)).await;
+    assert_eq!(text(&over.body, "/authorisation/reason"), "unreachable", "{}", over.body);
+    let path = format!("/v1/connections/{}/reauthorise", begun.text("/id"));
+    expect(&door.world.api.post(&path, &json!({})).await.unwrap(), 200).unwrap();
+    let over = door.go_on(begun.text("/id"), wrong(&door)).await;
+    assert_eq!(text(&over.body, "/authorisation/state"), "failed", "{}", over.body);
+    expect(&door.world.api.post(&path, &json!({})).await.unwrap(), 409).unwrap();
+    assert_eq!(bank.request_count(PathKind::PortalLogin), 2);
+    assert!(!bank.locked(&door.customer.id).unwrap());
+    let begun = door.world.api.post(&path, &json!({ "checked_at_bank": true })).await.unwrap();
+    expect(&begun, 200).unwrap();
+    door.go_on(begun.text("/id"), right(&door)).await;
+    let link = door.linked(begun.text("/id")).await;
+
+    // Stored: not after the second.
+    for round in 0..3 {
+        door.world.advance(SESSION);
+        bank.fault(PathKind::PortalLogin, Fault::LostAnswer, 1);
+        let sync = door.sync(&link, door.everyday()).await;
+        let said = if round < 2 { "unreachable" } else { "credentials-withheld" };
+        assert_eq!(text(&sync, "/reason"), said, "{sync}");
+        door.world.advance(HOUR);
+    }
+    bank.clear_faults();
+    let logins = bank.request_count(PathKind::PortalLogin);
+    assert_eq!(text(&door.sync(&link, door.everyday()).await, "/reason"), "credentials-withheld");
+    assert_eq!(bank.request_count(PathKind::PortalLogin), logins);
+    let path = format!("/v1/connections/{}/reauthorise", link.connection);
+    expect(&door.world.api.post(&path, &json!({ "checked_at_bank": true })).await.unwrap(), 200).unwrap();
+    door.good_sync(&link, door.everyday()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bank_that_says_neither_yes_nor_no_has_refused_nothing() {
+    let door = door().await;
+    let bank = &door.world.bank;
+    let link = link(&door).await;
+    for fault in [Fault::Status { status: 503, retry_after: None }, Fault::Maintenance] {
+        for _ in 0..3 {
+            door.world.advance(SESSION);
+            bank.fault(PathKind::PortalLogin, fault.clone(), 1);
+            let sync = door.sync(&link, door.everyday()).await;
+            assert_eq!(text(&sync, "/reason"), "bank-unavailable", "{sync}");
+            bank.clear_faults();
+            door.world.advance(HOUR);
+        }
+    }
+    door.good_sync(&link, door.everyday()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_that_died_while_the_bank_had_the_password_counts() {
+    let door = door().await;
+    let bank = &door.world.bank;
+    let link = link(&door).await;
+    let store = &door.world.app.store;
+    let business = door.world.business.parse().unwrap();
+    let rejections = async || store.rejections(business, CUSTOMER, door.institution).await.unwrap();
+    door.world.advance(SESSION);
+    bank.hold(PathKind::PortalLogin, Hold::Answer);
+    let (api, path) =
+        (door.world.api.clone(), format!("/v1/accounts/{}/sync", link.accounts[door.everyday()]));
+    expect(&api.post(&path, &json!({})).await.unwrap(), 202).unwrap();
+    bank.wait_held(1, PATIENCE).await.unwrap();
+    assert_eq!(rejections().await, 1, "before anybody knows what the bank says");
+    door.world.advance(LEASE); // another run takes the connection over
+    bank.wait_held(2, PATIENCE).await.unwrap();
+    assert_eq!(rejections().await, 2);
+    door.world.advance(LEASE);
+    until("a run that sends nothing", async || {
+        let shown = door.shown(&link.connection).await;
+        (shown["reason"] == "credentials-withheld").then_some(())
+    })
+    .await;
+    bank.release();
+    assert_eq!(bank.held(), 0);
+}
+
+/// At the dialogue, which has no turns, so that nothing but the count stands between them.
+#[tokio::test(flavor = "multi_thread")]
+async fn three_logins_of_a_customer_at_the_same_moment_are_two() {
+    let door = Door::new("demo-dialogue", "", Tells::BookedWithoutIds).await;
+    let bank = &door.world.bank;
+    let wrong = json!({ "user": door.login.user, "pin": "000000" });
+    bank.hold(PathKind::DialogueOpen, Hold::Answer);
+    let mut connections = Vec::new();
+    for _ in 0..3 {
+        connections.push(door.begin().await.text("/id").to_owned());
+    }
+    let typed: Vec<_> = connections
+        .iter()
+        .map(|connection| {
+            let (api, at, typed) = (door.world.api.clone(), connection.clone(), wrong.clone());
+            tokio::spawn(async move { linking::go_on(&api, &at, &typed).await.unwrap() })
+        })
+        .collect();
+    bank.wait_held(2, PATIENCE).await.unwrap();
+    until("the one that is withheld", async || {
+        for connection in &connections {
+            let shown = door.shown(connection).await;
+            if shown["authorisation"]["reason"] == "credentials-withheld" {
+                return Some(());
+            }
+        }
+        None
+    })
+    .await;
+    bank.release();
+    for typed in typed {
+        assert_eq!(text(&typed.await.unwrap().body, "/authorisation/state"), "failed");
+    }
+    assert_eq!(bank.request_count(PathKind::DialogueOpen), 2);
+    assert!(!bank.locked(&door.customer.id).unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_leaves_and_links_anew_is_still_the_one_whom_the_bank_refused() {
     let door = door().await;
     let begun = door.begin().await;
@@ -163,7 +285,7 @@ async fn refused_twice(world: &World) {
         // The service looks every second, and may have been faster: then it rests, and another one is made.
         let Some(lease) = claimed.into_iter().find(|lease| lease.connection == made) else { continue };
         for _ in 0..2 {
-            store.note_typed_rejection(&lease, now).await.unwrap();
+            store.note_typed_rejection(&lease, None, now).await.unwrap();
         }
         return store.complete(&lease, now.plus(HOUR), now.plus(HOUR), 0, now).await.unwrap();
     }

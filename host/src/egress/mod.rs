@@ -74,6 +74,8 @@ pub struct Call<'a> {
     pub values: &'a BTreeMap<String, Secret>,
     /// The number of this request within the session, for the operation `counter`.
     pub counter: u64,
+    /// May be sent again if its answer was lost, should the method allow it. Not so a login.
+    pub repeats: bool,
     /// After it nothing is sent.
     pub deadline: &'a Deadline,
 }
@@ -114,10 +116,23 @@ pub enum EgressError {
         code: &'static str,
         /// Which host.
         host: String,
+        /// The request may have reached it.
+        left: bool,
     },
     /// The lease ran out before the request left.
     #[error("the lease ran out before the request left")]
     DeadlinePassed,
+}
+
+impl EgressError {
+    /// The request may have reached the bank, whether or not something came back.
+    pub fn may_have_left(&self) -> bool {
+        match self {
+            Self::Refused(_) | Self::BlockedAddress(_) | Self::DeadlinePassed => false,
+            Self::Unreachable { left, .. } => *left,
+            Self::SecretEchoed(_) | Self::ReplyTooLarge(_) | Self::BadReply(_) => true,
+        }
+    }
 }
 
 /// The answer of a webhook receiver.

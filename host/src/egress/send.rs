@@ -102,7 +102,7 @@ async fn transmit(
     let client = egress
         .clients
         .bank(call.institution, call.registration, plain, port)
-        .map_err(|code| EgressError::Unreachable { code, host: host.clone() })?;
+        .map_err(|code| EgressError::Unreachable { code, host: host.clone(), left: false })?;
     let mut pauses = RETRY_PAUSES.iter();
     let mut left = egress.config.bank_timeout;
     loop {
@@ -115,12 +115,14 @@ async fn transmit(
             Ok(Ok(raw)) => return Ok(raw),
             Ok(Err(failed)) => failed,
             Err(_) => {
-                return Err(EgressError::Unreachable { code: "timeout", host });
+                return Err(EgressError::Unreachable { code: "timeout", host, left: true });
             }
         };
         left = left.saturating_sub(begun.elapsed());
         match failed {
-            Failed { transient: true, nothing_sent, .. } if method == Method::Get || nothing_sent => {
+            Failed { transient: true, nothing_sent, .. }
+                if nothing_sent || (call.repeats && method == Method::Get) =>
+            {
                 match pauses.next() {
                     Some(pause) if *pause < call.deadline.left() => egress.clock.sleep(*pause).await,
                     _ => return Err(failed.error),

@@ -56,7 +56,7 @@ async fn read(mut response: Response, limits: &Limits, host: &str) -> Result<Raw
 pub(super) fn failed(error: &reqwest::Error, host: &str) -> Failed {
     let nothing_sent = error.is_connect();
     let unreachable = |code, transient| Failed {
-        error: EgressError::Unreachable { code, host: host.to_owned() },
+        error: EgressError::Unreachable { code, host: host.to_owned(), left: !nothing_sent },
         transient,
         nothing_sent,
     };

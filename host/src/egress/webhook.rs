@@ -48,7 +48,7 @@ pub(super) async fn post(
     let client = egress
         .clients
         .webhook(url.scheme() == "http", port)
-        .map_err(|code| EgressError::Unreachable { code, host: host.clone() })?;
+        .map_err(|code| EgressError::Unreachable { code, host: host.clone(), left: false })?;
     let mut message = reqwest::Request::new(reqwest::Method::POST, url);
     let mut map = HeaderMap::with_capacity(headers.len());
     for (name, value) in headers {
@@ -66,7 +66,7 @@ pub(super) async fn post(
     let over = tokio::time::Instant::now() + egress.config.webhook_timeout;
     let mut response = tokio::time::timeout_at(over, client.execute(message))
         .await
-        .map_err(|_| EgressError::Unreachable { code: "timeout", host: host.clone() })?
+        .map_err(|_| EgressError::Unreachable { code: "timeout", host: host.clone(), left: true })?
         .map_err(|error| transport::failed(&error, &host).error)?;
     let answer = PostAnswer {
         status: response.status().as_u16(),

@@ -117,6 +117,8 @@ ids! {
     ConnectionId = "con";
     /// One attempt of a customer to let us in.
     AuthorisationId = "aut";
+    /// Refused logins in a row; a login after which there is nothing to count begins another.
+    LoginSeries = "lgn";
     /// One period of a customer's consent.
     ConsentId = "cns";
     /// A bank account.

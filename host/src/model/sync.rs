@@ -114,10 +114,10 @@ pub enum Failure {
     /// The bank refused the customer's credentials.
     #[error("the bank refused the customer's credentials")]
     CredentialsRejected,
-    /// The bank refused this customer so often that a password is not sent again, see
+    /// The bank refused this customer so often, or may have, that a password is not sent again, see
     /// [`REJECTIONS_MAX`](super::REJECTIONS_MAX).
     #[error(
-        "the bank refused this customer's credentials twice in a row: nothing that it could refuse again is sent until the customer has logged in at the bank itself"
+        "the bank refused this customer's credentials twice in a row, or may have: nothing that it could refuse again is sent until the customer has logged in at the bank itself"
     )]
     CredentialsWithheld,
     /// The consent is over.

@@ -119,7 +119,8 @@ CREATE TABLE schedule (
 CREATE INDEX schedule_due ON schedule (institution, due_at) WHERE active;
 CREATE INDEX schedule_closing ON schedule (closing_at) WHERE closing_at IS NOT NULL;
 
--- Logins of one customer that an institution refused in a row. customer: the customer_ref_index, or, of a connection
+-- Logins of one customer that an institution refused in a row, or may have: each is counted before it leaves. series: a
+-- new one after each time that the customer was let in. customer: the customer_ref_index, or, of a connection
 -- that has none, its id. A row stays when the customer's connections are erased, since the bank goes on counting, and is
 -- swept by age. Erased all the same is who it was: the index is a hash under the business's data key, which the database
 -- holds only wrapped, of a name that stands nowhere any more. Only who knows the name already can ask for its row.
@@ -128,6 +129,7 @@ CREATE TABLE rejection (
     institution TEXT    NOT NULL,
     customer    {bytes} NOT NULL,
     in_a_row    {int}   NOT NULL,
+    series      {bytes} NOT NULL,
     last_at     {int}   NOT NULL,
     CONSTRAINT rejection_key PRIMARY KEY (business, institution, customer)
 ) {table};

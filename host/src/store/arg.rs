@@ -4,7 +4,7 @@
 
 use crate::model::{
     AccountId, ApiKeyId, AttemptId, AuthorisationId, BusinessId, ConnectionId, ConsentId, DeliveryId,
-    EndpointId, EventId, RegistrationId, SyncId, Timestamp,
+    EndpointId, EventId, LoginSeries, RegistrationId, SyncId, Timestamp,
 };
 use sqlx::{Postgres, Sqlite};
 use std::borrow::Cow;
@@ -86,6 +86,7 @@ stored!(
     ApiKeyId,
     RegistrationId,
     AuthorisationId,
+    LoginSeries,
     ConnectionId,
     ConsentId,
     AccountId,

@@ -10,7 +10,7 @@ use super::codec::{from_word, json, word};
 use super::connection::hold;
 use super::consent::{end_consent, insert_consent};
 use super::db::{Tx, row};
-use super::rejection::{clear_rejections, count_unnoted};
+use super::rejection::clear_rejections;
 use super::schedule::fence;
 use super::seal::OwnerKey;
 use super::{ClosingConnection, NewConnection, Result, Store, StoreError, credential, endpoint};
@@ -308,9 +308,6 @@ impl Store {
                 tx.rollback().await?;
                 continue; // the bank was chosen since it was looked up, which happens once
             }
-            if let Some(connection) = connection {
-                count_unnoted(&mut tx, connection, now).await?;
-            }
             end(&mut tx, id, AuthorisationState::Failed, Some(reason), now).await?;
             // Of a connection whose customer leaves, nothing is told, and its row is about that.
             if let (Some(connection), Some(place)) = (connection, place) {
@@ -374,20 +371,6 @@ impl Store {
         let key = self.lease_key(lease).await?;
         let (progress, answering) = (open_progress(&key, &row)?, row.answering);
         Ok(Some(OpenAuthorisation { authorisation: open(&key, row)?, progress, answering }))
-    }
-
-    /// What the customer typed is about to be sent: whoever finds the authorisation so must not send it again. Nothing
-    /// may leave if it was given up meanwhile.
-    pub async fn begin_answer(&self, lease: &Lease, id: AuthorisationId) -> Result<()> {
-        let mut tx = self.db.begin().await?;
-        fence(&mut tx, lease).await?;
-        let sql = "UPDATE authorisation SET answering = $2 WHERE id = $1 AND state = 'asking'";
-        if tx.run(sql, args![id, true]).await? == 0 {
-            tx.rollback().await?;
-            return Err(StoreError::LeaseLost);
-        }
-        tx.commit().await?;
-        self.db.flush().await
     }
 
     /// Commits what a reply gave, before anything else is asked; nothing if it was given up meanwhile.
@@ -637,7 +620,6 @@ async fn give_turn_up(
 
 /// Another way in was taken: the authorisation under way is given up.
 pub(super) async fn supersede(tx: &mut Tx, connection: ConnectionId, now: Timestamp) -> Result<()> {
-    count_unnoted(tx, connection, now).await?;
     let sql =
         "UPDATE authorisation SET state = 'failed', reason = 'superseded', ended_at = $2, prompt = NULL,
                  progress = NULL, redirect_hash = NULL

@@ -9,7 +9,7 @@ use super::arg::args;
 use super::connection::hold_closing;
 use super::consent::end_consent;
 use super::db::Tx;
-use super::rejection::{count_unnoted, forget_rejections};
+use super::rejection::forget_rejections;
 use super::schedule::fence;
 use super::{ClosingConnection, Result, Store, endpoint};
 use crate::model::*;
@@ -156,7 +156,6 @@ impl Store {
 
 /// Everything sealed that is not in the long tables.
 async fn forget_short(tx: &mut Tx, id: ConnectionId, now: Timestamp) -> Result<()> {
-    count_unnoted(tx, id, now).await?;
     let sql = "UPDATE connection SET state = 'deleted', deleted_at = $2, customer_ref = NULL, customer_ref_index = NULL,
                  reason = NULL, session_open = $3, session_valid_until = NULL, session_state = NULL,
                  first_rejected_at = NULL, last_rejected_at = NULL, attempt = NULL, attempt_due_at = NULL

@@ -7,7 +7,7 @@
 use super::arg::args;
 use super::db::Tx;
 use super::schedule::fence;
-use super::{Rejection, Result, Store};
+use super::{Rejection, Result, Store, StoreError};
 use crate::model::*;
 use std::time::Duration;
 
@@ -15,25 +15,78 @@ use std::time::Duration;
 /// at once is itself at fault.
 const RECENT_REJECTIONS: Duration = Duration::from_secs(10 * 60);
 
-/// One more refusal of a connection's customer.
-const COUNT_ONE: &str = "INSERT INTO rejection (business, institution, customer, in_a_row, last_at)
-    SELECT business, institution, COALESCE(customer_ref_index, id), 1, $2 FROM connection WHERE id = $1
+/// One more refusal of a connection's customer, unless it was counted when it left, in this series.
+const COUNT_REFUSED: &str =
+    "INSERT INTO rejection (business, institution, customer, in_a_row, series, last_at)
+    SELECT business, institution, COALESCE(customer_ref_index, id), 1, $3, $2 FROM connection WHERE id = $1
     ON CONFLICT (business, institution, customer)
-      DO UPDATE SET in_a_row = rejection.in_a_row + 1, last_at = excluded.last_at
+      DO UPDATE SET in_a_row = rejection.in_a_row + CASE WHEN rejection.series = $4 THEN 0 ELSE 1 END,
+        last_at = excluded.last_at
     RETURNING in_a_row";
 
-/// The same, if what the customer typed was sent to the bank and nobody noted what it said.
-const COUNT_UNNOTED: &str = "INSERT INTO rejection (business, institution, customer, in_a_row, last_at)
-    SELECT business, institution, COALESCE(customer_ref_index, id), 1, $2 FROM connection
-    WHERE id = $1
-      AND EXISTS (SELECT 1 FROM authorisation a WHERE a.connection = $1 AND a.ended_at IS NULL AND a.answering)
+/// One that is about to leave, if it may.
+const COUNT_LEAVING: &str = "INSERT INTO rejection (business, institution, customer, in_a_row, series, last_at)
+    SELECT business, institution, COALESCE(customer_ref_index, id), 1, $3, $2 FROM connection WHERE id = $1
     ON CONFLICT (business, institution, customer)
-      DO UPDATE SET in_a_row = rejection.in_a_row + 1, last_at = excluded.last_at";
+      DO UPDATE SET in_a_row = rejection.in_a_row + 1, last_at = excluded.last_at WHERE rejection.in_a_row < $4
+    RETURNING series";
 
 impl Store {
-    /// Notes that the bank refused the credentials that the connection holds. Without a refusal before that counts,
-    /// this one is the first.
-    pub async fn note_rejection(&self, lease: &Lease, now: Timestamp) -> Result<Rejection> {
+    /// A login is about to leave that the bank may refuse: it counts as refused until something else is known. With
+    /// what the customer typed, the authorisation is marked: whoever finds it so must not send it again. Nothing may
+    /// leave if it was given up meanwhile ([`StoreError::LeaseLost`]), and nothing after too many refusals (none).
+    pub async fn count_login(
+        &self,
+        lease: &Lease,
+        answers: Option<AuthorisationId>,
+        now: Timestamp,
+    ) -> Result<Option<LoginSeries>> {
+        let mut tx = self.db.begin().await?;
+        fence(&mut tx, lease).await?;
+        if let Some(id) = answers {
+            let sql = "UPDATE authorisation SET answering = $2 WHERE id = $1 AND state = 'asking'";
+            if tx.run(sql, args![id, true]).await? == 0 {
+                tx.rollback().await?;
+                return Err(StoreError::LeaseLost);
+            }
+        }
+        let args = args![lease.connection, now, LoginSeries::new(), REJECTIONS_MAX];
+        let Some((series,)) = tx.optional(COUNT_LEAVING, args).await? else {
+            tx.rollback().await?;
+            return Ok(None);
+        };
+        tx.commit().await?;
+        self.db.flush().await?;
+        Ok(Some(series))
+    }
+
+    /// The login did not leave, or the bank said something else than yes or no. Nothing if its count is over.
+    pub async fn uncount_login(&self, lease: &Lease, series: LoginSeries) -> Result<()> {
+        let mut tx = self.db.begin().await?;
+        fence(&mut tx, lease).await?;
+        let sql = "UPDATE rejection SET in_a_row = in_a_row - 1
+                   WHERE series = $2 AND in_a_row > 0 AND (business, institution, customer) IN (
+                     SELECT business, institution, COALESCE(customer_ref_index, id) FROM connection WHERE id = $1)";
+        tx.run(sql, args![lease.connection, series]).await?;
+        tx.commit().await
+    }
+
+    /// The bank took the password: what it refused before counts no more.
+    pub async fn clear_logins(&self, lease: &Lease) -> Result<()> {
+        let mut tx = self.db.begin().await?;
+        fence(&mut tx, lease).await?;
+        clear_rejections(&mut tx, lease.connection).await?;
+        tx.commit().await
+    }
+
+    /// Notes that the bank refused the credentials that the connection holds. Without a refusal before that matters,
+    /// this one is the first. `counted`: where it was counted when it left.
+    pub async fn note_rejection(
+        &self,
+        lease: &Lease,
+        counted: Option<LoginSeries>,
+        now: Timestamp,
+    ) -> Result<Rejection> {
         let mut tx = self.db.begin().await?;
         fence(&mut tx, lease).await?;
         let sql = "SELECT first_rejected_at FROM connection
@@ -44,7 +97,7 @@ impl Store {
         let first_at = first.map(|(at,)| at);
         let sql = "UPDATE connection SET first_rejected_at = $2, last_rejected_at = $3 WHERE id = $1";
         tx.run(sql, args![lease.connection, first_at.unwrap_or(now), now]).await?;
-        let _: (i64,) = tx.one(COUNT_ONE, args![lease.connection, now]).await?;
+        count_refused(&mut tx, lease, counted, now).await?;
         let sql = "SELECT count(*) FROM connection WHERE institution = $1 AND last_rejected_at > $2";
         let (recent,): (i64,) = tx.one(sql, args![&lease.institution, now.minus(RECENT_REJECTIONS)]).await?;
         tx.commit().await?;
@@ -53,10 +106,15 @@ impl Store {
 
     /// Notes that the bank refused what the customer typed: people mistype, so it says nothing about the bank and
     /// nothing about the credentials that the connection holds. How often in a row the customer was refused.
-    pub async fn note_typed_rejection(&self, lease: &Lease, now: Timestamp) -> Result<i64> {
+    pub async fn note_typed_rejection(
+        &self,
+        lease: &Lease,
+        counted: Option<LoginSeries>,
+        now: Timestamp,
+    ) -> Result<i64> {
         let mut tx = self.db.begin().await?;
         fence(&mut tx, lease).await?;
-        let (count,): (i64,) = tx.one(COUNT_ONE, args![lease.connection, now]).await?;
+        let count = count_refused(&mut tx, lease, counted, now).await?;
         tx.commit().await?;
         Ok(count)
     }
@@ -125,10 +183,16 @@ impl Store {
     }
 }
 
-/// An authorisation of the connection is given up: if its customer's answer is at the bank, and whoever sent it died or
-/// was too late to say what came of it, the answer counts as refused.
-pub(super) async fn count_unnoted(tx: &mut Tx, connection: ConnectionId, now: Timestamp) -> Result<()> {
-    tx.run(COUNT_UNNOTED, args![connection, now]).await.map(drop)
+/// How often in a row the customer was refused, this time included.
+async fn count_refused(
+    tx: &mut Tx,
+    lease: &Lease,
+    counted: Option<LoginSeries>,
+    now: Timestamp,
+) -> Result<i64> {
+    let args = args![lease.connection, now, LoginSeries::new(), counted];
+    let (count,): (i64,) = tx.one(COUNT_REFUSED, args).await?;
+    Ok(count)
 }
 
 /// The bank let the customer in, which sets its own counter back, whichever connection it was.

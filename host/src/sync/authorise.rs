@@ -67,11 +67,15 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), StoreError> {
     if let (true, true, Err(Halt::Failure(Failure::ConsentExpired))) =
         (inherits, open.progress.memory.is_empty(), &came)
     {
+        run.password_came_to(&Failure::ConsentExpired).await?;
         begin(run, &open, false)?;
         came = steps(run, "").await;
     }
     match came {
-        Ok(Came::Asks(prompt)) => ask(run, id, prompt).await?,
+        Ok(Came::Asks(prompt)) => {
+            run.password_came_to(&Failure::CustomerNeeded).await?;
+            ask(run, id, prompt).await?;
+        }
         Ok(Came::Ready { valid_until, state, consent }) => {
             return ready(run, &open.authorisation, valid_until, state, consent).await;
         }
@@ -246,10 +250,11 @@ async fn ready(
 async fn settle(run: &mut Run<'_>, open: &OpenAuthorisation, failure: Failure) -> Result<(), StoreError> {
     let (app, now, id) = (run.app, run.app.clock.now(), open.authorisation.id);
     if failure != Failure::CredentialsRejected {
+        run.password_came_to(&failure).await?;
         tracing::warn!(connection = %run.connection.id, %failure, "not authorised");
         return fail(run, id, failure.reason()).await;
     }
-    let in_a_row = app.store.note_typed_rejection(run.lease, now).await?;
+    let in_a_row = app.store.note_typed_rejection(run.lease, run.counted(), now).await?;
     match open.authorisation.prompt.clone() {
         Some(prompt) if in_a_row < REJECTIONS_MAX && matches!(prompt.ask, StandingAsk::Form(_)) => {
             let again = AuthorisationStep::Prompted {

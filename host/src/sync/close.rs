@@ -47,6 +47,7 @@ pub(super) async fn run(mut run: Run<'_>) -> Result<(), StoreError> {
         Err(Halt::Failure(failure)) => failure,
         Err(Halt::Store(error)) => return Err(error),
     };
+    run.password_came_to(&failure).await?;
     let reason = failure.reason();
     tracing::warn!(connection = %run.connection.id, reason, number = this.number, "the bank did not end the consent");
     let next = next_try(this, tries, &failure, app.clock.now());
@@ -92,7 +93,7 @@ async fn ask(run: &mut Run<'_>) -> Result<(), Halt> {
         };
         match step {
             SessionStep::Send(send) => (memory, replies) = run.exchange(send, PURPOSES).await?,
-            SessionStep::Ready { .. } => return Ok(()),
+            SessionStep::Ready { .. } => return Ok(run.read_with_password().await?),
             SessionStep::AskCustomer(_) => return Err(Failure::CustomerNeeded.into()),
             SessionStep::Fail(failure) => return Err(failure.into()),
         }

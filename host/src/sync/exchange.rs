@@ -91,6 +91,7 @@ impl Run<'_> {
             purposes,
             values: &self.values,
             counter: self.counter,
+            repeats: true,
             deadline: &self.deadline,
         }
     }
@@ -172,13 +173,17 @@ impl Run<'_> {
         let mut replies = Vec::with_capacity(send.requests.len());
         for request in &send.requests {
             self.count_wait(request.after_ms)?;
-            self.guard_password(request).await?;
+            let is_login = self.guard_password(request).await?;
             self.number(request).await?;
             self.asked_at.get_or_insert(self.app.clock.now());
             let before = serde_json::to_string(&self.jar).unwrap_or_default();
             let mut jar = std::mem::take(&mut self.jar);
-            let sent = self.app.egress.send(&self.call(purposes), request, &mut jar).await;
+            let call = Call { repeats: !is_login, ..self.call(purposes) };
+            let sent = self.app.egress.send(&call, request, &mut jar).await;
             self.jar = jar;
+            if is_login {
+                self.password_sent(&sent);
+            }
             self.answered_at = Some(self.app.clock.now());
             let exchange = sent.map_err(|error| self.not_sent(error))?;
             let mut captured = exchange.captured;
@@ -206,28 +211,6 @@ impl Run<'_> {
         if self.waited_ms > WAIT_MS_MAX {
             return Err(self.broken(format!("requests ask to wait longer than {WAIT_MS_MAX} ms in one sync")));
         }
-        Ok(())
-    }
-
-    /// No third wrong password: after two refusals nothing leaves that the bank could refuse and count. That is a
-    /// request that names a password, so that a renewal by a refresh token goes on, and one that is a login in disguise
-    /// does not; and whatever follows from a form that the customer filled in, since codes are counted, too. Before the
-    /// first such request of an authorisation leaves, it is noted that it will: whoever finds the note does not send it
-    /// again.
-    async fn guard_password(&mut self, request: &Request) -> Result<(), Halt> {
-        let manifest = self.connector.manifest();
-        let is_password = |name: &str| manifest.value(name).is_some_and(ValueDeclaration::is_password);
-        let counts = self.answers || request.names(is_password);
-        if !counts {
-            return Ok(());
-        }
-        if self.connection.rejections >= REJECTIONS_MAX {
-            return Err(Failure::CredentialsWithheld.into());
-        }
-        if let (Some((id, _)), false) = (&self.own, self.password_used) {
-            self.app.store.begin_answer(self.lease, *id).await?;
-        }
-        self.password_used = true;
         Ok(())
     }
 

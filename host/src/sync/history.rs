@@ -58,7 +58,10 @@ async fn piece(run: &mut Run<'_>, account: &Account, head: AccountHead) -> Resul
     let mut reading = match read::read(run, want).await {
         Ok(reading) => reading,
         // It was asked for less already.
-        Err(Halt::Failure(Failure::WindowNotAvailable { .. })) => return end(run, account, head).await,
+        Err(Halt::Failure(failure @ Failure::WindowNotAvailable { .. })) => {
+            run.password_came_to(&failure).await?;
+            return end(run, account, head).await;
+        }
         Err(Halt::Failure(failure)) => return wait(run, account, head, &failure).await,
         Err(Halt::Store(error)) => return Err(error),
     };
@@ -96,7 +99,7 @@ async fn end(run: &Run<'_>, account: &Account, mut head: AccountHead) -> Result<
 }
 
 async fn wait(
-    run: &Run<'_>,
+    run: &mut Run<'_>,
     account: &Account,
     head: AccountHead,
     failure: &Failure,
@@ -104,6 +107,8 @@ async fn wait(
     // A bank that wants to be left alone is, whatever it was asked for.
     if matches!(failure, Failure::RateLimited { .. } | Failure::BankUnavailable { .. }) {
         outcome::settle(run, failure).await?;
+    } else {
+        run.password_came_to(failure).await?;
     }
     tracing::warn!(account = %account.id, reason = failure.reason(), "older history could not be read; it waits for the next slot");
     run.app.store.plan_history(run.lease, account.id, Some(head.due_at), &head.standing).await

@@ -11,6 +11,7 @@ mod exchange;
 mod health;
 mod history;
 mod outcome;
+mod password;
 mod read;
 pub mod schedule;
 mod session;
@@ -30,6 +31,7 @@ use crate::egress::CookieJar;
 use crate::model::*;
 use crate::sandbox::Connector;
 use crate::store::StoreError;
+use password::Password;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,8 +81,7 @@ pub(crate) struct Run<'a> {
     present: Option<CustomerPresent>,
     /// The customer has filled in a form, and this turn of the authorisation says what the bank makes of it.
     answers: bool,
-    /// A request left that the bank may have refused and counted.
-    password_used: bool,
+    password: Password,
     steps: u32,
     waited_ms: u32,
     /// When the first request of the account being read left, and when its last answer was read.
@@ -208,7 +209,7 @@ async fn open<'a>(app: &'a App, lease: &'a Lease) -> Result<Run<'a>, (Option<Con
         counter: 0,
         present: None,
         answers: false,
-        password_used: false,
+        password: Password::Unused,
         steps: 0,
         waited_ms: 0,
         asked_at: None,

@@ -153,7 +153,9 @@ fn retry_at(run: &Run<'_>, retry_after_s: Option<u32>) -> Option<Timestamp> {
 }
 
 /// Acts on a failure: each kind has its one action.
-pub(super) async fn settle(run: &Run<'_>, failure: &Failure) -> Result<Settled, StoreError> {
+pub(super) async fn settle(run: &mut Run<'_>, failure: &Failure) -> Result<Settled, StoreError> {
+    let (counted, is_lost) = (run.counted(), run.password_is_lost(failure));
+    run.password_came_to(failure).await?;
     // Once the consent is over, that is what ails the connection.
     let over = run.consent_is_over();
     let failure = if over { &Failure::ConsentExpired } else { failure };
@@ -167,7 +169,7 @@ pub(super) async fn settle(run: &Run<'_>, failure: &Failure) -> Result<Settled, 
         Failure::ConsentExpired | Failure::CustomerNeeded => stop(run, &mut settled).await?,
         Failure::CredentialsRejected => {
             let now = run.app.clock.now();
-            let rejection = run.app.store.note_rejection(run.lease, now).await?;
+            let rejection = run.app.store.note_rejection(run.lease, counted, now).await?;
             settled.whole_connection = true;
             settled.not_before = Some(now.plus(CONFIRM_REJECTION_AFTER));
             if rejection.recent_at_institution >= REJECTIONS_ARE_THE_BANKS {
@@ -175,6 +177,14 @@ pub(super) async fn settle(run: &Run<'_>, failure: &Failure) -> Result<Settled, 
                 settled.failure = Failure::BankUnavailable { retry_after_s: None };
             } else if rejection.first_at.is_some() {
                 stop(run, &mut settled).await?;
+            }
+        }
+        // Nobody knows whether the bank refused it. If it is so with many, that was no answer to the password.
+        Failure::Unreachable(_) if is_lost => {
+            let now = run.app.clock.now();
+            let rejection = run.app.store.note_rejection(run.lease, counted, now).await?;
+            if rejection.recent_at_institution >= REJECTIONS_ARE_THE_BANKS {
+                run.app.store.void_rejections(&run.connection.institution, now).await?;
             }
         }
         // The bank was not asked, so this says nothing of what the connection holds.

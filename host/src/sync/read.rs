@@ -55,7 +55,11 @@ pub(super) async fn read_together(run: &mut Run<'_>, mut wants: Vec<Want>) -> Re
                     want.transactions = want.transactions.map(|window| shorter(window, earliest));
                 }
             }
-            done => return done,
+            Ok(read) => {
+                run.read_with_password().await?;
+                return Ok(read);
+            }
+            failed => return failed,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Opening and renewing the session, under the connection's lease.
 
+use super::password::Password;
 use super::{Halt, Run};
 use crate::model::*;
 use std::time::Duration;
@@ -24,6 +25,7 @@ pub(super) async fn ensure_open(run: &mut Run<'_>) -> Result<(), Halt> {
 /// The bank said that the session is over.
 pub(super) async fn renew(run: &mut Run<'_>) -> Result<(), Halt> {
     run.app.store.close_session(run.lease).await?;
+    run.password_came_to(&Failure::SessionExpired).await?;
     open(run, Goal::Renew).await
 }
 
@@ -32,9 +34,10 @@ pub(super) async fn renew(run: &mut Run<'_>) -> Result<(), Halt> {
 /// refused the password, and counted.
 async fn open(run: &mut Run<'_>, goal: Goal) -> Result<(), Halt> {
     let asked_at = run.asked_at;
-    run.password_used = false;
     let opened = match steps(run, goal).await {
-        Err(Halt::Failure(Failure::Unreachable(_))) if goal == Goal::Renew && !run.password_used => {
+        Err(Halt::Failure(Failure::Unreachable(_)))
+            if goal == Goal::Renew && run.password == Password::Unused =>
+        {
             steps(run, goal).await
         }
         done => done,
@@ -57,8 +60,9 @@ async fn steps(run: &mut Run<'_>, goal: Goal) -> Result<(), Halt> {
             SessionStep::Send(send) => (memory, replies) = run.exchange(send, PURPOSES).await?,
             SessionStep::Ready { valid_until, state, consent: _ } => {
                 run.no_secret_in(state.as_deref().unwrap_or(""))?;
-                let by_password = run.password_used;
+                let by_password = run.password != Password::Unused;
                 run.app.store.save_session(run.lease, valid_until, state.as_deref(), by_password).await?;
+                run.password_was_accepted();
                 run.connection.session_open = true;
                 run.connection.session_valid_until = valid_until;
                 run.connection.session_state = state;

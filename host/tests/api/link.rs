@@ -101,7 +101,7 @@ async fn turn(
         }
     };
     for _ in 0..refused {
-        world.app.store.note_typed_rejection(&lease, now).await.unwrap();
+        world.app.store.note_typed_rejection(&lease, None, now).await.unwrap();
     }
     let open = world.app.store.open_authorisation(&lease, id).await.unwrap().unwrap();
     let kept = BTreeMap::new();

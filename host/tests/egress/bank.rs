@@ -145,6 +145,7 @@ pub struct World {
     pub values: BTreeMap<String, Secret>,
     pub deadline: Deadline,
     pub jar: CookieJar,
+    pub repeats: bool,
     pub origin: String,
 }
 
@@ -174,6 +175,7 @@ impl World {
             routes,
             values: values.map(|(name, value)| (name.to_owned(), Secret::new(value))).into(),
             jar: CookieJar::default(),
+            repeats: true,
             origin: origin.to_owned(),
         }
     }
@@ -187,6 +189,7 @@ impl World {
             purposes: &[Purpose::Login, Purpose::Read],
             values: &self.values,
             counter: 1,
+            repeats: self.repeats,
             deadline: &self.deadline,
         };
         self.egress.send(&call, request, &mut self.jar).await
@@ -202,6 +205,7 @@ impl World {
             purposes: &[],
             values: &self.values,
             counter: 1,
+            repeats: true,
             deadline: &self.deadline,
         };
         let mut url = vec![text(&self.origin)];

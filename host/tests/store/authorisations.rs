@@ -245,7 +245,7 @@ both! {
         let mut lease = lease;
         for (refused, link, left) in [(false, LINK, Some(until)), (true, STATE, None)] {
             if refused {
-                bed.store.note_rejection(&lease, START).await.unwrap();
+                bed.store.note_rejection(&lease, None, START).await.unwrap();
             }
             bed.store.defer_connection(&lease, until).await.unwrap();
             bed.store.complete(&lease, until, until, 1, START).await.unwrap();
@@ -407,22 +407,28 @@ both! {
             let lease = bed.claim(now).await;
             let open = bed.store.open_authorisation(&lease, id).await.unwrap().unwrap();
             assert!(!open.answering, "nothing has left");
-            bed.store.begin_answer(&lease, id).await.unwrap();
-            lease
+            let series = bed.store.count_login(&lease, Some(id), START).await.unwrap().unwrap();
+            (lease, series)
         };
-        // Noted: the form stands again.
-        let lease = answered(begun.id, START).await;
+        // Something else than yes or no: the form stands again.
+        let (lease, series) = answered(begun.id, START).await;
+        assert_eq!(bed.rejections_of(lease.connection).await, 1, "counted before it leaves");
+        bed.store.uncount_login(&lease, series).await.unwrap();
         bed.settle(&lease, begun.id, prompted(form(), None), &[]).await;
         // The next one's process dies, and the lease runs out.
-        let dead = answered(begun.id, START).await;
+        let (dead, series) = answered(begun.id, START).await;
         let lease = bed.claim(dead.until).await;
-        assert!(matches!(bed.store.begin_answer(&dead, begun.id).await, Err(StoreError::LeaseLost)));
+        let late = bed.store.count_login(&dead, Some(begun.id), START).await;
+        assert!(matches!(late, Err(StoreError::LeaseLost)));
+        assert!(matches!(bed.store.uncount_login(&dead, series).await, Err(StoreError::LeaseLost)));
         let open = bed.store.open_authorisation(&lease, begun.id).await.unwrap().unwrap();
         assert!(open.answering, "sent already");
-        assert_eq!(bed.rejections_of(lease.connection).await, 0);
+        assert_eq!(bed.rejections_of(lease.connection).await, 1);
         assert!(bed.store.fail_authorisation(begun.id, "interrupted", &bed.failed(), START).await.unwrap());
         assert_eq!(bed.rejections_of(lease.connection).await, 1);
-        assert!(matches!(bed.store.begin_answer(&lease, begun.id).await, Err(StoreError::LeaseLost)), "over");
+        let late = bed.store.count_login(&lease, Some(begun.id), START).await;
+        assert!(matches!(late, Err(StoreError::LeaseLost)), "over");
+        assert_eq!(bed.rejections_of(lease.connection).await, 1, "and not counted");
         bed.store.complete(&lease, dead.until, dead.until, 0, dead.until).await.unwrap();
 
         // A customer who begins again before the lease of the dead one has run out is the same.
@@ -470,13 +476,45 @@ both! {
         assert_eq!(bed.claim(START).await.connection, lease.connection, "it is due to be closed");
     }
 
+    async fn of_logins_at_the_same_moment_no_more_leave_than_may_be_refused(bed) {
+        let mut leases = Vec::new();
+        for _ in 0..5 {
+            bed.connection().await;
+            leases.push(bed.claim(START).await);
+        }
+        let count = async |one: usize| bed.store.count_login(&leases[one], None, START).await.unwrap();
+        let (a, b, c, d, e) = tokio::join!(count(0), count(1), count(2), count(3), count(4));
+        let left: Vec<_> = leases.iter().zip([a, b, c, d, e]).filter_map(|(lease, series)| series.map(|series| (lease, series))).collect();
+        assert_eq!((left.len(), left[0].1), (2, left[1].1));
+        let ((first, series), (second, _)) = (left[0], left[1]);
+        let last = &leases[4];
+        assert_eq!(bed.store.count_login(last, None, START).await.unwrap(), None);
+        // Of one nothing has left: another may.
+        bed.store.uncount_login(first, series).await.unwrap();
+        assert_eq!(bed.store.count_login(last, None, START).await.unwrap(), Some(series));
+        // The refusal of one that was counted when it left is not another.
+        assert_eq!(bed.store.note_typed_rejection(last, Some(series), START).await.unwrap(), 2);
+        bed.store.note_rejection(last, Some(series), START).await.unwrap();
+        assert_eq!(bed.rejections_of(last.connection).await, 2);
+
+        // The customer is let in by one; what comes of the others then is of a series that is over.
+        bed.store.clear_logins(first).await.unwrap();
+        bed.store.uncount_login(second, series).await.unwrap();
+        assert_eq!(bed.rejections_of(second.connection).await, 0);
+        let anew = bed.store.count_login(first, None, START).await.unwrap().unwrap();
+        assert_ne!(anew, series);
+        bed.store.uncount_login(second, series).await.unwrap();
+        assert_eq!(bed.rejections_of(second.connection).await, 1, "that was not the one that is under way");
+        assert_eq!(bed.store.note_typed_rejection(second, Some(series), START).await.unwrap(), 2, "after the customer was let in");
+    }
+
     async fn refusals_are_counted_per_customer_until_a_login_or_the_customers_word(bed) {
         let count = async || bed.store.rejections(bed.business, "customer Rosalind", INSTITUTION).await.unwrap();
         let connection = bed.connection().await;
         let lease = bed.claim(START).await;
         assert_eq!(count().await, 0);
         for expected in 1..=2 {
-            assert_eq!(bed.store.note_typed_rejection(&lease, START).await.unwrap(), expected);
+            assert_eq!(bed.store.note_typed_rejection(&lease, None, START).await.unwrap(), expected);
             assert_eq!(bed.rejections_of(connection.id).await, expected);
             assert_eq!(count().await, expected);
         }
@@ -487,16 +525,16 @@ both! {
         bed.store.forgive_rejections(connection.id).await.unwrap();
         assert_eq!(count().await, 0);
         let lease = bed.claim(START).await;
-        bed.store.note_rejection(&lease, START).await.unwrap();
+        bed.store.note_rejection(&lease, None, START).await.unwrap();
         bed.store.forgive_customer(bed.business, "customer Rosalind", INSTITUTION).await.unwrap();
         assert_eq!(count().await, 0);
-        bed.store.note_rejection(&lease, START).await.unwrap();
+        bed.store.note_rejection(&lease, None, START).await.unwrap();
         bed.store.save_session(&lease, None, None, false).await.unwrap();
         assert_eq!(count().await, 1, "a token proves nothing about the password");
         bed.store.save_session(&lease, None, None, true).await.unwrap();
         assert_eq!(count().await, 0);
-        bed.store.note_rejection(&lease, START).await.unwrap();
-        bed.store.note_typed_rejection(&lease, START).await.unwrap();
+        bed.store.note_rejection(&lease, None, START).await.unwrap();
+        bed.store.note_typed_rejection(&lease, None, START).await.unwrap();
         for _ in 0..2 {
             bed.store.void_rejections(INSTITUTION, START).await.unwrap();
             assert_eq!(count().await, 1, "the bank's own fault; what was typed still counts");
@@ -504,7 +542,7 @@ both! {
         // On another connection of theirs, it is the same customer, for better or worse.
         let other = bed.connection().await.id;
         let second = bed.claim(START).await;
-        assert_eq!((second.connection, bed.store.note_typed_rejection(&second, START).await.unwrap()), (other, 2));
+        assert_eq!((second.connection, bed.store.note_typed_rejection(&second, None, START).await.unwrap()), (other, 2));
         bed.store.save_session(&lease, None, None, true).await.unwrap();
         assert_eq!(count().await, 0);
     }
@@ -513,7 +551,7 @@ both! {
         let connection = bed.connection().await;
         let lease = bed.claim(START).await;
         for _ in 0..2 {
-            bed.store.note_typed_rejection(&lease, START).await.unwrap();
+            bed.store.note_typed_rejection(&lease, None, START).await.unwrap();
         }
         let event = bed.event(connection.id, EventType::ConnectionDeleted);
         assert!(bed.store.begin_closing(bed.business, connection.id, START).await.unwrap());
@@ -536,7 +574,7 @@ both! {
         let nameless = NewConnection { customer_ref: None, consent: Some(consent()), linking: false, ..bed.linking() };
         let connection = bed.store.create_connection(&nameless, START).await.unwrap();
         let lease = bed.claim(START).await;
-        assert_eq!(bed.store.note_typed_rejection(&lease, START).await.unwrap(), 1);
+        assert_eq!(bed.store.note_typed_rejection(&lease, None, START).await.unwrap(), 1);
         let other = bed.store.create_connection(&NewConnection { id: ConnectionId::new(), ..nameless }, START).await;
         assert_eq!((bed.rejections_of(connection.id).await, other.unwrap().rejections), (1, 0));
         let event = bed.event(connection.id, EventType::ConnectionDeleted);

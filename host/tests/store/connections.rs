@@ -104,7 +104,7 @@ both! {
         bed.connection_at("other", START).await;
         let leases = bed.claim_all(START).await;
         let note = async |lease: &Lease, now| {
-            let noted = bed.store.note_rejection(lease, now).await.unwrap();
+            let noted = bed.store.note_rejection(lease, None, now).await.unwrap();
             (noted.first_at, noted.recent_at_institution)
         };
         assert_eq!(note(&leases[0], START).await, (None, 1));
@@ -158,7 +158,7 @@ both! {
         let (id, trigger, _) = bed.store.begin_asking(&lease, account.id).await.unwrap();
         bed.store.fail_sync(&lease, &failure(sync(&lease, &account, id, trigger)), &|_| None).await.unwrap();
         bed.store.save_session(&lease, Some(START.plus(HOUR)), Some("state"), true).await.unwrap();
-        bed.store.note_rejection(&lease, START).await.unwrap();
+        bed.store.note_rejection(&lease, None, START).await.unwrap();
         bed.store.save_captures(&lease, &[(credential("access_token", "at"), 0)], START).await.unwrap();
         let event = bed.event(lease.connection, EventType::ReauthorisationRequired);
         bed.store.require_reauthorisation(&lease, "credentials-rejected", &event, START).await.unwrap();
@@ -187,7 +187,7 @@ both! {
         let head = bed.store.head(account.id).await.unwrap().unwrap();
         assert_eq!((head.seq, head.epoch, head.failures, head.due_at), (1, 0, 0, now));
         assert_eq!(bed.store.changes(account.id, 0, 9).await.unwrap().items.len(), 1);
-        assert_eq!(bed.store.note_rejection(&lease, now).await.unwrap().first_at, None);
+        assert_eq!(bed.store.note_rejection(&lease, None, now).await.unwrap().first_at, None);
     }
 
     async fn a_pause_after_a_refusal_ends_with_new_credentials_and_a_limit_of_the_banks_does_not(bed) {
@@ -195,7 +195,7 @@ both! {
         for (refused, left) in [(true, None), (false, Some(pause))] {
             let (lease, account) = bed.running().await;
             if refused {
-                bed.store.note_rejection(&lease, START).await.unwrap();
+                bed.store.note_rejection(&lease, None, START).await.unwrap();
             }
             bed.store.defer_connection(&lease, pause).await.unwrap();
             bed.reauthorise(lease.connection, &[], None, now).await.unwrap();

@@ -108,7 +108,7 @@ both! {
             ("save_session", store.save_session(&stale, None, Some("s"), true).await.err()),
             ("close_session", store.close_session(&stale).await.err()),
             ("require_reauthorisation", store.require_reauthorisation(&stale, "r", &event(), now).await.err()),
-            ("note_rejection", store.note_rejection(&stale, now).await.err()),
+            ("note_rejection", store.note_rejection(&stale, None, now).await.err()),
             ("record_accounts", bed.list(&stale, &[bank_account("new", None)], now).await.err()),
             ("begin_asking", store.begin_asking(&stale, account.id).await.err()),
             ("commit_sync", store.commit_sync(&stale, &commit(done.clone(), vec![NewChange::added(pending(1, "x"))]), &|_| Some(event())).await.err()),

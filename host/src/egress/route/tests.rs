@@ -103,6 +103,7 @@ fn aimed(
         purposes,
         values: &values,
         counter: 0,
+        repeats: true,
         deadline: &deadline,
     };
     let mut request = request(method, url);

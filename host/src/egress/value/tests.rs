@@ -55,6 +55,7 @@ fn on(route: &str, derived: Vec<(&str, Operation)>) -> Result<Vec<u8>, String> {
         purposes: &[],
         values: &values,
         counter: 7,
+        repeats: true,
         deadline: &deadline,
     };
     let derived: Vec<Derived> =
