@@ -5,22 +5,26 @@
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::egress::Egress;
-use crate::model::{Institution, Manifest, Method, Purpose, Route, Timestamp, hex, resolve_routes};
+use crate::model::{
+    Freshness, Institution, Manifest, Method, Purpose, Route, Timestamp, hex, resolve_routes,
+};
 use crate::nudge::Nudge;
 use crate::sandbox::{Connector, Limits, Sandbox, SandboxConfig};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 use crate::sync::Health;
+use crate::telemetry::Metrics;
 use crate::vault::Vault;
 use crate::{api, sync, webhook};
 use anyhow::Context;
 use aws_lc_rs::digest;
 use chrono::NaiveDate;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
 
 /// How often approvals and quarantines are looked up (another process, the CLI, may have changed them),
 /// connections ended that should have ended by now, and consents looked at that are due.
@@ -28,6 +32,8 @@ const HOUSEKEEPING: Duration = Duration::from_secs(5);
 /// How often old rows are looked for when none were left: they are counted in days.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
+/// How often the ages of all accounts are counted, at most: with a million of them it takes a second of the database.
+const FRESHNESS_EVERY: Duration = Duration::from_secs(30);
 /// One in so many running syncs may be reading older history: new customers do not keep the others waiting.
 const HISTORY_SHARE: usize = 4;
 
@@ -49,6 +55,10 @@ pub struct App {
     pub history_lane: Semaphore,
     /// How connectors do lately.
     pub health: Health,
+    /// What an operator's monitoring reads.
+    pub metrics: Metrics,
+    /// The last count of ages, and when it was made.
+    freshness: Mutex<Option<(Timestamp, Arc<Vec<Freshness>>)>>,
 }
 
 /// An institution, ready to be synced or not.
@@ -187,7 +197,18 @@ impl App {
         let egress = Egress::new(config.egress.clone(), clock.clone());
         let (nudge, health) = (Nudge::default(), Health::default());
         let history_lane = Semaphore::new((config.sync_concurrency / HISTORY_SHARE).max(1));
-        let app = Arc::new(Self { config, clock, store, egress, institutions, nudge, history_lane, health });
+        let app = Arc::new(Self {
+            config,
+            clock,
+            store,
+            egress,
+            institutions,
+            nudge,
+            history_lane,
+            health,
+            metrics: Metrics::default(),
+            freshness: Mutex::default(),
+        });
         app.look_up_approvals().await?;
         for (id, bank) in &app.institutions {
             if let Some(sentence) = bank.unavailable() {
@@ -203,6 +224,10 @@ impl App {
         listener: TcpListener,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> anyhow::Result<()> {
+        let watched_at = match self.config.metrics_listen {
+            Some(address) => Some(bind(address).await?),
+            None => None,
+        };
         let now = self.clock.now();
         let sole = self.store.sole_server()?;
         // What an earlier process left claimed: alone, nobody else can be at it; among many, its
@@ -214,15 +239,31 @@ impl App {
         let work = tokio::spawn(sync::work(self.clone(), stopping.clone()));
         let send = tokio::spawn(webhook::run(self.clone(), stopping.clone()));
         let keep = tokio::spawn(housekeeping(self.clone(), stopping));
+        let watch = watched_at.map(|at| tokio::spawn(api::serve_metrics(self.clone(), at, stop.subscribe())));
         let served = api::serve(self.clone(), listener, async move {
             shutdown.await;
             stop.send_replace(true);
         });
         let served = served.await;
-        for task in [work, send, keep] {
+        for task in [work, send, keep].into_iter().chain(watch) {
             task.await.context("a background task ended abnormally")?;
         }
         served
+    }
+
+    /// How old the data is, by institution: counted now, or some seconds ago.
+    pub async fn freshness(&self) -> Result<Arc<Vec<Freshness>>, StoreError> {
+        let now = self.clock.now();
+        // Held while counting: whoever asks meanwhile gets the same.
+        let mut last = self.freshness.lock().await;
+        if let Some((at, counted)) = &*last
+            && now.since(*at) < FRESHNESS_EVERY
+        {
+            return Ok(counted.clone());
+        }
+        let counted = Arc::new(self.store.freshness(now).await?);
+        *last = Some((now, counted.clone()));
+        Ok(counted)
     }
 
     /// An institution that can be asked now, and its connector; else the sentence that says why not.
@@ -258,6 +299,15 @@ impl App {
         }
         Ok(())
     }
+}
+
+/// Where metrics are served.
+async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let listener = TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address}; stop who does, or set server.metrics-listen")
+    })?;
+    tracing::info!(address = %listener.local_addr()?, "metrics are served");
+    Ok(listener)
 }
 
 /// What is done now and then: level-triggered, no input, idempotent.

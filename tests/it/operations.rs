@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 use tests::bank::{Fault, NewEntry, PathKind};
 use tests::http::{items, text};
-use tests::world::{World, WorldConfig, components, program};
+use tests::world::{DEMO_BANK, World, WorldConfig, components, program};
 
 fn run(arguments: &[&str]) -> Output {
     Command::new(program().unwrap()).args(arguments).env_remove("TIDEGATE_MASTER_KEY").output().unwrap()
@@ -153,6 +153,39 @@ async fn the_master_key_is_rotated_while_the_service_runs_and_the_old_one_can_go
     let rows = format!("/v1/accounts/{}/transactions", linked.ours(&everyday));
     let closed = world.api.get(&rows).await;
     assert!(!closed.is_ok_and(|answer| answer.status == 200), "the old key must be of no use");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn monitoring_reads_how_syncs_end_how_old_the_data_is_and_what_waits() {
+    let mut world = World::start(WorldConfig::default()).await.unwrap();
+    let service = Served::start(&mut world).await;
+    let linked = Linked::new(&world, &world.api, "Ada Sample", 5).await;
+    linked.good_sync(linked.everyday()).await;
+    world.bank.fault(PathKind::Transactions, Fault::BadAmount { amount: "1e3".into() }, 10);
+    assert_eq!(linked.sync(linked.everyday()).await["reason"], "unreadable");
+    let shown = service.metrics().await;
+    let number = |series: &str| {
+        let line = shown.lines().find_map(|line| line.strip_prefix(series));
+        line.unwrap_or_else(|| panic!("{series} is not in\n{shown}")).trim().parse::<f64>().unwrap()
+    };
+    let syncs = |code: &str, reason: &str| {
+        let labels = format!("institution=\"{DEMO_BANK}\",code=\"{code}\",reason=\"{reason}\"");
+        number(&format!("tidegate_syncs_total{{{labels}}}"))
+    };
+    assert!(syncs("SYNC_SUCCESSFUL", "") >= 3.0);
+    assert!(syncs("SYNC_ERROR", "unreadable") >= 1.0);
+    assert!(number("tidegate_sync_seconds_count") >= 4.0);
+    let of = format!("{{institution=\"{DEMO_BANK}\"");
+    assert_eq!(number(&format!("tidegate_accounts{of}}}")), linked.accounts.len() as f64);
+    assert_eq!(number(&format!("tidegate_accounts_waiting{of}}}")), 0.0);
+    for quantile in ["0.5", "0.95", "0.99"] {
+        assert!(number(&format!("tidegate_data_age_seconds{of},quantile=\"{quantile}\"}}")) < 600.0);
+    }
+    for gauge in ["tidegate_runs_in_flight", "tidegate_deliveries_due", "tidegate_delivery_lag_seconds"] {
+        assert!(number(gauge) >= 0.0);
+    }
+    assert!(shown.ends_with("# EOF\n"), "{shown}");
+    service.end();
 }
 
 #[tokio::test(flavor = "multi_thread")]

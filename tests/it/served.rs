@@ -31,6 +31,7 @@ impl Served {
             .arg(&world.config)
             .env("TIDEGATE_LOG_FORMAT", "json")
             .env("TIDEGATE_LOG_FILTER", "trace")
+            .env("TIDEGATE_METRICS_LISTEN", "127.0.0.1:0")
             .stdout(Stdio::piped())
             .stderr(file)
             .spawn()
@@ -47,6 +48,20 @@ impl Served {
     /// What it logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// What monitoring reads.
+    pub async fn metrics(&self) -> String {
+        let log = self.log();
+        let line = log.lines().rev().find(|line| line.contains("metrics are served")).unwrap();
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let url = format!("http://{}/metrics", line["address"].as_str().unwrap());
+        let answer = reqwest::get(url).await.unwrap();
+        assert_eq!(
+            answer.headers()["content-type"],
+            "application/openmetrics-text; version=1.0.0; charset=utf-8"
+        );
+        answer.error_for_status().unwrap().text().await.unwrap()
     }
 
     /// Ends it as a power cut would.

@@ -15,10 +15,13 @@ pub mod key;
 mod layers;
 mod link;
 mod linking;
+mod metrics;
 mod ndjson;
 mod problem;
 mod schema;
 mod v1;
+
+pub use metrics::serve_metrics;
 
 use crate::app::App;
 use crate::model::Scope;

@@ -7,6 +7,7 @@
 mod api_key;
 mod business;
 pub mod connector;
+mod descriptors;
 mod institution;
 mod migrate;
 mod registration;

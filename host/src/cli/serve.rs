@@ -1,6 +1,6 @@
 //! `tidegate serve`: configuration → logs → `App::build` → `App::run`.
 
-use super::{Answer, say};
+use super::{Answer, descriptors, say};
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -13,6 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 pub(super) async fn run(config: Option<&Path>) -> anyhow::Result<Answer> {
     let config = Config::load(config)?;
     telemetry::init(&config)?;
+    descriptors::ensure(&config)?;
     let listen = config.listen;
     let mut terminate = signal(SignalKind::terminate())?;
     let app = App::build(config, Clock::system()).await?;

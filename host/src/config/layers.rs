@@ -14,9 +14,10 @@ const FOR_TESTS: &str = "TIDEGATE_TESTS_";
 const TYPOS_MAX: usize = 2;
 
 /// Each variable with the section and key it sets; those without one are read by `super`.
-pub(super) const VARIABLES: [(&str, Option<(&str, &str)>); 12] = [
+pub(super) const VARIABLES: [(&str, Option<(&str, &str)>); 13] = [
     ("TIDEGATE_CONFIG", None),
     ("TIDEGATE_LISTEN", Some(("server", "listen"))),
+    ("TIDEGATE_METRICS_LISTEN", Some(("server", "metrics-listen"))),
     ("TIDEGATE_PUBLIC_URL", Some(("server", "public-url"))),
     ("TIDEGATE_DATABASE_URL", Some(("database", "url"))),
     ("TIDEGATE_MASTER_KEY", None),
@@ -44,7 +45,7 @@ macro_rules! sections {
 }
 
 sections! {
-    server Server { listen: String, public_url: String }
+    server Server { listen: String, public_url: String, metrics_listen: String }
     database Database { url: String }
     vault Vault { master_key_file: PathBuf }
     connectors Connectors { dir: PathBuf, cache_dir: PathBuf, threads: i64 }

@@ -40,6 +40,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where customers' browsers reach it, without a slash at the end.
     pub public_url: String,
+    /// Where monitoring reads `/metrics`, if anywhere.
+    pub metrics_listen: Option<SocketAddr>,
     /// `sqlite:PATH` or `postgres://…`.
     pub database_url: String,
     /// The master key text (see `vault`): from `TIDEGATE_MASTER_KEY` or the file named in the configuration. No key, no start.
@@ -214,8 +216,10 @@ impl Typed {
         let threads: usize = within("connectors.threads", &THREADS, self.connectors.threads)?;
         let processors = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let listen = address("server.listen", &self.server.listen)?;
+        let metrics = Some(&self.server.metrics_listen).filter(|typed| !typed.is_empty());
         Ok(Config {
             listen,
+            metrics_listen: metrics.map(|typed| address("server.metrics-listen", typed)).transpose()?,
             public_url: public_url(self.server.public_url, listen)?,
             database_url: url,
             master_key,
@@ -386,7 +390,7 @@ mod tests {
             (
                 "[server]\nlisten-on = \"a\"",
                 &[],
-                "tidegate.toml: there is no key server.listen-on; its keys are: listen, public-url",
+                "tidegate.toml: there is no key server.listen-on; its keys are: listen, metrics-listen, public-url",
             ),
             (
                 "[sync]\nconcurency = 3",

@@ -18,6 +18,7 @@ mod account;
 mod arg;
 mod authorisation;
 mod business;
+mod census;
 mod closing;
 mod codec;
 mod commit;

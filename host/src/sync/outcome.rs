@@ -282,7 +282,7 @@ async fn store_failure(
     let stopped = sync.code == SyncCode::ReauthorisationRequired;
     let event = |sync: &Sync| (!stopped).then(|| payload::sync_failed(business, sync));
     let stored = app.store.fail_sync(lease, &SyncFailure { sync, due_at }, &event).await?;
-    log(&stored);
+    note(app, &connection.institution, &stored);
     app.nudge.sync_finished(stored.id);
     app.nudge.webhooks.notify_one();
     Ok(())
@@ -326,7 +326,7 @@ fn failed_sync(
 
 /// A finished sync: those who wait for it, and those who send webhooks, may look.
 pub(super) fn told(run: &Run<'_>, sync: &Sync) {
-    log(sync);
+    note(run.app, &run.connection.institution, sync);
     run.app.health.readable(run.connector.digest(), run.connection.id, run.app.clock.now());
     run.app.nudge.sync_finished(sync.id);
     if sync.has_new_data {
@@ -334,7 +334,10 @@ pub(super) fn told(run: &Run<'_>, sync: &Sync) {
     }
 }
 
-fn log(sync: &Sync) {
+/// In metrics and log.
+fn note(app: &App, institution: &str, sync: &Sync) {
+    let took = sync.finished_at.since(sync.started_at);
+    app.metrics.sync_ended(institution, sync.code.name(), sync.reason.as_deref(), took);
     tracing::info!(
         sync = %sync.id,
         account = %sync.account,
@@ -346,7 +349,7 @@ fn log(sync: &Sync) {
         removed = sync.removed,
         proof = ?sync.proof,
         connector = sync.connector,
-        took_ms = i64::try_from(sync.finished_at.since(sync.started_at).as_millis()).unwrap_or(i64::MAX),
+        took_ms = i64::try_from(took.as_millis()).unwrap_or(i64::MAX),
         "synced"
     );
 }

@@ -21,6 +21,7 @@ const DRAIN: Duration = Duration::from_secs(20);
 pub async fn work(app: Arc<App>, mut shutdown: watch::Receiver<bool>) {
     let mut runs = Runs::default();
     while !*shutdown.borrow() {
+        app.metrics.runs(runs.tasks.len());
         let claimed = match claim(&app, &runs).await {
             Ok(leases) => leases,
             Err(error) => {

@@ -30,8 +30,9 @@ pub(super) async fn attempt(app: &App, delivery: &ClaimedDelivery) {
             Outcome::Answered { status, .. } => i16::try_from(status).ok(),
             Outcome::Unanswered => None,
         },
-        error,
+        error: error.map(str::to_owned),
     };
+    app.metrics.attempted(error.unwrap_or("delivered"));
     let after = decide(app, delivery, outcome).await;
     report(delivery, &attempt, &after);
     for tried in 1..=RECORD_TRIES {
@@ -51,14 +52,14 @@ pub(super) async fn attempt(app: &App, delivery: &ClaimedDelivery) {
 }
 
 /// Signs and sends; what came of it, and a code if it is not success.
-async fn send(app: &App, delivery: &ClaimedDelivery, at: Timestamp) -> (Outcome, Option<String>) {
+async fn send(app: &App, delivery: &ClaimedDelivery, at: Timestamp) -> (Outcome, Option<&'static str>) {
     let id = delivery.event.to_string();
     let secrets = &delivery.endpoint.secrets;
     let signature = match sign::signatures(secrets, at, &id, at.seconds(), delivery.payload.as_bytes()) {
         Ok(signature) => signature,
         Err(error) => {
             tracing::error!(endpoint = %delivery.endpoint.id, %error, "a webhook could not be signed");
-            return (Outcome::Unanswered, Some("unsigned".to_owned()));
+            return (Outcome::Unanswered, Some("unsigned"));
         }
     };
     let headers = [
@@ -70,10 +71,10 @@ async fn send(app: &App, delivery: &ClaimedDelivery, at: Timestamp) -> (Outcome,
     ];
     match app.egress.post(&delivery.endpoint.url, &headers, delivery.payload.clone().into_bytes()).await {
         Ok(answer) => {
-            let error = (!(200..300).contains(&answer.status)).then(|| "status".to_owned());
+            let error = (!(200..300).contains(&answer.status)).then_some("status");
             (Outcome::Answered { status: answer.status, retry_after_s: answer.retry_after_s }, error)
         }
-        Err(error) => (Outcome::Unanswered, Some(code(&error).to_owned())),
+        Err(error) => (Outcome::Unanswered, Some(code(&error))),
     }
 }
 

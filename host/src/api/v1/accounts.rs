@@ -54,6 +54,8 @@ pub struct AccountStatus {
     /// When our copy was last known to be what the bank has.
     #[schema(value_type = Option<String>, format = DateTime)]
     fresh_at: Option<Timestamp>,
+    /// How many seconds ago that was.
+    age_s: Option<u64>,
     /// The `seq` of its last change; 0 before the first.
     seq: i64,
     /// Its transactions are held from this day on without a gap; null before the first sync.
@@ -154,7 +156,7 @@ pub async fn show(
 ) -> Answer<Json<AccountStatus>> {
     let account = find(&api, caller, id).await?;
     let head = head(&api, id).await?;
-    Ok(Json(AccountStatus::of(account, head)))
+    Ok(Json(AccountStatus::of(account, head, api.app.clock.now())))
 }
 
 /// Show an account's balances
@@ -196,11 +198,12 @@ fn erased(error: crate::store::StoreError) -> Problem {
 
 impl AccountStatus {
     /// As JSON.
-    pub fn of(account: model::Account, head: AccountHead) -> Self {
+    pub fn of(account: model::Account, head: AccountHead, now: Timestamp) -> Self {
         let is_read = account.state == AccountState::Active;
         Self {
             account: Account::of(account),
             fresh_at: head.fresh_at,
+            age_s: head.fresh_at.map(|at| now.since(at).as_secs()),
             seq: head.seq,
             history_from: head.history_from,
             history_complete: head.fresh_at.is_some() && head.history_due_at.is_none(),

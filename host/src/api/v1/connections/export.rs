@@ -151,7 +151,7 @@ impl Export {
                 let id = account.id;
                 let head = store.head(id).await?.ok_or(StoreError::Erased)?;
                 let balances = head.balances.clone();
-                let mut lines = vec![Line::Account(AccountStatus::of(*account, head))];
+                let mut lines = vec![Line::Account(AccountStatus::of(*account, head, self.app.clock.now()))];
                 lines.extend(
                     balances.into_iter().map(|balance| {
                         Line::Balance(OfAccount { account_id: id, what: Balance::of(balance) })

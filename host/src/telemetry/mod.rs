@@ -1,9 +1,13 @@
-//! Logs, on standard error: readable or JSON.
+//! What an operator sees: logs, on standard error, readable or JSON; and metrics.
 //!
 //! What is never logged, at any level, by any module: credentials, keys, tokens, secrets and what was
 //! derived from them; bodies of requests and replies; URLs of webhooks and queries of URLs; names,
 //! numbers, narrations and references of customers; the text of guests; SQL values. What is logged
 //! instead: our ids, names of institutions, connectors, routes and values, codes, counts, times.
+
+mod metrics;
+
+pub use metrics::Metrics;
 
 use crate::config::Config;
 use tracing_subscriber::EnvFilter;

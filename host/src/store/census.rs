@@ -1,0 +1,63 @@
+//! Counting what is there, for operators: how old the data is, what waits. Reads only.
+//!
+//! Must not know: what is made of the numbers.
+
+use super::arg::args;
+use super::{Result, Store};
+use crate::model::*;
+
+/// Ages are counted in steps of so many microseconds: fine enough for an interval of minutes, and few rows come back
+/// however many accounts there are.
+const AGE_STEP: i64 = 10 * SECOND;
+const SECOND: i64 = 1_000_000;
+
+impl Store {
+    /// How old the data of polled accounts is, by institution. Looks at each account: not for every second.
+    pub async fn freshness(&self, now: Timestamp) -> Result<Vec<Freshness>> {
+        let sql = "SELECT c.institution, ($1 - h.fresh_at) / $2, count(*)
+                   FROM connection c JOIN account_head h ON h.connection = c.id JOIN account a ON a.id = h.account
+                   WHERE c.state = 'active' AND a.state = 'active' AND NOT a.excluded
+                   GROUP BY 1, 2 ORDER BY 1, 2";
+        let rows: Vec<(String, Option<i64>, i64)> = self.db.all(sql, args![now, AGE_STEP]).await?;
+        let mut all = Vec::new();
+        for institution in rows.chunk_by(|one, next| one.0 == next.0) {
+            let Some((name, ..)) = institution.first() else { continue };
+            let ages: Vec<_> = institution
+                .iter()
+                .filter_map(|(_, steps, count)| Some((steps.as_ref()? * (AGE_STEP / SECOND), *count)))
+                .collect();
+            let accounts = ages.iter().map(|(_, count)| count).sum();
+            let all_of_it: i64 = institution.iter().map(|(_, _, count)| count).sum();
+            all.push(Freshness {
+                institution: name.clone(),
+                accounts,
+                waiting: all_of_it - accounts,
+                age: Age::of(&ages),
+            });
+        }
+        Ok(all)
+    }
+
+    /// What is due and not being done.
+    pub async fn queues(&self, now: Timestamp) -> Result<Queues> {
+        let sql = "SELECT id, (SELECT count(*) FROM schedule s
+                               WHERE s.institution = i.id AND s.active AND s.due_at <= $1 AND s.claimed_at IS NULL),
+                     (SELECT min(s.due_at) FROM schedule s
+                      WHERE s.institution = i.id AND s.active AND s.due_at <= $1 AND s.claimed_at IS NULL)
+                   FROM institution i ORDER BY id";
+        let rows: Vec<(String, i64, Option<Timestamp>)> = self.db.all(sql, args![now]).await?;
+        let lag_s = |since: Option<Timestamp>| since.map_or(0, |since| (now.0 - since.0) / SECOND);
+        let due = rows.into_iter().filter(|(_, connections, _)| *connections > 0);
+        let due = due
+            .map(|(institution, connections, since)| Due { institution, connections, lag_s: lag_s(since) })
+            .collect();
+        let sql = "SELECT CAST(COALESCE(sum(waiting), 0) AS BIGINT), min(since)
+                   FROM (SELECT (SELECT count(*) FROM delivery d
+                                 WHERE d.endpoint = e.id AND d.state = 'pending' AND d.due_at <= $1) AS waiting,
+                           (SELECT min(d.due_at) FROM delivery d
+                            WHERE d.endpoint = e.id AND d.state = 'pending' AND d.due_at <= $1) AS since
+                         FROM endpoint e) AS queues";
+        let (deliveries, since): (i64, Option<Timestamp>) = self.db.one(sql, args![now]).await?;
+        Ok(Queues { due, deliveries, delivery_lag_s: lag_s(since) })
+    }
+}
