@@ -118,6 +118,7 @@ fn look(rows: impl Iterator<Item = Transaction>) -> Observed {
             money: gbp(sum),
             as_of: None,
             includes_pending: false,
+            credit_included: Credit::None,
         }],
         coverage: Some(coverage),
         today: Some(day(40)),

@@ -103,6 +103,26 @@ async fn a_customer_agrees_on_the_banks_page_and_signed_requests_read_the_rows()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_balance_with_credit_of_unknown_size_proves_nothing_and_contradicts_nothing() {
+    let door = door(OFTEN).await;
+    let bank = &door.world.bank;
+    let (link, everyday) = (link(&door).await, door.everyday());
+    let look = async |credit: Option<&str>, proof: &str| {
+        bank.count_credit(everyday, credit).unwrap();
+        bank.book(everyday, NewEntry::transfer("-1.00", "FEE")).unwrap();
+        let sync = door.good_sync(&link, everyday).await;
+        assert_eq!((&sync["added"], &sync["proof"]), (&json!(1), &json!(proof)), "{sync}");
+        let path = format!("/v1/accounts/{}/balances", link.accounts[everyday]);
+        door.world.api.get(&path).await.unwrap().body["items"][0]["credit_included"].clone()
+    };
+    assert_eq!(look(None, "proved").await, json!("0.00"));
+    assert_eq!(look(Some("500.00"), "unproved").await, json!(null));
+    assert_eq!(look(Some("800.00"), "unproved").await, json!(null));
+    assert_eq!(look(None, "proved").await, json!("0.00"), "what was booked meanwhile is in it");
+    door.assert_like_the_bank(&link).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_customer_who_declines_is_no_customer_and_may_come_again() {
     let door = door(OFTEN).await;
     let begun = door.begin().await;

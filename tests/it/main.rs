@@ -10,6 +10,7 @@
 mod bank_misbehaves;
 mod consents;
 mod credentials;
+mod credit;
 mod demo;
 mod document;
 mod door_camt;

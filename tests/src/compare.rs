@@ -75,7 +75,10 @@ pub async fn compare_told(
     ensure!(stored == theirs, "{account}: missing {missing:#?}, surplus {surplus:#?}");
     let balances = api.get(&format!("/v1/accounts/{account}/balances")).await?;
     let booked = items(&balances).iter().find(|balance| text(balance, "/kind") == "booked");
-    let booked = booked.map(|balance| minor(text(balance, "/amount")));
+    // The credit that the bank counts in is not the customer's.
+    let own =
+        |balance: &Value| Some(minor(text(balance, "/amount")) - minor(balance["credit_included"].as_str()?));
+    let booked = booked.and_then(own);
     ensure!(booked == Some(told_booked), "booked {booked:?}, the bank has {told_booked}, in minor units");
     Ok(stored.len())
 }

@@ -3,7 +3,9 @@
 
 use crate::entry::{Entry, entry, money};
 use tidegate_sdk::xml::{self, Element};
-use tidegate_sdk::{Account, Balance, BalanceKind, Failure, IdStability, Transaction, Window, date};
+use tidegate_sdk::{
+    Account, Balance, BalanceKind, Credit, Failure, IdStability, Transaction, Window, date, decimal,
+};
 
 /// Milliseconds of a day, but for its last second.
 const DAY_MS: u64 = 86_399_000;
@@ -90,7 +92,8 @@ impl Statement {
             (Some(moment), _) | (None, Some(moment)) => date::unix_ms(moment),
             (None, None) => None,
         };
-        *into = Some(Balance::new(kind, amount, &currency, Some(as_of.ok_or("Bal.Dt")?)));
+        let balance = Balance::new(kind, amount, &currency, Some(as_of.ok_or("Bal.Dt")?));
+        *into = Some(balance.with_credit(credit(element, &currency)?));
         Ok(())
     }
 
@@ -118,6 +121,21 @@ impl Statement {
             }
         });
         rows.collect()
+    }
+}
+
+/// The credit that a `Bal` counts in its amount.
+fn credit(balance: &Element, currency: &str) -> Result<Credit, &'static str> {
+    let mut included =
+        balance.all("CdtLine").filter(|line| matches!(line.text(&["Incl"]), Some("true" | "1")));
+    let (Some(line), other) = (included.next(), included.next()) else { return Ok(Credit::None) };
+    match line.at(&["Amt"]).filter(|amount| other.is_none() && amount.currency() == Some(currency)) {
+        Some(amount) => {
+            let written = amount.text(&[]).and_then(|text| decimal::with_sign(text, false));
+            Ok(Credit::Included(written.ok_or("CdtLine.Amt")?))
+        }
+        // Of no size or in another currency; or several, which may be one line and what is left of it.
+        None => Ok(Credit::Unknown),
     }
 }
 
@@ -182,6 +200,32 @@ mod tests {
         let (_, after) = rest.split_once("</FrToDt>").unwrap();
         let first = statements(&format!("{before}{after}")).unwrap().remove(0);
         assert_eq!(first.days(), Some(Window { since: "2025-12-20".into(), until: "2026-03-19".into() }));
+    }
+
+    #[test]
+    fn credit_that_a_balance_counts_is_told_and_left_in_its_amount() {
+        let check = |lines: &str, expected: Result<Credit, &'static str>| {
+            let balance = format!("<Bal>{lines}</Bal>");
+            let mut found = None;
+            tidegate_sdk::xml::elements(&balance, &[], &["Bal"], |one| found = Some(one)).unwrap();
+            assert_eq!(credit(&found.unwrap(), "GBP"), expected, "{lines}");
+        };
+        let line = |incl: &str, amount: &str| format!("<CdtLine><Incl>{incl}</Incl>{amount}</CdtLine>");
+        let (gbp, eur) = ("<Amt Ccy='GBP'>500.00</Amt>", "<Amt Ccy='EUR'>500.00</Amt>");
+        let included = || Ok(Credit::Included("500.00".into()));
+        check("", Ok(Credit::None));
+        check(&line("false", gbp), Ok(Credit::None));
+        check(&line("true", gbp), included());
+        check(&format!("{}{}", line("0", gbp), line("1", gbp)), included());
+        check(&line("true", ""), Ok(Credit::Unknown));
+        check(&line("true", eur), Ok(Credit::Unknown));
+        check(&format!("{}{}", line("true", gbp), line("true", gbp)), Ok(Credit::Unknown));
+        check(&line("true", "<Amt Ccy='GBP'>-5</Amt>"), Err("CdtLine.Amt"));
+        let line = "<CdtLine><Incl>true</Incl><Amt Ccy=\"GBP\">7.20</Amt></CdtLine>";
+        let text = STATEMENT.replacen("</Tp>", &format!("</Tp>{line}"), 1);
+        let opening = statements(&text).unwrap().remove(0).opening.unwrap();
+        let expected = ("-10.00", Credit::Included("7.20".into()));
+        assert_eq!((opening.amount.as_str(), opening.credit_included), expected);
     }
 
     #[test]

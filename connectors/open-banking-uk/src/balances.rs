@@ -3,7 +3,7 @@
 use crate::bank::{Amount, Direction};
 use serde::Deserialize;
 use tidegate_sdk::json::{self, Text};
-use tidegate_sdk::{Balance, BalanceKind, Failure, Reply, date, decimal};
+use tidegate_sdk::{Balance, BalanceKind, Credit, Failure, Reply, date, decimal};
 
 /// Which of the standard's types may serve as which kind, best first.
 ///
@@ -54,7 +54,7 @@ struct CreditLine<'a> {
     amount: Option<Amount<'a>>,
 }
 
-/// Reads the balances of `account`.
+/// Reads the balances of `account`, each with the credit line that the bank counts in it.
 ///
 /// Fails as `unreadable`, naming row and field, when one is not as the standard promises or is of
 /// another account.
@@ -78,40 +78,31 @@ pub fn parse(reply: &Reply, account: &str) -> Result<Vec<Balance>, Failure> {
         };
         let Some(found) = rows.get(row) else { continue };
         used.push(row);
-        if let Some(balance) = found.balance(kind).map_err(|field| Failure::unreadable(Some(row), field))? {
-            balances.push(balance);
-        }
+        balances.push(found.balance(kind).map_err(|field| Failure::unreadable(Some(row), field))?);
     }
     Ok(balances)
 }
 
 impl Row<'_> {
-    /// None when the customer's own money cannot be told from the bank's.
-    fn balance(&self, kind: BalanceKind) -> Result<Option<Balance>, &'static str> {
+    fn balance(&self, kind: BalanceKind) -> Result<Balance, &'static str> {
         let negative = self.credit_debit_indicator == Direction::Debit;
-        let mut amount = decimal::with_sign(&self.amount.amount, negative).ok_or("Amount.Amount")?;
-        // What can be spent includes an overdraft where the bank says so; every other kind is about
-        // the customer's own money.
-        if kind != BalanceKind::Available {
-            let mut included = self.credit_line.iter().filter(|line| line.included);
-            match (included.next(), included.next()) {
-                (None, _) => {}
-                (Some(CreditLine { amount: Some(line), .. }), None)
-                    if line.currency == self.amount.currency =>
-                {
-                    amount = decimal::subtract(&amount, &line.amount).ok_or("CreditLine.Amount.Amount")?;
-                }
-                // Of unknown size, or several that may be the same line twice.
-                _ => return Ok(None),
+        let amount = decimal::with_sign(&self.amount.amount, negative).ok_or("Amount.Amount")?;
+        let as_of = date::unix_ms(self.date_time.as_str()).ok_or("DateTime")?;
+        Ok(Balance::new(kind, amount, &self.amount.currency, Some(as_of)).with_credit(self.credit()?))
+    }
+
+    /// The credit that is counted in the amount.
+    fn credit(&self) -> Result<Credit, &'static str> {
+        let mut included = self.credit_line.iter().filter(|line| line.included);
+        Ok(match (included.next(), included.next()) {
+            (None, _) => Credit::None,
+            (Some(CreditLine { amount: Some(line), .. }), None) if line.currency == self.amount.currency => {
+                let amount = decimal::with_sign(&line.amount, false).ok_or("CreditLine.Amount.Amount")?;
+                Credit::Included(amount)
             }
-        }
-        Ok(Some(Balance {
-            kind,
-            amount,
-            currency: self.amount.currency.as_ref().to_owned(),
-            as_of_ms: Some(date::unix_ms(self.date_time.as_str()).ok_or("DateTime")?),
-            includes_pending: matches!(kind, BalanceKind::Available | BalanceKind::Expected),
-        }))
+            // Of no size or in another currency; or several, which may be one line and what is left of it.
+            _ => Credit::Unknown,
+        })
     }
 }
 
@@ -164,18 +155,26 @@ mod tests {
     }
 
     #[test]
-    fn a_credit_line_counts_as_spendable_but_never_as_own_money() {
-        let line = |included: bool| {
-            format!(
-                r#","CreditLine":[{{"Included":{included},"Type":"Pre-Agreed","Amount":{{"Amount":"500.00","Currency":"GBP"}}}}]"#
-            )
+    fn a_credit_line_is_told_where_it_is_counted_and_left_in_the_amount() {
+        let line = |included: bool, amount: &str| {
+            format!(r#"{{"Included":{included},"Type":"Pre-Agreed","Amount":{amount}}}"#)
         };
-        check(
-            &[row("InterimBooked", "600.00", &line(true)), row("InterimAvailable", "600.00", &line(true))],
-            &[(BalanceKind::Booked, "100.00"), (BalanceKind::Available, "600.00")],
-        );
-        check(&[row("InterimBooked", "600.00", &line(false))], &[(BalanceKind::Booked, "600.00")]);
-        check(&[row("InterimBooked", "600.00", r#","CreditLine":[{"Included":true}]"#)], &[]);
+        let (gbp, eur) =
+            (r#"{"Amount":"500.00","Currency":"GBP"}"#, r#"{"Amount":"500.00","Currency":"EUR"}"#);
+        let check = |lines: &[String], expected: Credit| {
+            let lines = format!(r#","CreditLine":[{}]"#, lines.join(","));
+            for kind in ["InterimBooked", "InterimAvailable"] {
+                let balance = read(&[row(kind, "600.00", &lines)]).unwrap().remove(0);
+                assert_eq!((balance.amount.as_str(), balance.credit_included), ("600.00", expected.clone()));
+            }
+        };
+        check(&[], Credit::None);
+        check(&[line(false, gbp)], Credit::None);
+        check(&[line(true, gbp)], Credit::Included("500.00".into()));
+        check(&[line(false, gbp), line(true, gbp)], Credit::Included("500.00".into()));
+        check(&[line(true, gbp), line(true, gbp)], Credit::Unknown);
+        check(&[line(true, eur)], Credit::Unknown);
+        check(&[r#"{"Included":true}"#.to_owned()], Credit::Unknown);
     }
 
     #[test]
@@ -187,6 +186,9 @@ mod tests {
         assert_eq!(read(&[good(), odd.replace("2026-11-20T", "2026-11-31T")]), unreadable("DateTime"));
         assert_eq!(read(&[good(), odd.replace("\"1\",\"Credit", "\"2\",\"Credit")]), unreadable("AccountId"));
         assert_eq!(read(&[good(), odd.replace("\"Credit\"", "\"Up\"")]), unreadable("CreditDebitIndicator"));
+        let line = r#","CreditLine":[{"Included":true,"Amount":{"Amount":"-5","Currency":"GBP"}}]"#;
+        let overdrawn = row("InterimBooked", "1", line);
+        assert_eq!(read(&[good(), overdrawn]), unreadable("CreditLine.Amount.Amount"));
         assert_eq!(parse(&reply(200, b"{}"), "1"), Err(Failure::unreadable(None, "Data")));
     }
 }

@@ -1,7 +1,7 @@
 //! Answers of a connector, made easy to write: what is nearly always the same is said here once.
 
 use crate::{
-    Balance, BalanceKind, Coverage, CoverageKind, IdStability, More, Page, Send, SessionInfo, Status,
+    Balance, BalanceKind, Coverage, CoverageKind, Credit, IdStability, More, Page, Send, SessionInfo, Status,
     Transaction, Window,
 };
 
@@ -86,10 +86,17 @@ impl Transaction {
 }
 
 impl Balance {
-    /// A balance; what can be spent and what is expected include pending rows.
+    /// A balance without credit; what can be spent and what is expected include pending rows.
     pub fn new(kind: BalanceKind, amount: String, currency: &str, as_of_ms: Option<u64>) -> Self {
         let includes_pending = matches!(kind, BalanceKind::Available | BalanceKind::Expected);
-        Self { kind, amount, currency: currency.to_owned(), as_of_ms, includes_pending }
+        let (currency, credit_included) = (currency.to_owned(), Credit::None);
+        Self { kind, amount, currency, as_of_ms, includes_pending, credit_included }
+    }
+
+    /// With the credit that the bank counts in its amount.
+    #[must_use]
+    pub fn with_credit(self, credit_included: Credit) -> Self {
+        Self { credit_included, ..self }
     }
 }
 
@@ -120,5 +127,13 @@ mod tests {
         let includes = |kind| Balance::new(kind, "1.00".into(), "GBP", None).includes_pending;
         assert!(includes(BalanceKind::Available) && includes(BalanceKind::Expected));
         assert!(!includes(BalanceKind::Booked) && !includes(BalanceKind::Closing));
+    }
+
+    #[test]
+    fn no_credit_is_counted_unless_it_is_said() {
+        let balance = Balance::new(BalanceKind::Booked, "600.00".into(), "GBP", None);
+        assert_eq!(balance.credit_included, Credit::None);
+        let with = balance.clone().with_credit(Credit::Included("500.00".into()));
+        assert_eq!(with, Balance { credit_included: Credit::Included("500.00".into()), ..balance });
     }
 }

@@ -35,27 +35,6 @@ pub fn with_sign(unsigned: &str, negative: bool) -> Option<String> {
     Some(text)
 }
 
-/// `left - right`, both with or without a sign, exactly; none if one is not an amount or is longer
-/// than 30 digits. The result has as many decimals as the longer of the two.
-pub fn subtract(left: &str, right: &str) -> Option<String> {
-    let decimals = |text: &str| text.split_once('.').map_or(0, |(_, fraction)| fraction.len());
-    let places = decimals(left).max(decimals(right));
-    let units = |text: &str| -> Option<i128> {
-        let digits = absolute(text);
-        if !is_unsigned(digits) || digits.len() + places > 30 {
-            return None;
-        }
-        let zeros = "0".repeat(places - decimals(text));
-        let units: i128 = format!("{}{zeros}", digits.replace('.', "")).parse().ok()?;
-        Some(if is_negative(text) { -units } else { units })
-    };
-    let difference = units(left)? - units(right)?;
-    let sign = if difference < 0 { "-" } else { "" };
-    let digits = format!("{:0width$}", difference.unsigned_abs(), width = places + 1);
-    let (whole, fraction) = digits.split_at(digits.len() - places);
-    Some(if places == 0 { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,21 +71,5 @@ mod tests {
         assert!(!is_negative("1.00"));
         assert_eq!(absolute("-1.00"), "1.00");
         assert_eq!(absolute("1.00"), "1.00");
-    }
-
-    #[test]
-    fn subtraction_is_exact() {
-        for (left, right, expected) in [
-            ("600.10", "500", Some("100.10")),
-            ("0.10", "500.00", Some("-499.90")),
-            ("-5.5", "0.25", Some("-5.75")),
-            ("-5", "-7", Some("2")),
-            ("0.3", "0.3", Some("0.0")),
-            ("1e3", "1", None),
-            ("1", "", None),
-            ("9999999999999999999999999999999", "1", None),
-        ] {
-            assert_eq!(subtract(left, right).as_deref(), expected, "{left} - {right}");
-        }
     }
 }

@@ -70,8 +70,8 @@ extern crate self as tidegate_sdk;
 
 pub use bindings::exports::tidegate::connector::connector::{
     Account, AccountsStep, Balance, BalanceKind, Capture, ConsentGiven, ConsentInfo, Context, Coverage,
-    CoverageKind, CredentialInfo, Derived, Encoded, Encoding, Failure, Goal, Header, IdStability, Mac,
-    Method, More, Operation, PaddedLength, Page, Part, Picked, Place, Prompt, PromptKind, RateLimited,
+    CoverageKind, CredentialInfo, Credit, Derived, Encoded, Encoding, Failure, Goal, Header, IdStability,
+    Mac, Method, More, Operation, PaddedLength, Page, Part, Picked, Place, Prompt, PromptKind, RateLimited,
     ReadStep, Redirect, Reply, ReplyHeader, Request, Returned, Scope, Send, SessionInfo, SessionStep,
     Signature, Status, Transaction, Unread, Unreadable, Want, Window,
 };

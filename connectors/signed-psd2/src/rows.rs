@@ -6,8 +6,8 @@ use tidegate_sdk::paging::Pages;
 use tidegate_sdk::request::Field;
 use tidegate_sdk::walk::{Next, walk};
 use tidegate_sdk::{
-    Account, Balance, BalanceKind, Context, Coverage, Failure, IdStability, More, Page, Reply, Request, Send,
-    Status, Stop, Transaction, Want, Window, date, decimal, json,
+    Account, Balance, BalanceKind, Context, Coverage, Credit, Failure, IdStability, More, Page, Reply,
+    Request, Send, Status, Stop, Transaction, Want, Window, date, decimal, json,
 };
 
 #[derive(Deserialize)]
@@ -35,6 +35,9 @@ struct Balances {
 struct BalanceRow {
     balance_type: String,
     balance_amount: Amount,
+    /// The standard says whether, and never how much.
+    #[serde(default)]
+    credit_limit_included: bool,
     last_change_date_time: Option<String>,
     reference_date: Option<String>,
 }
@@ -213,7 +216,8 @@ fn read_balances(reply: &Reply, into: &mut Page) -> Result<(), Failure> {
             date::unix_ms(&written).ok_or_else(|| Failure::unreadable(Some(number), "lastChangeDateTime"))
         });
         let Amount { amount, currency } = row.balance_amount;
-        let balance = Balance::new(kind, amount, &currency, as_of.transpose()?);
+        let credit = if row.credit_limit_included { Credit::Unknown } else { Credit::None };
+        let balance = Balance::new(kind, amount, &currency, as_of.transpose()?).with_credit(credit);
         // One of each kind; the bank's first counts.
         if into.balances.iter().all(|known| known.kind != kind) {
             into.balances.push(balance);
@@ -300,6 +304,21 @@ mod tests {
             ]
         );
         assert_eq!(next, None);
+    }
+
+    #[test]
+    fn a_credit_limit_that_is_counted_is_of_unknown_size() {
+        let check = |said: &str, expected: Credit| {
+            let line = format!(
+                r#"{{"balances":[{{"balanceType":"closingBooked",{said}"balanceAmount":{{"currency":"GBP","amount":"600.00"}}}}]}}"#
+            );
+            let mut into = Page::of("22289001");
+            read_balances(&reply(200, line.as_bytes()), &mut into).unwrap();
+            assert_eq!(into.balances[0].credit_included, expected, "{said}");
+        };
+        check("", Credit::None);
+        check(r#""creditLimitIncluded":false,"#, Credit::None);
+        check(r#""creditLimitIncluded":true,"#, Credit::Unknown);
     }
 
     #[test]

@@ -11,13 +11,14 @@ use chrono::NaiveDate;
 /// Rows that are weighed in every combination: 2¹² of them cost less than a millisecond.
 const WEIGHED_MAX: usize = 12;
 
-/// The balance that proves: booked, without pending rows.
+/// The balance that proves: booked, without pending rows, and the customer's own money.
 pub fn booked_balance(balances: &[Balance]) -> Option<Money> {
-    booked(balances).map(|balance| balance.money)
+    booked(balances).and_then(Balance::own_money)
 }
 
 fn booked(balances: &[Balance]) -> Option<&Balance> {
-    balances.iter().find(|balance| balance.kind == BalanceKind::Booked && !balance.includes_pending)
+    let proves = |balance: &&Balance| balance.kind == BalanceKind::Booked && !balance.includes_pending;
+    balances.iter().filter(proves).find(|balance| balance.own_money().is_some())
 }
 
 /// Does a statement that brings its own balances add up: opening + booked rows = closing? None if it
@@ -25,7 +26,7 @@ fn booked(balances: &[Balance]) -> Option<&Balance> {
 pub(super) fn adds_up(observed: &Observed) -> Option<bool> {
     let of = |kind| {
         let mut found = observed.balances.iter().filter(|balance| balance.kind == kind);
-        found.next().filter(|_| found.next().is_none()).map(|balance| balance.money)
+        found.next().filter(|_| found.next().is_none()).and_then(Balance::own_money)
     };
     let (opening, closing) = (of(BalanceKind::Opening)?, of(BalanceKind::Closing)?);
     let moved: i128 = observed.transactions.iter().map(|row| weight(row, closing)).sum();
@@ -54,15 +55,15 @@ pub(super) fn scale<'a>(
     moved: i128,
     now: impl Iterator<Item = &'a Transaction>,
 ) -> Option<Scale> {
-    let balance = booked(&observed.balances)?;
-    let expected = expected.filter(|expected| expected.currency == balance.money.currency)?;
-    let needed = i128::from(balance.money.minor) - i128::from(expected.minor) - moved;
-    let not_yet = not_yet(observed, balance.money, now);
+    let balance = booked_balance(&observed.balances)?;
+    let expected = expected.filter(|expected| expected.currency == balance.currency)?;
+    let needed = i128::from(balance.minor) - i128::from(expected.minor) - moved;
+    let not_yet = not_yet(observed, balance, now);
     let mut needed = vec![needed];
     if not_yet != 0 {
         needed.extend(needed.first().map(|needed| needed + not_yet));
     }
-    Some(Scale { balance: balance.money, needed })
+    Some(Scale { balance, needed })
 }
 
 /// What the balance says of the rows that are open.

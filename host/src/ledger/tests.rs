@@ -40,7 +40,13 @@ fn pending(id: &str, on: u32, minor: i64, text: &str) -> Transaction {
 }
 
 fn booked(minor: i64) -> Vec<Balance> {
-    vec![Balance { kind: BalanceKind::Booked, money: gbp(minor), as_of: None, includes_pending: false }]
+    vec![Balance {
+        kind: BalanceKind::Booked,
+        money: gbp(minor),
+        as_of: None,
+        includes_pending: false,
+        credit_included: Credit::None,
+    }]
 }
 
 fn whole_month(transactions: Vec<Transaction>, balances: Vec<Balance>) -> Observed {

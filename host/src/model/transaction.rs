@@ -71,6 +71,18 @@ pub enum BalanceKind {
     Expected,
 }
 
+/// Credit that a bank counts in a balance: an agreed overdraft, a card's limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Credit {
+    /// None.
+    None,
+    /// So many minor units of the balance's currency.
+    Included(i64),
+    /// Some, or perhaps some, and the bank does not say how much.
+    Unknown,
+}
+
 /// A balance as the bank gave it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Balance {
@@ -82,6 +94,20 @@ pub struct Balance {
     pub as_of: Option<Timestamp>,
     /// Pending rows are in the amount.
     pub includes_pending: bool,
+    /// Credit is in the amount.
+    pub credit_included: Credit,
+}
+
+impl Balance {
+    /// The customer's own: the amount without the credit in it. None if nobody knows how much that is.
+    pub fn own_money(&self) -> Option<Money> {
+        let credit = match self.credit_included {
+            Credit::None => 0,
+            Credit::Included(minor) => minor,
+            Credit::Unknown => return None,
+        };
+        Some(Money { minor: self.money.minor.checked_sub(credit)?, ..self.money })
+    }
 }
 
 /// Days from `since` to `until`, both inclusive.

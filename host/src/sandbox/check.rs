@@ -161,15 +161,9 @@ fn checked_page(page: wit::Page, wanted: &[Want], limits: &Limits) -> Result<Pag
         }
     }
     for (row, given) in page.balances.into_iter().enumerate() {
-        match Money::parse(&given.amount, &given.currency) {
-            Ok(money) => content.balances.push(Balance {
-                kind: balance_kind(given.kind),
-                money,
-                as_of: given.as_of_ms.map(Timestamp::from_millis),
-                includes_pending: given.includes_pending,
-            }),
-            Err(BadAmount::Currency) => refused = refused.or(Some(unreadable(row, "balance.currency"))),
-            Err(_) => refused = refused.or(Some(unreadable(row, "balance.amount"))),
+        match balance(given) {
+            Ok(balance) => content.balances.push(balance),
+            Err(field) => refused = refused.or(Some(unreadable(row, field))),
         }
     }
     content.coverage = page.coverage.map(coverage).transpose()?;
@@ -221,6 +215,31 @@ fn transaction(row: wit::Transaction) -> Result<Result<Transaction, &'static str
         balance_after,
         details: row.details,
     }))
+}
+
+/// A balance; or the field that cannot be read.
+fn balance(given: wit::Balance) -> Result<Balance, &'static str> {
+    let money = match Money::parse(&given.amount, &given.currency) {
+        Ok(money) => money,
+        Err(BadAmount::Currency) => return Err("balance.currency"),
+        Err(_) => return Err("balance.amount"),
+    };
+    let credit_included = match given.credit_included {
+        wit::Credit::None => Credit::None,
+        wit::Credit::Included(amount) => match Money::parse(&amount, &given.currency) {
+            Ok(Money { minor: 0, .. }) => Credit::None,
+            Ok(Money { minor, .. }) if minor > 0 => Credit::Included(minor),
+            _ => return Err("balance.credit-included"),
+        },
+        wit::Credit::Unknown => Credit::Unknown,
+    };
+    Ok(Balance {
+        kind: balance_kind(given.kind),
+        money,
+        as_of: given.as_of_ms.map(Timestamp::from_millis),
+        includes_pending: given.includes_pending,
+        credit_included,
+    })
 }
 
 fn coverage(given: wit::Coverage) -> Result<Coverage, Broken> {

@@ -150,6 +150,7 @@ struct StoredBalance {
     currency: String,
     as_of: Option<i64>,
     includes_pending: bool,
+    credit_included: Credit,
 }
 
 /// Balances as JSON text.
@@ -162,6 +163,7 @@ pub(super) fn balances_json(balances: &[Balance]) -> Result<String> {
             currency: balance.money.currency.code().to_owned(),
             as_of: balance.as_of.map(|at| at.0),
             includes_pending: balance.includes_pending,
+            credit_included: balance.credit_included,
         })
         .collect();
     json(&stored, "balances")
@@ -176,6 +178,7 @@ pub(super) fn balances(text: &str) -> Result<Vec<Balance>> {
             money: Money { minor: stored.minor, currency: currency(&stored.currency)? },
             as_of: stored.as_of.map(Timestamp),
             includes_pending: stored.includes_pending,
+            credit_included: stored.credit_included,
         })
     };
     stored.into_iter().map(balance).collect()
@@ -272,7 +275,8 @@ pub(super) fn same_money(one: &[Balance], other: &[Balance]) -> bool {
         let mut said: Vec<_> = balances
             .iter()
             .map(|balance| {
-                (balance.kind, balance.money.currency.code(), balance.money.minor, balance.includes_pending)
+                let counted = (balance.includes_pending, balance.credit_included);
+                (balance.kind, balance.money.currency.code(), balance.money.minor, counted)
             })
             .collect();
         said.sort_unstable();

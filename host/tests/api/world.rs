@@ -308,6 +308,7 @@ impl World {
                 money: Money { minor: 120_450, currency: gbp },
                 as_of: None,
                 includes_pending: false,
+                credit_included: Credit::None,
             };
             let commit = SyncCommit {
                 sync,

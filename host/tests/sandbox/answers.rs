@@ -52,6 +52,34 @@ async fn a_row_that_cannot_be_read_names_itself_and_its_field_and_spoils_the_pag
         let unreadable = Failure::Unreadable { row: Some(0), field: field.to_owned() };
         assert_eq!(read(&guest, &balance(amount, currency)).await, Ok(Err(unreadable)));
     }
+    for credit in ["-5.00", "5.001", "much", ""] {
+        let unreadable = Failure::Unreadable { row: Some(0), field: "balance.credit-included".to_owned() };
+        assert_eq!(read(&guest, &with_credit(Some(credit))).await, Ok(Err(unreadable)), "{credit}");
+    }
+}
+
+/// A balance of 600.00 with so much credit in it.
+fn with_credit(credit: Option<&str>) -> Value {
+    json!({ "balances": [{
+        "kind": "booked", "amount": "600.00", "currency": "GBP", "credit_included": credit,
+    }] })
+}
+
+#[tokio::test]
+async fn credit_in_a_balance_is_known_unknown_or_none() {
+    let guest = guest().await;
+    for (said, credit, own) in [
+        (None, Credit::None, Some(60_000)),
+        (Some("0.00"), Credit::None, Some(60_000)),
+        (Some("500"), Credit::Included(50_000), Some(10_000)),
+        (Some("700.00"), Credit::Included(70_000), Some(-10_000)),
+        (Some("unknown"), Credit::Unknown, None),
+    ] {
+        let content = read(&guest, &with_credit(said)).await.unwrap().unwrap();
+        let [balance] = content.balances.as_slice() else { panic!("{content:?}") };
+        assert_eq!((balance.money.minor, balance.credit_included), (60_000, credit));
+        assert_eq!(balance.own_money().map(|money| money.minor), own);
+    }
 }
 
 #[tokio::test]

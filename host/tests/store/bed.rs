@@ -235,7 +235,8 @@ pub fn pending(minor: i64, text: &str) -> Transaction {
 }
 
 pub fn balance(minor: i64) -> Balance {
-    Balance { kind: BalanceKind::Booked, money: money(minor), as_of: Some(START), includes_pending: false }
+    let (kind, money) = (BalanceKind::Booked, money(minor));
+    Balance { kind, money, as_of: Some(START), includes_pending: false, credit_included: Credit::None }
 }
 
 pub fn sync(lease: &Lease, account: &Account, id: SyncId, trigger: Trigger) -> Sync {

@@ -61,6 +61,8 @@ pub(super) struct Account {
     pub(super) currency: String,
     pub(super) savings: bool,
     pub(super) opened_at: DateTime<Utc>,
+    /// An agreed overdraft that balances count in, in minor units.
+    pub(super) credit: Option<i64>,
     book: Book,
     /// In the order of [`Entry::place`].
     pub(super) entries: Vec<Entry>,
@@ -144,11 +146,19 @@ impl Books {
             currency: currency.to_owned(),
             savings,
             opened_at: at,
+            credit: None,
             entries: Vec::new(),
             stage: None,
         };
         self.accounts.insert(id.clone(), account);
         id
+    }
+
+    /// From now on balances count this credit in, or none.
+    pub(super) fn count_credit(&mut self, account: &str, amount: Option<&str>) -> Result<(), BankError> {
+        let account = self.account_mut(account)?;
+        account.credit = amount.map(|amount| account.minor(amount)).transpose()?;
+        Ok(())
     }
 
     /// The account gets another id, never given before; number, name and entries stay.

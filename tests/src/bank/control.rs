@@ -9,7 +9,7 @@ use super::{
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -36,6 +36,7 @@ pub(super) fn routes(bank: Bank) -> Router {
         .route("/control/accounts/{account}/entries/{entry}/settle", post(settle))
         .route("/control/accounts/{account}/entries/{entry}/correct", post(correct))
         .route("/control/accounts/{account}/entries/{entry}/expire", post(expire))
+        .route("/control/accounts/{account}/credit", put(count_credit))
         .route("/control/accounts/{account}/statement", get(statement))
         .route("/control/changes", get(changes))
         .route("/control/faults", post(fault).delete(clear_faults))
@@ -202,6 +203,20 @@ async fn remove(State(bank): State<Bank>, Path((account, entry)): Path<(String, 
 
 async fn expire(State(bank): State<Bank>, Path((account, entry)): Path<(String, String)>) -> Answer<Row> {
     Ok(Json(bank.expire(&account, &entry)?))
+}
+
+#[derive(Deserialize)]
+struct Credit {
+    amount: Option<String>,
+}
+
+async fn count_credit(
+    State(bank): State<Bank>,
+    Path(account): Path<String>,
+    Json(credit): Json<Credit>,
+) -> Answer<Done> {
+    bank.count_credit(&account, credit.amount.as_deref())?;
+    Ok(Json(Done {}))
 }
 
 // ---- the oracle

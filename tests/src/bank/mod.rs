@@ -299,6 +299,11 @@ impl Bank {
     pub fn correct(&self, account: &str, entry: &str, correction: Correction) -> Result<Row, BankError> {
         self.shared.state().books.correct(account, entry, self.now(), correction)
     }
+    /// From now on balances count an agreed overdraft in, or no more. The UK door says how much it is, the
+    /// signed one that it does, the others count nothing in.
+    pub fn count_credit(&self, account: &str, amount: Option<&str>) -> Result<(), BankError> {
+        self.shared.state().books.count_credit(account, amount)
+    }
     /// Reversed, and no longer listed; the row as it was.
     pub fn remove(&self, account: &str, entry: &str) -> Result<Row, BankError> {
         self.shared.state().books.remove(account, entry, self.now())

@@ -142,6 +142,17 @@ struct BalanceRow<'a> {
     kind: &'static str,
     date_time: Moment,
     amount: OwnedMoney<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credit_line: Option<[CreditLine<'a>; 1]>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct CreditLine<'a> {
+    included: bool,
+    #[serde(rename = "Type")]
+    kind: &'static str,
+    amount: OwnedMoney<'a>,
 }
 
 #[derive(Serialize)]
@@ -152,15 +163,22 @@ pub(super) struct OwnedMoney<'a> {
 }
 
 pub(super) fn balances(account: &Account, now: DateTime<Utc>, booked: i64, available: i64) -> Balances<'_> {
-    let row = |kind, minor| BalanceRow {
-        account_id: &account.id,
-        credit_debit_indicator: indicator(minor),
-        kind,
-        date_time: Moment(now),
-        amount: OwnedMoney {
-            amount: money::unsigned_text(minor, &account.currency),
-            currency: &account.currency,
-        },
+    let unsigned = |minor| OwnedMoney {
+        amount: money::unsigned_text(minor, &account.currency),
+        currency: &account.currency,
+    };
+    let row = |kind, own: i64| {
+        let minor = own.saturating_add(account.credit.unwrap_or_default());
+        BalanceRow {
+            account_id: &account.id,
+            credit_debit_indicator: indicator(minor),
+            kind,
+            date_time: Moment(now),
+            amount: unsigned(minor),
+            credit_line: account
+                .credit
+                .map(|credit| [CreditLine { included: true, kind: "Pre-Agreed", amount: unsigned(credit) }]),
+        }
     };
     Balances { balance: [row("InterimBooked", booked), row("InterimAvailable", available)] }
 }

@@ -250,6 +250,15 @@ async fn accounts_and_balances_are_what_the_books_say() {
         );
         assert_eq!(row["DateTime"], "2026-03-20T12:00:00+00:00");
     }
+    desk.bank.count_credit(desk.account(), Some("1000000.00")).unwrap();
+    let with_credit = api.get(&format!("/accounts/{}/balances", desk.account())).await.unwrap();
+    for (place, own) in [(0, &statement.booked), (1, &statement.available)] {
+        let row = &with_credit.body["Data"]["Balance"][place];
+        let sum: i64 = row["Amount"]["Amount"].as_str().unwrap().replace('.', "").parse().unwrap();
+        assert_eq!(sum - 100_000_000, own.replace('.', "").parse::<i64>().unwrap());
+        let line = json!([{ "Included": true, "Type": "Pre-Agreed", "Amount": { "Amount": "1000000.00", "Currency": "GBP" } }]);
+        assert_eq!(row["CreditLine"], line);
+    }
     let stranger = desk.bank.create_customer(&NewCustomer::with_two_accounts("Eve", 0)).unwrap();
     for id in [stranger.accounts[0].as_str(), "unknown"] {
         let answer = api.get(&format!("/accounts/{id}/balances")).await.unwrap();

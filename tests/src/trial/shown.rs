@@ -7,8 +7,8 @@ use super::ledger::Observed;
 use super::words::Class;
 use chrono::NaiveTime;
 use host::model::{
-    Balance, BalanceKind, Coverage, Currency, IdStability, Money, Timestamp, Transaction, TransactionStatus,
-    Window,
+    Balance, BalanceKind, Coverage, Credit, Currency, IdStability, Money, Timestamp, Transaction,
+    TransactionStatus, Window,
 };
 
 /// What the bank makes ids of.
@@ -181,7 +181,8 @@ impl Manners {
     fn balance(&self, kind: BalanceKind, minor: i64, day: Option<i64>) -> Balance {
         let noon = NaiveTime::from_hms_opt(12, 0, 0).unwrap_or_default();
         let as_of = day.map(|day| Timestamp::from(date(day).and_time(noon).and_utc()));
-        Balance { kind, money: money(minor), as_of, includes_pending: false }
+        let credit_included = Credit::None;
+        Balance { kind, money: money(minor), as_of, includes_pending: false, credit_included }
     }
 
     /// All that stands in the books, as this bank shows it, the oldest first.

@@ -11,7 +11,7 @@ use crate::api::gate::Caller;
 use crate::api::problem::{Answer, Problem};
 use crate::api::schema::{self, Page};
 use crate::model::{
-    self, AccountHead, AccountId, AccountState, BalanceKind, ConnectionId, SyncId, Timestamp,
+    self, AccountHead, AccountId, AccountState, BalanceKind, ConnectionId, Credit, Money, SyncId, Timestamp,
 };
 use axum::Json;
 use axum::extract::State;
@@ -105,6 +105,10 @@ pub struct Balance {
     as_of: Option<Timestamp>,
     /// Pending entries are in the amount.
     includes_pending: bool,
+    /// How much of the amount is credit that the bank counts in, such as an agreed overdraft; `0.00`: none; null:
+    /// some, and the bank does not say how much.
+    #[schema(example = "0.00")]
+    credit_included: Option<String>,
 }
 
 /// Which accounts to list.
@@ -240,6 +244,12 @@ impl Balance {
             currency: stored.money.currency.code(),
             as_of: stored.as_of,
             includes_pending: stored.includes_pending,
+            credit_included: match stored.credit_included {
+                Credit::None => Some(0),
+                Credit::Included(minor) => Some(minor),
+                Credit::Unknown => None,
+            }
+            .map(|minor| Money { minor, ..stored.money }.amount()),
         }
     }
 }

@@ -261,3 +261,30 @@ fn one_row_gone_and_another_only_hidden_is_an_incomplete_statement() {
     let taken = reconcile(&held.rows, &held.standing, &look, true).unwrap();
     assert_eq!(taken.changes.iter().map(NewChange::reason).collect::<Vec<_>>(), [ChangeReason::ProvedAbsent]);
 }
+
+#[test]
+fn known_credit_in_a_balance_is_taken_off_and_unknown_credit_proves_nothing() {
+    let with = |minor: i64, credit_included: Credit| {
+        booked(minor).into_iter().map(|balance| Balance { credit_included, ..balance }).collect::<Vec<_>>()
+    };
+    let rows = [row("a", 2, -10, "Coffee"), row("b", 3, -20, "Tea")];
+    let check = |balances: Vec<Balance>, proof: Proof| {
+        let mut held = Held::default();
+        held.confirmed(&statement(&rows));
+        assert_eq!(held.look(&whole_month(rows.to_vec(), balances)).proof, proof);
+        assert_eq!(held.standing.expected, Some(gbp(-30)), "the anchor stays");
+    };
+    check(with(470, Credit::Included(500)), Proof::Proved);
+    check(with(470, Credit::None), Proof::Contradicted);
+    check(with(470, Credit::Unknown), Proof::Unproved);
+    check([with(470, Credit::Unknown), with(-30, Credit::None)].concat(), Proof::Proved);
+    // A statement's own balances, too.
+    let of = |kind, balance: Vec<Balance>| Balance { kind, ..balance[0] };
+    let own = |opening: Vec<Balance>, closing: Vec<Balance>| {
+        let balances = vec![of(BalanceKind::Opening, opening), of(BalanceKind::Closing, closing)];
+        proof::adds_up(&whole_month(rows.to_vec(), balances))
+    };
+    assert_eq!(own(with(500, Credit::Included(500)), with(770, Credit::Included(800))), Some(true));
+    assert_eq!(own(with(500, Credit::Included(500)), with(770, Credit::None)), Some(false));
+    assert_eq!(own(with(500, Credit::Unknown), with(470, Credit::Unknown)), None);
+}

@@ -6,9 +6,9 @@
 use serde::Deserialize;
 use tidegate_sdk::request::Field;
 use tidegate_sdk::{
-    Account, AccountsStep, Balance, BalanceKind, Connector, Context, Coverage, CoverageKind, Failure, Flow,
-    Goal, More, Page, ReadStep, Redirect, Reply, Request, Returned, SessionInfo, SessionStep, Status, Stop,
-    Want, status,
+    Account, AccountsStep, Balance, BalanceKind, Connector, Context, Coverage, CoverageKind, Credit, Failure,
+    Flow, Goal, More, Page, ReadStep, Redirect, Reply, Request, Returned, SessionInfo, SessionStep, Status,
+    Stop, Want, status,
 };
 
 /// How often the bank is asked whether the customer acted, in milliseconds: the shortest.
@@ -110,6 +110,7 @@ fn page(ask: &Context, want: &Want) -> Page {
         currency: "GBP".to_owned(),
         as_of_ms: Some(ask.now_ms),
         includes_pending: false,
+        credit_included: Credit::None,
     };
     let coverage = want.transactions.as_ref().map(|window| Coverage {
         kind: CoverageKind::Snapshot,

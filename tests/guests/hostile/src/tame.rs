@@ -4,8 +4,8 @@ use crate::{Mode, Place};
 use serde::Deserialize;
 use tidegate_sdk::request::Field;
 use tidegate_sdk::{
-    Account, AccountsStep, Balance, BalanceKind, Context, Coverage, CoverageKind, Failure, Flow, Goal,
-    IdStability, More, Page, ReadStep, Reply, Request, Send, SessionInfo, SessionStep, Status, Stop,
+    Account, AccountsStep, Balance, BalanceKind, Context, Coverage, CoverageKind, Credit, Failure, Flow,
+    Goal, IdStability, More, Page, ReadStep, Reply, Request, Send, SessionInfo, SessionStep, Status, Stop,
     Transaction, Want, status,
 };
 
@@ -83,6 +83,9 @@ pub struct Money {
     as_of_ms: Option<u64>,
     #[serde(default)]
     includes_pending: bool,
+    /// How much, `unknown`, or none.
+    #[serde(default)]
+    credit_included: Option<String>,
 }
 
 /// Opens at once; logs in with the PIN if asked to.
@@ -235,12 +238,18 @@ impl Money {
             "expected" => BalanceKind::Expected,
             _ => return Err("balances.kind"),
         };
+        let credit_included = match self.credit_included {
+            None => Credit::None,
+            Some(unknown) if unknown == "unknown" => Credit::Unknown,
+            Some(amount) => Credit::Included(amount),
+        };
         Ok(Balance {
             kind,
             amount: self.amount,
             currency: self.currency,
             as_of_ms: self.as_of_ms,
             includes_pending: self.includes_pending,
+            credit_included,
         })
     }
 }

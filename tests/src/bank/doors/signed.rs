@@ -65,8 +65,8 @@
 //! "currency":"GBP","name":"Everyday","ownerName":"Ada Lovelace","cashAccountType":"CACC","_links":{…}}]}`.
 //!
 //! `GET /signed/v1/accounts/{resourceId}/balances` → `{"account":{"iban":"…"},"balances":[{"balanceType":
-//! "closingBooked","balanceAmount":{"currency":"GBP","amount":"-1234.56"},"referenceDate":"2026-03-20",
-//! "lastChangeDateTime":"2026-03-20T12:00:00Z"},…]}` with `closingBooked` (the booked rows), `interimAvailable`
+//! "closingBooked","creditLimitIncluded":false,"balanceAmount":{"currency":"GBP","amount":"-1234.56"},
+//! "referenceDate":"2026-03-20","lastChangeDateTime":"2026-03-20T12:00:00Z"},…]}` with `closingBooked` (the booked rows), `interimAvailable`
 //! (less what pending rows reserve) and `expected` (with all pending rows), all at the moment of the answer.
 //!
 //! `GET /signed/v1/accounts/{resourceId}/transactions?dateFrom=2026-01-01&dateTo=2026-03-20&bookingStatus=both`

@@ -26,12 +26,14 @@ pub(super) fn account(account: &Account) -> Value {
     })
 }
 
-/// Minor units: booked, available, and with all that is pending.
+/// Minor units: booked, available, and with all that is pending. Credit is counted in.
 pub(super) fn balances(account: &Account, amounts: [i64; 3], now: DateTime<Utc>) -> Value {
     let kinds = ["closingBooked", "interimAvailable", "expected"];
-    let line = |(kind, minor): (&str, i64)| {
+    let line = |(kind, own): (&str, i64)| {
+        let minor = own.saturating_add(account.credit.unwrap_or_default());
         json!({
             "balanceType": kind,
+            "creditLimitIncluded": account.credit.is_some(),
             "balanceAmount": amount(&money::text(minor, &account.currency), &account.currency),
             "referenceDate": now.date_naive(),
             "lastChangeDateTime": now.format("%Y-%m-%dT%H:%M:%SZ").to_string(),
