@@ -9,6 +9,7 @@ mod census;
 mod closing;
 mod connections;
 mod consents;
+mod cursors;
 mod erasing;
 mod history;
 mod links;
