@@ -184,7 +184,8 @@ async fn erased(api: &Api, caller: Caller, id: AccountId, cursor: Option<&str>) 
     Ok(Some(Problem::new(
         Code::AccountErased,
         "The customer's connection was deleted, and the account's data with it. Delete your copy of this account and \
-         do not ask for it again.",
+         do not ask for it again. If the customer links the bank anew, that is another account: read it without a \
+         cursor.",
     )))
 }
 
