@@ -9,7 +9,8 @@
 //! [`mock_bank`] (a bank that nobody here wrote), [`wire`] (a listener whose connections can be cut, bodies
 //! that drip), [`world`] (all of it beside the service, as an operator runs it), [`compare`] (what is stored
 //! against what the bank has), [`story`] (the main job, each step verified), [`linking`] (ways in and out),
-//! [`doors`] (the same by every front door of the bank), [`trial`] (the ledger against random histories).
+//! [`doors`] (the same by every front door of the bank), [`trial`] (the ledger against random histories), [`fuzz`]
+//! (the ledger and the cursors against a fuzzer's bytes).
 
 // Not the service: the bank and the sink have clocks of their own, and indexing JSON gives null.
 #![allow(clippy::disallowed_methods, clippy::indexing_slicing)]
@@ -19,6 +20,7 @@ pub mod browser;
 pub mod chromium;
 pub mod compare;
 pub mod doors;
+pub mod fuzz;
 pub mod http;
 pub mod linking;
 pub mod mock_bank;

@@ -4,7 +4,7 @@
 //! something [`idempotency`], and arrives at a handler; the path of a handler's file is the path of its
 //! URL. JSON types stay inside. Must not know: connectors, SQL. Never runs a sync: it asks for one and waits.
 
-mod cursor;
+pub mod cursor;
 mod docs;
 mod events;
 mod extract;
