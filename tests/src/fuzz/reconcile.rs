@@ -4,7 +4,9 @@ use super::bytes::Bytes;
 use super::held::Held;
 use super::looks::{self, Look};
 use host::ledger::{self, Incomplete, Index, Observed, Verdict};
-use host::model::{ChangeReason, NewChange, Proof, StoredTransaction, Transaction, TransactionStatus};
+use host::model::{
+    ChangeReason, NewChange, Proof, Standing, StoredTransaction, Transaction, TransactionStatus,
+};
 
 /// Looks per run.
 const LOOKS_MAX: usize = 6;
@@ -23,9 +25,7 @@ pub fn reconcile(data: &[u8]) {
         }
         let look = looks::next(&mut bytes, before.as_ref());
         if let Ok(verdict) = judge(&held, &look.observed, look.allow_incomplete) {
-            let known = std::mem::take(&mut held.rows);
-            held.rows.clone_from(&known);
-            let standing = held.standing.clone();
+            let (known, standing) = (held.rows.clone(), held.standing.clone());
             held.apply(&verdict);
             money_moves_by_the_changes(&known, &standing, &held, &look.observed, &verdict);
             what_was_shown_is_held(&held, &look.observed);
@@ -54,7 +54,7 @@ fn is_booked(row: &Transaction) -> bool {
 /// What we expect the bank to have moves by as much as our booked rows do.
 fn money_moves_by_the_changes(
     known: &[StoredTransaction],
-    before: &host::model::Standing,
+    before: &Standing,
     held: &Held,
     observed: &Observed,
     verdict: &Verdict,
