@@ -135,6 +135,7 @@ impl House {
         }
         let mut config = Config {
             listen: "127.0.0.1:0".parse().unwrap(),
+            metrics_listen: None,
             public_url: "http://127.0.0.1:1".to_owned(),
             database_url: format!("sqlite:{}", path("db").display()),
             master_key: Secret::new(Vault::new_master_key_line().unwrap()),
