@@ -57,8 +57,8 @@ pub struct App {
     pub health: Health,
     /// What an operator's monitoring reads.
     pub metrics: Metrics,
-    /// The last count of ages, and when it was made.
-    freshness: Mutex<Option<(Timestamp, Arc<Vec<Freshness>>)>>,
+    /// The last count of ages, and when it was made; see [`App::freshness`].
+    pub freshness: Mutex<Option<(Timestamp, Arc<Vec<Freshness>>)>>,
 }
 
 /// An institution, ready to be synced or not.

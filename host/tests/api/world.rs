@@ -10,6 +10,7 @@ use host::nudge::Nudge;
 use host::sandbox::{Connector, Limits, Sandbox, SandboxConfig};
 use host::store::{NewConnection, Store};
 use host::sync::Health;
+use host::telemetry::Metrics;
 use host::vault::Vault;
 use host::webhook::payload;
 use reqwest::header::{HeaderMap, HeaderName};
@@ -112,6 +113,7 @@ impl World {
         let path = folder.path().to_owned();
         let master_key = Vault::new_master_key_line().unwrap();
         let mut config = Config {
+            metrics_listen: None,
             listen: "127.0.0.1:0".parse().unwrap(),
             public_url: "https://link.example".into(),
             database_url: format!("sqlite:{}", path.join("db").display()),
@@ -157,6 +159,8 @@ impl World {
             history_lane: tokio::sync::Semaphore::new(1),
             nudge: Nudge::default(),
             health: Health::default(),
+            metrics: Metrics::default(),
+            freshness: Default::default(),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
