@@ -1,6 +1,6 @@
 //! What the ledger costs: `cargo bench -p host --bench ledger`.
 //!
-//! A look that shows nothing new, by its index and row by row; hostile looks of 10,000 rows; blocks of every size.
+//! A look that shows nothing new, by its index and row by row; a large one; hostile looks of 10,000 rows.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use chrono::{Days, NaiveDate};
@@ -31,6 +31,16 @@ fn main() {
             bench.iter(|| Index::decode(black_box(&index)).unwrap().unchanged(&standing, &shown).unwrap())
         });
         group.bench_function(format!("{rows} rows one by one"), |bench| {
+            bench.iter(|| ledger::reconcile(&known, &standing, black_box(&shown), false).unwrap())
+        });
+    }
+    group.finish();
+
+    let mut group = criterion.benchmark_group("shown again, one row in a hundred new");
+    for rows in [1_000, 100_000] {
+        let (known, standing) = held(&statement(rows));
+        let shown = statement(rows + rows / 100);
+        group.bench_function(format!("{rows} rows"), |bench| {
             bench.iter(|| ledger::reconcile(&known, &standing, black_box(&shown), false).unwrap())
         });
     }
@@ -82,6 +92,15 @@ fn booked(on: u32, minor: i64, text: &str) -> Transaction {
     }
 }
 
+/// Of a bank whose ids name rows; the newest first, 25 a day.
+fn statement(rows: u32) -> Observed {
+    look((0..rows).rev().map(|row| Transaction {
+        bank_id: Some(format!("2026-{row:09}")),
+        stability: IdStability::Immutable,
+        ..booked(row / 25, -100 - i64::from(row % 977), &format!("CARD PAYMENT {row} LONDON GB"))
+    }))
+}
+
 fn texts(word: &str, shift: u32) -> Observed {
     look((0..HOSTILE_ROWS).map(|row| booked(row % 20 + shift, -100, &format!("{word} {row}"))))
 }
@@ -108,7 +127,7 @@ fn look(rows: impl Iterator<Item = Transaction>) -> Observed {
     let coverage = Coverage {
         snapshot: true,
         complete: true,
-        window: Window { since: day(0) - Days::new(1), until: day(40) },
+        window: Window { since: day(0) - Days::new(1), until: day(5_000) },
         statuses: vec![TransactionStatus::Pending, TransactionStatus::Booked],
     };
     Observed {
@@ -121,7 +140,7 @@ fn look(rows: impl Iterator<Item = Transaction>) -> Observed {
             credit_included: Credit::None,
         }],
         coverage: Some(coverage),
-        today: Some(day(40)),
+        today: Some(day(5_000)),
         ..Observed::default()
     }
 }

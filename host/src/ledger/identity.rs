@@ -1,7 +1,11 @@
 //! When are two rows the same row, the same contents, or merely alike?
 
-use crate::model::{IdStability, Transaction, TransactionStatus};
+use super::counted::compared;
+use crate::model::{IdStability, Money, Transaction, TransactionStatus};
 use chrono::NaiveDate;
+use std::cell::OnceCell;
+use std::cmp::Ordering;
+use std::collections::HashMap;
 
 /// Does the bank's id name a row? A claim, believed until the bank contradicts itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,21 +41,39 @@ impl Ids {
     }
 }
 
-/// A row with its text made comparable once.
+/// A row whose text is made comparable once, when it is first compared.
 pub(super) struct Row<'a> {
     pub(super) of: &'a Transaction,
-    pub(super) text: String,
-    party: Option<String>,
+    text: OnceCell<String>,
+    party: OnceCell<Option<String>>,
 }
 
 impl<'a> Row<'a> {
     pub(super) fn new(of: &'a Transaction) -> Self {
-        Self { of, text: normalised(&of.text), party: of.counterparty.as_deref().map(normalised) }
+        Self { of, text: OnceCell::new(), party: OnceCell::new() }
+    }
+
+    /// The text, comparable.
+    pub(super) fn text(&self) -> &str {
+        self.text.get_or_init(|| normalised(&self.of.text))
+    }
+
+    fn party(&self) -> Option<&str> {
+        self.party.get_or_init(|| self.of.counterparty.as_deref().map(normalised)).as_deref()
+    }
+
+    /// All of it, but for an id that names nothing.
+    pub(super) fn whole(&self, ids: Ids) -> Whole<'a> {
+        let row = self.of;
+        (
+            (ids.of(row), row.supersedes.as_deref(), row.status, row.money, row.balance_after),
+            (row.booked_on, row.valued_on, &row.text, row.counterparty.as_deref(), &row.details),
+        )
     }
 
     /// What makes two rows equal when ids don't decide; equal rows are twins and told apart by their number only.
     pub(super) fn content(&self) -> Content<'_> {
-        (self.of.status, self.of.booked_on, self.of.money.minor, self.of.money.currency.code(), &self.text)
+        (self.of.status, self.of.booked_on, self.of.money.minor, self.of.money.currency.code(), self.text())
     }
 
     /// The same to the letter, with all that is told of a row.
@@ -67,6 +89,12 @@ impl<'a> Row<'a> {
 
 /// See [`Row::content`].
 pub(super) type Content<'a> = (TransactionStatus, Option<NaiveDate>, i64, &'static str, &'a str);
+
+/// See [`Row::whole`].
+pub(super) type Whole<'a> = (
+    (Option<&'a str>, Option<&'a str>, TransactionStatus, Money, Option<i64>),
+    (Option<NaiveDate>, Option<NaiveDate>, &'a str, Option<&'a str>, &'a str),
+);
 
 /// See [`Row::exact`].
 pub(super) type Exact<'a> = (&'a str, Option<NaiveDate>, Option<&'a str>, &'a str);
@@ -106,25 +134,68 @@ pub(super) fn normalised(text: &str) -> String {
     words
 }
 
-/// Do they speak of the same business? The same party, or one text within the other, at its beginning or its
-/// end: banks add a place behind it, or a date before.
+/// Do they speak of the same business? The same party, or the words of one text within the other: banks add a place
+/// behind it, a date before.
 pub(super) fn alike(old: &Row<'_>, new: &Row<'_>) -> bool {
-    let same_party = matches!((&old.party, &new.party), (Some(old), Some(new)) if old == new);
-    let within = |one: &str, other: &str| !one.is_empty() && (other.starts_with(one) || other.ends_with(one));
-    same_party || within(&old.text, &new.text) || within(&new.text, &old.text)
+    compared();
+    let same_party = matches!((old.party(), new.party()), (Some(old), Some(new)) if old == new);
+    same_party || is_within(old.text(), new.text()) || is_within(new.text(), old.text())
 }
 
-/// An order of rows that does not depend on how the bank listed them.
-pub(super) fn order(row: &Transaction) -> impl Ord + '_ {
-    let rest = (row.valued_on, row.counterparty.as_deref(), row.supersedes.as_deref(), row.stability as u8);
+fn is_within(words: &str, text: &str) -> bool {
+    let is_end = |letter: Option<char>| letter.is_none_or(|letter| letter == ' ');
+    !words.is_empty()
+        && text.match_indices(words).any(|(at, _)| {
+            let (before, rest) = text.split_at(at);
+            let after = rest.strip_prefix(words).and_then(|rest| rest.chars().next());
+            is_end(before.chars().next_back()) && is_end(after)
+        })
+}
+
+/// Does the new text begin with the old one? Banks add to a text when they book; they seldom shorten it.
+pub(super) fn goes_on(old: &Row<'_>, new: &Row<'_>) -> bool {
+    !old.text().is_empty() && new.text().starts_with(old.text())
+}
+
+/// The rows in an order that does not depend on how the bank listed them: day by day, so that only rows of one day
+/// are compared.
+pub(super) fn ordered(rows: &[Transaction]) -> Vec<&Transaction> {
+    let mut of_day: HashMap<NaiveDate, Vec<&Transaction>> = HashMap::new();
+    for row in rows {
+        of_day.entry(day(row)).or_default().push(row);
+    }
+    let mut days: Vec<_> = of_day.into_iter().collect();
+    days.sort_unstable_by(|(one, _), (other, _)| {
+        compared();
+        one.cmp(other)
+    });
+    let mut all = Vec::with_capacity(rows.len());
+    for (_, mut rows) in days {
+        rows.sort_by(|one, other| in_order(one, other));
+        all.extend(rows);
+    }
+    all
+}
+
+/// Which of two rows comes first.
+pub(super) fn in_order(one: &Transaction, other: &Transaction) -> Ordering {
+    compared();
+    day(one).cmp(&day(other)).then_with(|| rest(one).cmp(&rest(other)))
+}
+
+fn day(row: &Transaction) -> NaiveDate {
+    row.booked_on.or(row.valued_on).unwrap_or(NaiveDate::MAX)
+}
+
+fn rest(row: &Transaction) -> impl Ord + '_ {
+    let last = (row.valued_on, row.counterparty.as_deref(), row.supersedes.as_deref(), row.stability as u8);
     (
-        row.booked_on.or(row.valued_on).unwrap_or(NaiveDate::MAX),
         row.status,
         row.balance_after,
         row.money.minor,
         row.text.as_str(),
         row.bank_id.as_deref(),
         row.details.as_str(),
-        rest,
+        last,
     )
 }

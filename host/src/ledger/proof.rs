@@ -43,8 +43,12 @@ pub(super) fn weight(row: &Transaction, of: Money) -> i128 {
 /// What is to be explained: the bank's balance, less what we would expect.
 pub(super) struct Scale {
     pub(super) balance: Money,
-    /// Everything counts; and, where rows are dated after the balance, only what is not.
-    needed: Vec<i128>,
+    /// If everything counts.
+    needed: i128,
+    /// What the rows weigh that are dated after the balance, which it may not count yet.
+    not_yet: i128,
+    /// The last day that the balance counts for sure.
+    day: Option<NaiveDate>,
 }
 
 /// What the rows would have to add up to, if the bank gives a balance that proves and we have an anchor.
@@ -59,68 +63,159 @@ pub(super) fn scale<'a>(
     let expected = expected.filter(|expected| expected.currency == balance.currency)?;
     let needed = i128::from(balance.minor) - i128::from(expected.minor) - moved;
     let not_yet = not_yet(observed, balance, now);
-    let mut needed = vec![needed];
-    if not_yet != 0 {
-        needed.extend(needed.first().map(|needed| needed + not_yet));
-    }
-    Some(Scale { balance, needed })
+    Some(Scale { balance, needed, not_yet, day: last_day(observed) })
 }
 
 /// What the balance says of the rows that are open.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Weighed {
-    /// For each absent row, whether it is gone.
-    pub(super) gone: Vec<bool>,
+    /// For each absent row, whether it is gone; none where the balance does not speak of it.
+    pub(super) gone: Vec<Option<bool>>,
     /// For each doubt, by how many rows the reading is to be counted otherwise: fewer, or more.
     pub(super) otherwise: Vec<i64>,
     /// Some of the absent rows are gone and others are not, and nobody knows which.
     pub(super) unclear: bool,
 }
 
+/// What is open, and how far the anchor can be relied on.
+pub(super) struct Question<'k, 'o> {
+    /// Rows that are held and were not shown.
+    pub(super) absent: &'k [&'k StoredTransaction],
+    /// Rows that may count less or more often.
+    pub(super) doubts: &'k [Open<'o>],
+    /// The last balance was not explained, or there was none before.
+    pub(super) in_doubt: bool,
+    /// What it differed by.
+    pub(super) unexplained: Option<i64>,
+    /// No combinations: the rows are to be taken as they are shown.
+    pub(super) only_simple: bool,
+}
+
+/// One way to read a balance.
+struct View {
+    needed: i128,
+    /// What each absent row weighs.
+    weights: Vec<i128>,
+}
+
+impl Weighed {
+    /// What both say; where one does not speak of a row, neither do both.
+    fn and(self, other: Self) -> Self {
+        let both = |(one, other): (Option<bool>, Option<bool>)| one.filter(|_| other == one);
+        Self { gone: self.gone.into_iter().zip(other.gone).map(both).collect(), ..self }
+    }
+}
+
+impl View {
+    /// Nothing that is absent is gone, or all of it is.
+    fn simple(&self, doubts: usize) -> Option<Weighed> {
+        let all: i128 = self.weights.iter().sum();
+        let is_gone = match self.needed {
+            0 => false,
+            needed if needed == -all => true,
+            _ => return None,
+        };
+        Some(Weighed { gone: self.gone(|_| is_gone), otherwise: vec![0; doubts], unclear: false })
+    }
+
+    fn gone(&self, is_gone: impl Fn(usize) -> bool) -> Vec<Option<bool>> {
+        let of = |(place, weight): (usize, &i128)| (*weight != 0).then(|| is_gone(place));
+        self.weights.iter().enumerate().map(of).collect()
+    }
+}
+
 impl Scale {
     /// What there is to explain, in minor units.
     pub(super) fn difference(&self) -> i64 {
-        let needed = self.needed.first().copied().unwrap_or(0);
+        let needed = self.needed + self.not_yet;
         i64::try_from(needed).unwrap_or(if needed < 0 { i64::MIN } else { i64::MAX })
     }
 
+    /// The same without rows of this weight, of which so much is dated after the balance.
+    pub(super) fn without(&self, weight: i128, later: i128) -> Self {
+        Self { needed: self.needed + weight, not_yet: self.not_yet - later, ..*self }
+    }
+
+    /// Is nothing left to explain?
+    pub(super) fn is_even(&self) -> bool {
+        self.needed == 0 || self.needed + self.not_yet == 0
+    }
+
+    /// Dated after the balance: it may not count it yet.
+    pub(super) fn is_later(&self, row: &Transaction) -> bool {
+        self.day.is_some_and(|day| row.booked_on.is_some_and(|booked| booked > day))
+    }
+
     /// What explains the balance, the least that does: nothing, all absent rows gone, some of them, and only
-    /// then rows counted otherwise. None if nothing does, or several things would.
-    pub(super) fn weigh(
-        &self,
-        absent: &[&StoredTransaction],
-        doubts: &[Open<'_>],
-        in_doubt: bool,
-    ) -> Option<Weighed> {
-        let weights: Vec<i128> = absent.iter().map(|row| weight(&row.transaction, self.balance)).collect();
-        let all: i128 = weights.iter().sum();
+    /// then rows counted otherwise. None if nothing does, or several things would; but if one of them is that
+    /// missing rows still count, that is said: nothing is stored then.
+    pub(super) fn weigh(&self, question: &Question<'_, '_>) -> Option<Weighed> {
+        let [all, so_far] = self.views(question.absent);
+        let doubts = question.doubts;
+        let stands = question.unexplained.filter(|_| question.in_doubt);
+        // What it differed by last time stands.
+        let stands = stands.map(|difference| View {
+            needed: so_far.needed - i128::from(difference),
+            weights: so_far.weights.clone(),
+        });
+        let views = [Some(&all), Some(&so_far), stands.as_ref()];
+        let simple = || views.into_iter().flatten().filter_map(|view| view.simple(doubts.len()));
+        if let Some(none) = simple().find(|weighed| !weighed.gone.contains(&Some(true))) {
+            return Some(none);
+        }
+        let is_first = question.unexplained.is_none() && question.absent.iter().all(|row| row.missed == 0);
+        if question.in_doubt && !is_first {
+            // What nothing explained last time proves no removal: only what it moved by since.
+            return stands.and_then(|view| view.simple(doubts.len()));
+        }
+        if let Some(every) = simple().reduce(Weighed::and) {
+            // A row that came twice while another slipped away looks like one that came and another that went.
+            let slipped = self.only_counts(doubts, so_far.needed).is_some();
+            return Some(every).filter(|_| !slipped);
+        }
+        if question.in_doubt || question.only_simple { None } else { self.weigh_closely(&so_far, doubts) }
+    }
+
+    /// The balance counts everything; or nothing that is dated after it.
+    fn views(&self, absent: &[&StoredTransaction]) -> [View; 2] {
+        let weight = |row: &&StoredTransaction| weight(&row.transaction, self.balance);
+        let counted =
+            |row: &&StoredTransaction| if self.is_later(&row.transaction) { 0 } else { weight(row) };
+        [
+            View { needed: self.needed, weights: absent.iter().map(weight).collect() },
+            View { needed: self.needed + self.not_yet, weights: absent.iter().map(counted).collect() },
+        ]
+    }
+
+    fn weigh_closely(&self, view: &View, doubts: &[Open<'_>]) -> Option<Weighed> {
+        let all: i128 = view.weights.iter().sum();
         let none =
-            || Weighed { gone: vec![false; absent.len()], otherwise: vec![0; doubts.len()], unclear: false };
-        let every = || Weighed { gone: vec![true; absent.len()], ..none() };
-        for needed in &self.needed {
-            if *needed == 0 {
-                return Some(none());
+            || Weighed { gone: view.gone(|_| false), otherwise: vec![0; doubts.len()], unclear: false };
+        match subsets(&view.weights, -view.needed) {
+            Subsets::One(gone) => {
+                let gone = view.gone(|place| gone.get(place) == Some(&true));
+                return Some(Weighed { gone, ..none() });
             }
-            if *needed == -all {
-                return Some(every());
-            }
+            // Whichever of them went: others did not.
+            Subsets::Several => return Some(Weighed { unclear: true, ..none() }),
+            Subsets::None => {}
         }
-        if in_doubt {
-            return None; // what nothing explained last time decides nothing now
+        if let Some(otherwise) = self.only_counts(doubts, view.needed) {
+            return Some(Weighed { otherwise, ..none() });
         }
-        self.needed.iter().find_map(|needed| {
-            match subsets(&weights, -*needed) {
-                Subsets::One(gone) => return Some(Weighed { gone, ..none() }),
-                // Whichever of them went: others did not.
-                Subsets::Several => return Some(Weighed { unclear: true, ..none() }),
-                Subsets::None => {}
-            }
-            if let Some(otherwise) = only_counts(doubts, self.balance, *needed) {
-                return Some(Weighed { otherwise, ..none() });
-            }
-            let otherwise = only_counts(doubts, self.balance, *needed + all)?;
-            Some(Weighed { otherwise, ..every() })
-        })
+        let otherwise = self.only_counts(doubts, view.needed + all)?;
+        Some(Weighed { otherwise, gone: view.gone(|_| true), unclear: false })
+    }
+
+    fn only_counts(&self, doubts: &[Open<'_>], needed: i128) -> Option<Vec<i64>> {
+        let counted =
+            |open: &Open<'_>| if self.is_later(open.row) { 0 } else { weight(open.row, self.balance) };
+        let bound = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        let steps = doubts.iter().map(|open| match counted(open) {
+            0 => (0, 0, 0), // no balance speaks of it yet
+            weight => (weight, -bound(open.fewer), bound(open.more)),
+        });
+        only_counts(&steps.collect::<Vec<_>>(), needed)
     }
 }
 
@@ -150,7 +245,8 @@ fn subsets(weights: &[i128], sum: i128) -> Subsets {
         if chosen(set).map(|(_, weight)| weight).sum::<i128>() != sum {
             continue;
         }
-        let mut kind: Vec<i128> = chosen(set).map(|(_, weight)| *weight).collect();
+        let mut kind: Vec<i128> =
+            chosen(set).map(|(_, weight)| *weight).filter(|weight| *weight != 0).collect();
         kind.sort_unstable();
         match &found {
             Some((other, _)) if *other != kind => return Subsets::Several,
@@ -164,17 +260,11 @@ fn subsets(weights: &[i128], sum: i128) -> Subsets {
     }
 }
 
-/// The only way to count the doubtful rows otherwise that adds so much; fewest rows first.
-fn only_counts(doubts: &[Open<'_>], of: Money, needed: i128) -> Option<Vec<i64>> {
+/// The only way to count the doubtful rows otherwise that adds so much; fewest rows first. `steps`: what each weighs,
+/// how much less often it may count, and how much more often.
+fn only_counts(steps: &[(i128, i64, i64)], needed: i128) -> Option<Vec<i64>> {
     let mut best: Option<(i64, Vec<i64>)> = None;
     let mut several = false;
-    let steps: Vec<(i128, i64, i64)> = doubts
-        .iter()
-        .map(|open| {
-            let bound = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-            (weight(open.row, of), -bound(open.fewer), bound(open.more))
-        })
-        .collect();
     let mut budget = 1_u32 << WEIGHED_MAX;
     let mut stack: Vec<(Vec<i64>, i128)> = vec![(Vec::new(), needed)];
     while let Some((counts, left)) = stack.pop() {
@@ -226,20 +316,25 @@ pub(super) fn anchored<'a>(
     }
 }
 
+/// The last day that the balance counts for sure.
+fn last_day(observed: &Observed) -> Option<NaiveDate> {
+    let as_of = booked(&observed.balances).and_then(|balance| balance.as_of).map(|at| at.utc().date_naive());
+    as_of.into_iter().chain(observed.today).min()
+}
+
 /// What the rows weigh that are dated after the balance.
 fn not_yet<'a>(observed: &Observed, of: Money, rows: impl Iterator<Item = &'a Transaction>) -> i128 {
-    let as_of = booked(&observed.balances).and_then(|balance| balance.as_of).map(|at| at.utc().date_naive());
-    let day = as_of.into_iter().chain(observed.today).min();
+    let day = last_day(observed);
     let later =
         |row: &&Transaction| row.booked_on.zip(day).is_some_and(|(booked, day): (NaiveDate, _)| booked > day);
     rows.filter(later).map(|row| weight(row, of)).sum()
 }
 
 /// The word for it.
-pub(super) fn word(scale: Option<&Scale>, left: i128) -> Proof {
+pub(super) fn word(scale: Option<&Scale>) -> Proof {
     match scale {
         None => Proof::Unproved,
-        Some(scale) if scale.needed.contains(&left) => Proof::Proved,
+        Some(scale) if scale.is_even() => Proof::Proved,
         Some(_) => Proof::Contradicted,
     }
 }

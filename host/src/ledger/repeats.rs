@@ -4,7 +4,8 @@
 //! equal rows are twins, unless they show the same balance after them, which twins can't but by chance. What was
 //! decided this way the balance may overrule.
 
-use super::identity::{Content, Ids, Row};
+use super::counted::compared;
+use super::identity::{Content, Ids, Row, Whole};
 use crate::model::{Transaction, TransactionStatus};
 use std::collections::HashMap;
 
@@ -30,7 +31,8 @@ pub(super) fn count<'a>(ids: Ids, held: &[Row<'_>], shown: &[&'a Transaction]) -
     let mut of_equal: HashMap<Whole<'a>, usize> = HashMap::with_capacity(shown.len());
     let mut equal: Vec<Vec<&'a Transaction>> = Vec::with_capacity(shown.len());
     for row in shown.iter().copied() {
-        let group = *of_equal.entry(whole(ids, row)).or_insert(equal.len());
+        compared();
+        let group = *of_equal.entry(Row::new(row).whole(ids)).or_insert(equal.len());
         match equal.get_mut(group) {
             Some(rows) => rows.push(row),
             None => equal.push(vec![row]),
@@ -61,24 +63,4 @@ pub(super) fn count<'a>(ids: Ids, held: &[Row<'_>], shown: &[&'a Transaction]) -
         }
     }
     reading
-}
-
-type Whole<'a> = (
-    (Option<&'a str>, Option<&'a str>, TransactionStatus, i64, &'static str, Option<i64>),
-    (Option<chrono::NaiveDate>, Option<chrono::NaiveDate>, &'a str, Option<&'a str>, &'a str),
-);
-
-/// All of a row, but for an id that names nothing.
-fn whole(ids: Ids, row: &Transaction) -> Whole<'_> {
-    (
-        (
-            ids.of(row),
-            row.supersedes.as_deref(),
-            row.status,
-            row.money.minor,
-            row.money.currency.code(),
-            row.balance_after,
-        ),
-        (row.booked_on, row.valued_on, &row.text, row.counterparty.as_deref(), &row.details),
-    )
 }

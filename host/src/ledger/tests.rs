@@ -4,8 +4,10 @@
 use super::*;
 use chrono::NaiveDate;
 use proptest::prelude::*;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+mod evidence;
+mod growth;
 mod index;
 mod properties;
 mod rules;

@@ -1,10 +1,11 @@
 //! Do the bank's ids still name rows, or has it contradicted itself?
 //!
-//! Three things that an id which names a row can't do: stand at two rows of one reading, go to a row of another
-//! amount and another day, and move on to other rows together with others, as positions in a list do when a row
-//! is inserted.
+//! What an id that names a row can't do: stand at two rows of one reading; go to a row of another amount and another
+//! day, or from a booked row to an announced one; move on to another business while its own row stands under another
+//! id; or do so together with others, as positions in a list do when a row is inserted.
 
-use super::identity::{Content, Ids, Row};
+use super::counted::compared;
+use super::identity::{Content, Ids, Row, alike};
 use crate::model::{StoredTransaction, Transaction, TransactionStatus};
 use std::collections::{HashMap, HashSet};
 
@@ -18,30 +19,39 @@ pub(super) fn judge(known: &[StoredTransaction], old: &[Row<'_>], shown: &[&Tran
     let mut seen: HashMap<&str, &Transaction> = HashMap::with_capacity(shown.len());
     for row in shown.iter().copied() {
         let Some(id) = ids.of(row) else { continue };
+        compared();
         if seen.insert(id, row).is_some_and(|other| are_two(other, row)) {
             return Ids::Demoted;
         }
     }
     let mut changed = Vec::new();
     for (held, row) in known.iter().zip(old) {
+        compared();
         let Some(now) = ids.of(&held.transaction).and_then(|id| seen.get(id)) else { continue };
-        // What was announced may be booked with another amount, on another day.
-        if row.of.status != now.status && row.of.status == TransactionStatus::Pending {
-            continue;
+        let (amount, day) = (row.of.money != now.money, row.of.booked_on != now.booked_on);
+        match (row.of.status, now.status) {
+            // What was announced may be booked with another amount, on another day; what is booked is not announced.
+            (TransactionStatus::Pending, TransactionStatus::Booked) => continue,
+            (TransactionStatus::Booked, TransactionStatus::Pending) if amount || day => return Ids::Demoted,
+            _ => {}
         }
-        match (row.of.money != now.money, row.of.booked_on != now.booked_on) {
+        match (amount, day) {
             (true, true) => return Ids::Demoted,
-            (false, false) => {}
-            _ => changed.push(row),
+            (false, false) if row.of.text == now.text => {}
+            _ => changed.push((row, *now)),
         }
     }
-    if changed.len() < MOVED_IDS {
+    if changed.is_empty() {
         return ids;
     }
     let new: Vec<Row<'_>> = shown.iter().copied().map(Row::new).collect();
     let contents: HashSet<Content<'_>> = new.iter().map(Row::content).collect();
-    let moved = changed.iter().filter(|row| contents.contains(&row.content())).count();
-    if moved >= MOVED_IDS { Ids::Demoted } else { ids }
+    changed.retain(|(row, _)| contents.contains(&row.content()));
+    let is_another = |(row, now): &(&Row<'_>, &Transaction)| {
+        let differs = row.of.money != now.money || row.of.booked_on != now.booked_on;
+        differs && !alike(row, &Row::new(now))
+    };
+    if changed.len() >= MOVED_IDS || changed.iter().any(is_another) { Ids::Demoted } else { ids }
 }
 
 /// One id, two rows: not the same one that was shown twice, before and after it was booked or described anew.

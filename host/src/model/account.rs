@@ -96,8 +96,6 @@ pub struct Standing {
     pub in_doubt: bool,
     /// By how much the bank's balance differed when all its history had been read, in minor units.
     pub unexplained: Option<i64>,
-    /// The bank has given new ids to rows it had named before, most of what it showed at once.
-    pub ids_rotated: bool,
     /// The bank's ids have contradicted themselves: they name nothing any more.
     pub ids_demoted: bool,
     /// The bank's day of the last look.

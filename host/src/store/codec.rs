@@ -196,8 +196,6 @@ struct StoredStanding {
     #[serde(default)]
     in_doubt: bool,
     #[serde(default)]
-    ids_rotated: bool,
-    #[serde(default)]
     ids_demoted: bool,
     #[serde(default)]
     looked_on: Option<NaiveDate>,
@@ -220,7 +218,6 @@ pub(super) fn standing_json(standing: &Standing) -> Result<String> {
         first_rows,
         in_doubt,
         unexplained,
-        ids_rotated,
         ids_demoted,
         looked_on,
         pending_since,
@@ -235,7 +232,6 @@ pub(super) fn standing_json(standing: &Standing) -> Result<String> {
         first_rows,
         in_doubt,
         unexplained,
-        ids_rotated,
         ids_demoted,
         looked_on,
         pending_since,
@@ -258,7 +254,6 @@ pub(super) fn standing(text: &str) -> Result<Standing> {
         first_rows: stored.first_rows,
         in_doubt: stored.in_doubt,
         unexplained: stored.unexplained,
-        ids_rotated: stored.ids_rotated,
         ids_demoted: stored.ids_demoted,
         looked_on: stored.looked_on,
         pending_since: stored.pending_since,

@@ -50,10 +50,32 @@ impl Contents {
         !one.is_empty() && !other.is_empty() && (one.starts_with(&other) || other.starts_with(&one))
     }
 
+    /// May these be the same booked row, dated or described anew?
+    pub fn may_be_told_as(&self, other: &Self) -> bool {
+        let days = self.day.zip(other.day).map(|(one, other)| (one - other).num_days().abs());
+        self != other
+            && self.is_booked()
+            && other.is_booked()
+            && self.minor == other.minor
+            && days.is_none_or(|days| days <= 7)
+            && within(&self.text, &other.text)
+    }
+
+    /// May a row have been amended from these contents to those? One of amount and day still says so.
+    pub fn may_be_amended_to(&self, other: &Self) -> bool {
+        self != other && (self.minor == other.minor || self.day == other.day)
+    }
+
     /// For people.
     pub fn words(&self) -> String {
         let day = self.day.map_or_else(String::new, |day| day.format("%m-%d").to_string());
         let status = if self.is_booked() { "B" } else { "p" };
         format!("{status} {day} {} {:?}", self.minor, self.text)
     }
+}
+
+/// Is one text within the other, whatever the case?
+fn within(one: &str, other: &str) -> bool {
+    let (one, other) = (one.to_lowercase(), other.to_lowercase());
+    one.contains(&other) || other.contains(&one)
 }

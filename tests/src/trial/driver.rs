@@ -131,7 +131,6 @@ fn ask(store: &Store, look: &Look, ledger: Ledger, outcome: &mut Outcome) -> Tak
     }
     if contradicted(&verdict) {
         reading = look.whole.clone();
-        reading.seen.is_all = true;
         verdict = compare(&reading.seen);
         show("contradicted; the whole history", &reading, outcome);
     }

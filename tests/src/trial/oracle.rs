@@ -9,18 +9,22 @@
 //!   most as many as were shown, less those copies that an id shows to be one row twice while ids are
 //!   to be believed.
 //! * **Absence is evidence only where it was looked for**: complete, a snapshot, that status, and for
-//!   a booked row after the first day and up to the last one. Elsewhere what was held still stands.
-//! * **The balance decides** where one count only adds up (see [`evidence`](super::evidence)): the
-//!   row is gone, or hidden and still stands, or was one row shown twice.
+//!   a booked row after the first day and up to the last one. Elsewhere what was held still stands,
+//!   but for pending rows that nothing has spoken of for too long.
+//! * **The balance decides** where one count only adds up (see [`evidence`](super::evidence)), the
+//!   answer taken at its word: the row is gone, or hidden and still stands. Of rows that were shown
+//!   several times it decides how many they are. It decides once another balance has agreed with the
+//!   first, and not right after one that nothing explained: a first look may hide a row, a bank may
+//!   count what it does not say, and the answers would be the same.
 //! * **Missing once** without a decision: what truly is there must still stand, what is gone may.
 //!   **Missing twice in a row**: what is gone must go, and what is there may.
 //! * **An id that decides** (or the bank's word that a row replaces or removes another) ends the old
-//!   contents at once.
+//!   contents at once. Where the answers don't tell whether an id moved on or its row was amended, the
+//!   old contents may stand or not.
 //! * **A pending row that is missing while a booked one could be it** may stand or not; it must go
 //!   at once if the amounts are equal, the texts alike, and no other pair fits. A class that gives
 //!   nothing is let off that: its transient doubles are not judged.
-//! * **Where bank and evidence disagree** (a balance that counts what it should not), both are right;
-//!   and a balance that nothing explained at one look decides nothing at the next.
+//! * **Where bank and evidence disagree** (a balance that counts what it should not), both are right.
 //!
 //! Which of several equal copies is missing can't be known: those that were missing before are taken.
 //! A refused answer, also one in which most of what is held has the opposite sign, must leave everything as it was, and must deserve it: see [`Oracle::refused`].
@@ -30,11 +34,12 @@ use super::evidence::{Possible, Weight, anchor, weigh};
 use super::history::Look;
 use super::shown::Reading;
 use super::sorts::{Sort, sorts};
-use super::trust::Trust;
+use super::trust::{Trust, claimed};
 use super::words::Class;
 use chrono::NaiveDate;
 use host::model::{BalanceKind, StoredTransaction};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 /// What may be held of one sort.
 #[derive(Debug, Clone, Default)]
@@ -49,6 +54,12 @@ pub struct Group {
     pub misses: Vec<u8>,
     /// The entries that were shown so.
     pub who: BTreeSet<usize>,
+}
+
+impl Group {
+    fn may_lose_one(&mut self) {
+        self.fewest = self.fewest.saturating_sub(1);
+    }
 }
 
 /// What is wrong with what is held.
@@ -69,10 +80,16 @@ pub struct Oracle {
     bases: Option<BTreeSet<i64>>,
     /// Nothing explained the balance at the last look.
     contradicted: bool,
+    /// A balance agreed with the one before.
+    confirmed: bool,
+    /// The running balance that each entry was shown with last, and its contents then.
+    after: BTreeMap<usize, (i64, Contents)>,
     trust: Trust,
     refused_in_a_row: usize,
 }
 
+/// After so many days a pending row is given up that no answer speaks of.
+const EXPIRES_DAYS: i64 = 35;
 /// For so many looks in a row an answer may be refused that could be incomplete, but is not.
 const DOUBTS_MAX: usize = 2;
 
@@ -80,7 +97,16 @@ impl Oracle {
     /// Before the first look.
     pub fn new(class: Class) -> Self {
         let (groups, trust) = (BTreeMap::new(), Trust::default());
-        Self { class, groups, bases: None, contradicted: false, trust, refused_in_a_row: 0 }
+        Self {
+            class,
+            groups,
+            bases: None,
+            contradicted: false,
+            confirmed: false,
+            after: BTreeMap::new(),
+            trust,
+            refused_in_a_row: 0,
+        }
     }
 
     /// The ids, as far as they can be believed.
@@ -93,23 +119,48 @@ impl Oracle {
         self.refused_in_a_row = 0;
         let before = self.trust.see(reading);
         self.end_what_ids_replace(reading, &before);
+        self.end_what_balances_replace(reading);
         let sorts = sorts(&self.groups, &self.trust, look, reading);
-        let possible = self.weigh(&sorts, reading, false);
+        let possible = self.weigh(&sorts, reading, |sort| sort.possible(false));
         let was_contradicted = std::mem::replace(&mut self.contradicted, false);
+        let was_confirmed = self.confirmed;
         match (&possible, balance(reading)) {
-            (Some(possible), _) => self.bases = Some(possible.bases.clone()),
-            (None, Some((balance, day))) if self.bases.is_none() => {
-                self.bases = anchor(&weights(&sorts, day, false), balance);
+            (Some(possible), _) => {
+                let booked = || sorts.iter().filter(|(contents, sort)| contents.is_booked() && sort.covered);
+                let is_plain = booked().all(|(_, sort)| sort.missing() == 0 && !sort.is_doubtful());
+                self.confirmed |= is_plain && self.weigh(&sorts, reading, Sort::as_shown).is_some();
+                self.bases = Some(possible.bases.clone());
             }
-            (None, given) => self.contradicted = given.is_some() || was_contradicted,
+            (None, Some((balance, day))) => {
+                self.contradicted = self.bases.is_some();
+                if was_contradicted || !was_confirmed {
+                    self.bases = anchor(&weights(&sorts, day, |sort| sort.possible(false)), balance);
+                }
+                self.confirmed = false;
+            }
+            (None, None) => self.contradicted = was_contradicted,
         }
-        let possible = possible.filter(|_| !was_contradicted);
+        let decides = was_confirmed && !was_contradicted;
+        let may_be = possible.clone();
+        let possible = possible.filter(|_| decides);
+        let as_shown = decides.then(|| self.weigh(&sorts, reading, Sort::as_shown)).flatten();
         let mut places = 0..;
         self.groups.clear();
         for (contents, sort) in &sorts {
             let decided = contents.is_booked().then(|| places.next()).flatten();
+            let is_told =
+                sort.is_doubtful() || (as_shown.is_some() && !may_be_described_anew(contents, sort, &sorts));
             let copies = decided.zip(possible.as_ref()).and_then(|(at, all)| all.copies.get(at));
-            let group = self.judge(contents, sort, &sorts, copies);
+            let copies = copies.filter(|_| is_told);
+            let fewest =
+                decided.zip(may_be.as_ref()).and_then(|(at, all)| all.copies.get(at)?.first().copied());
+            let group = self.judge(
+                contents,
+                sort,
+                &sorts,
+                copies,
+                (reading.seen.today, balance(reading).is_some(), fewest),
+            );
             if group.most > 0 {
                 self.groups.insert(contents.clone(), group);
             }
@@ -123,6 +174,7 @@ impl Oracle {
         sort: &Sort,
         all: &BTreeMap<Contents, Sort>,
         copies: Option<&BTreeSet<usize>>,
+        (today, has_balance, may_be): (Option<NaiveDate>, bool, Option<usize>),
     ) -> Group {
         let Sort { shown, sure, there, .. } = *sort;
         let who = sort.who.union(&sort.who_before).copied().collect();
@@ -132,7 +184,10 @@ impl Oracle {
             let most = sort.most.max(shown) + sort.fresh;
             let mut misses = sort.misses.clone();
             misses.resize(most, 0);
-            let stands = if could_be_booked { 0 } else { sort.fewest };
+            let is_old =
+                contents.day.zip(today).is_some_and(|(day, today)| (today - day).num_days() > EXPIRES_DAYS);
+            let may_go = could_be_booked || (!contents.is_booked() && is_old);
+            let stands = if may_go { 0 } else { sort.fewest };
             return Group { fewest: stands.max(sure), most, shown: sure, misses, who };
         }
         let missing = sort.missing();
@@ -140,10 +195,20 @@ impl Oracle {
         let hidden = there.saturating_sub(sure).min(missing);
         let gone = missing - hidden;
         let once = |misses: &[u8]| misses.iter().filter(|times| **times < 2).count();
-        let must = if could_be_booked { 0 } else { once(misses.get(..hidden).unwrap_or_default()) };
+        // What nobody could tell from a repetition need not stand now.
+        let known = sort.fewest.saturating_sub(sure);
+        let could_be_told = could_be_booked || may_be_described_anew(contents, sort, all);
+        let must = if could_be_told { 0 } else { once(misses.get(..hidden).unwrap_or_default()).min(known) };
         let mut may = once(misses.get(hidden..).unwrap_or_default()).min(gone);
         may -= usize::from(self.must_settle(contents, sort, all)).min(may);
         let (mut fewest, mut most) = (sure + must, shown + hidden + may);
+        if sort.is_doubtful() && copies.is_none() && has_balance {
+            fewest = fewest.min(sort.distinct.max(sort.fewest.min(shown)));
+        }
+        // What the balance says may be so, also where it does not decide.
+        if let Some(least) = may_be.filter(|_| copies.is_none()) {
+            fewest = fewest.min(least.max(sort.distinct));
+        }
         if let Some((least, top)) = copies.and_then(|copies| Some((*copies.first()?, *copies.last()?))) {
             if (least..=top).contains(&there) {
                 // Where one count only is possible it is the truth; else shown rows are taken at their word.
@@ -179,8 +244,16 @@ impl Oracle {
     /// Ids that decide, and what the bank says of ids, end what stood under them.
     fn end_what_ids_replace(&mut self, reading: &Reading, before: &BTreeMap<String, (usize, Contents)>) {
         for (row, now_is) in reading.seen.transactions.iter().zip(&reading.who) {
-            let Some(id) = self.trust.decides(row) else { continue };
             let contents = Contents::of(row);
+            let Some(id) = self.trust.decides(row) else {
+                let named = [claimed(row), row.supersedes.as_deref()].into_iter().flatten();
+                for (_, last) in named.filter(|_| !self.trust.is_gone()).filter_map(|id| before.get(id)) {
+                    if last.may_be_amended_to(&contents) || (!last.is_booked() && contents.is_booked()) {
+                        self.groups.entry(last.clone()).and_modify(Group::may_lose_one);
+                    }
+                }
+                continue;
+            };
             for id in [Some(id), row.supersedes.as_deref()].into_iter().flatten() {
                 if let Some((who, last)) =
                     before.get(id).filter(|(who, last)| who == now_is && *last != contents)
@@ -191,9 +264,32 @@ impl Oracle {
         }
         for id in &reading.seen.removed {
             let stood = before.get(id).filter(|_| !self.trust.has_lied());
-            if let Some((who, last)) = stood {
-                self.end(*who, last);
+            match stood {
+                // Whether the bank means the new ids or the old ones is its own affair.
+                Some((_, last)) if self.trust.has_just_rotated() => self.may_end(last),
+                Some((who, last)) => self.end(*who, last),
+                None => {}
             }
+        }
+    }
+
+    /// The same amount and the same balance after it, in other words: the same row, also where none need be shown.
+    fn end_what_balances_replace(&mut self, reading: &Reading) {
+        for (row, who) in reading.seen.transactions.iter().zip(&reading.who) {
+            let (contents, Some(after)) = (Contents::of(row), row.balance_after) else { continue };
+            if let Some((before, last)) = self.after.insert(*who, (after, contents.clone()))
+                && before == after
+                && last != contents
+                && last.minor == contents.minor
+            {
+                self.may_end(&last);
+            }
+        }
+    }
+
+    fn may_end(&mut self, last: &Contents) {
+        if let Some(group) = self.groups.get_mut(last) {
+            group.may_lose_one();
         }
     }
 
@@ -207,9 +303,14 @@ impl Oracle {
         }
     }
 
-    fn weigh(&self, sorts: &BTreeMap<Contents, Sort>, reading: &Reading, complete: bool) -> Option<Possible> {
+    fn weigh(
+        &self,
+        sorts: &BTreeMap<Contents, Sort>,
+        reading: &Reading,
+        copies: impl Fn(&Sort) -> RangeInclusive<usize>,
+    ) -> Option<Possible> {
         let (balance, day) = balance(reading)?;
-        weigh(&weights(sorts, day, complete), self.bases.as_ref()?, balance)
+        weigh(&weights(sorts, day, copies), self.bases.as_ref()?, balance)
     }
 
     /// What is wrong with what is held.
@@ -248,23 +349,35 @@ impl Oracle {
         let missing: usize = covered().map(|(_, sort)| sort.missing()).sum();
         let known: usize = covered().map(|(_, sort)| sort.most).sum();
         let shrunk = balance(reading).is_none() && missing >= 4 && missing * 2 > known;
-        let may_lack = self.weigh(&sorts, reading, false).is_some_and(|possible| {
-            let booked = sorts.iter().filter(|(contents, _)| contents.is_booked());
-            booked.zip(&possible.copies).any(|((_, sort), copies)| {
-                sort.covered && copies.last().is_some_and(|most| *most > sort.shown)
-            })
-        });
-        // Most of what is held, with the opposite sign: one of the two answers was turned round.
-        let turned = |contents: &Contents| {
-            let mut other = contents.clone();
-            other.minor = -other.minor;
-            sorts.get(&other).is_some_and(|sort| sort.shown > 0)
+        let possible = self.weigh(&sorts, reading, |sort| sort.possible(false));
+        let may_lack = match possible.as_ref().filter(|_| !self.contradicted) {
+            Some(possible) => {
+                let booked = sorts.iter().filter(|(contents, _)| contents.is_booked());
+                booked.zip(&possible.copies).any(|((_, sort), copies)| {
+                    sort.covered && copies.last().is_some_and(|most| *most > sort.shown)
+                })
+            }
+            // Nobody knows what the balance counts: it may be what is missing.
+            None => balance(reading).is_some() && missing > 0,
         };
-        let signs = covered().filter(|(contents, sort)| sort.most > sort.shown && turned(contents)).count();
-        let turned = signs >= 3 && signs * 2 > known;
-        let may_be_complete = self.weigh(&sorts, reading, true).is_some();
+        // Most of what came back has the opposite sign: one of the two answers was turned round.
+        let turned = |contents: &Contents| {
+            let is_opposite = |other: &Contents| {
+                (other.status, other.day, other.minor) == (contents.status, contents.day, -contents.minor)
+                    && (other.text.contains(&contents.text) || contents.text.contains(&other.text))
+            };
+            sorts.iter().any(|(other, sort)| sort.shown > 0 && is_opposite(other))
+        };
+        let held = || sorts.iter().filter(|(_, sort)| sort.most > 0);
+        let straight = held().filter(|(_, sort)| sort.fewest > 0 && sort.shown > 0).count();
+        let turned = held().filter(|(contents, sort)| sort.shown == 0 && turned(contents)).count();
+        let turned = turned > straight;
+        let is_untrue =
+            sorts.iter().any(|(contents, sort)| contents.is_booked() && sort.shown > 0 && sort.there == 0);
+        let may_be_complete = self.weigh(&sorts, reading, |sort| sort.possible(true)).is_some();
         let doubtful = may_lack && self.refused_in_a_row <= DOUBTS_MAX;
         let deserved = lacks
+            || is_untrue
             || turned
             || shrunk
             || adds_up(reading) == Some(false)
@@ -272,6 +385,11 @@ impl Oracle {
             || doubtful;
         (!deserved).then(|| Wrong::Contents("a complete answer was refused".to_owned()))
     }
+}
+
+/// Is a missing row perhaps among those that are new, dated or described anew?
+fn may_be_described_anew(contents: &Contents, sort: &Sort, all: &BTreeMap<Contents, Sort>) -> bool {
+    sort.missing() > 0 && all.iter().any(|(other, sort)| sort.is_new() && contents.may_be_told_as(other))
 }
 
 /// The balance that proves, and the last day that it counts.
@@ -286,13 +404,17 @@ fn balance(reading: &Reading) -> Option<(i64, Option<NaiveDate>)> {
     Some((balance.money.minor, day))
 }
 
-/// The booked sorts as a balance weighs them; `complete` if the answer lacks nothing that it covers.
-fn weights(sorts: &BTreeMap<Contents, Sort>, day: Option<NaiveDate>, complete: bool) -> Vec<Weight> {
+/// The booked sorts as a balance weighs them.
+fn weights(
+    sorts: &BTreeMap<Contents, Sort>,
+    day: Option<NaiveDate>,
+    copies: impl Fn(&Sort) -> RangeInclusive<usize>,
+) -> Vec<Weight> {
     let booked = sorts.iter().filter(|(contents, _)| contents.is_booked());
     booked
         .map(|(contents, sort)| Weight {
             minor: contents.minor,
-            copies: sort.possible(complete),
+            copies: copies(sort),
             may_wait: contents.day.zip(day).is_some_and(|(row, balance)| row > balance),
         })
         .collect()

@@ -153,7 +153,7 @@ impl Manners {
                 balances,
                 coverage: Some(Coverage { snapshot: true, window, statuses, complete }),
                 today: Some(date(books.today)),
-                is_all: days.0 == 0,
+                is_all: days.0 == 0 && complete,
                 ..Observed::default()
             },
             who,

@@ -47,6 +47,19 @@ impl Sort {
         self.shown > self.most || self.fresh > 0
     }
 
+    /// How many may be real if the answer is taken at its word: each shown copy is one, and some may be hidden.
+    pub fn as_shown(&self) -> RangeInclusive<usize> {
+        let most =
+            if self.covered { self.shown + self.missing() } else { self.most.max(self.shown) + self.fresh };
+        let fewest = if self.covered { self.shown } else { self.shown.max(self.fewest) };
+        fewest..=most.max(fewest)
+    }
+
+    /// Copies were shown that may be one row twice.
+    pub fn is_doubtful(&self) -> bool {
+        self.distinct < self.shown
+    }
+
     /// How many may be real; `complete` if nothing covered is hidden.
     pub fn possible(&self, complete: bool) -> RangeInclusive<usize> {
         match (self.covered, complete) {

@@ -3,7 +3,8 @@
 //! An id that the bank says names a row (immutable, provisional) decides which row it is until it is
 //! seen to lie: until it stands on another entry than before; or on a row whose amount and date both
 //! differ from before; or two ids at once stand on other contents while their old contents stand
-//! under other ids. By the published rules the last two tell reused ids from amended rows.
+//! under other ids (a pending row that is booked beside its twin is no such). By the published rules the last two tell
+//! reused ids from amended rows. What an id meant before its row was shown under another one, it need not mean again.
 
 use super::contents::Contents;
 use super::shown::Reading;
@@ -17,6 +18,10 @@ pub struct Trust {
     /// One id stood on two unequal rows of one answer: nobody could believe it.
     evident: bool,
     last: BTreeMap<String, (usize, Contents)>,
+    /// Under which id each entry was shown last.
+    present: BTreeMap<usize, String>,
+    /// More entries had other ids than before, in the last answer, than had their own.
+    rotated: bool,
 }
 
 /// The id, if the bank says that it names the row.
@@ -28,9 +33,16 @@ pub fn claimed(row: &Transaction) -> Option<&str> {
 impl Trust {
     /// Takes note of an answer; gives what each id stood on before.
     pub fn see(&mut self, reading: &Reading) -> BTreeMap<String, (usize, Contents)> {
-        let before = self.last.clone();
+        let is_present = |id: &String, who: &usize| self.present.get(who) == Some(id);
+        let before: BTreeMap<_, _> = self
+            .last
+            .iter()
+            .filter(|(id, (who, _))| is_present(id, who))
+            .map(|(id, last)| (id.clone(), last.clone()))
+            .collect();
         let mut now: BTreeMap<&str, Contents> = BTreeMap::new();
         let mut changed = Vec::new();
+        let (mut kept, mut renamed) = (0, 0);
         for (row, who) in reading.seen.transactions.iter().zip(&reading.who) {
             let Some(id) = claimed(row) else { continue };
             let contents = Contents::of(row);
@@ -38,12 +50,19 @@ impl Trust {
                 self.evident = true;
             }
             now.insert(id, contents.clone());
+            match self.present.insert(*who, id.to_owned()) {
+                Some(old) if old == id => kept += 1,
+                Some(_) => renamed += 1,
+                None => {}
+            }
             if let Some((other, last)) = self.last.insert(id.to_owned(), (*who, contents.clone())) {
                 let moved = last.minor != contents.minor && last.day != contents.day;
                 self.lied |= other != *who || (moved && last.status == contents.status);
-                changed.extend((last != contents).then_some((id, last)));
+                let is_settled = last.status != contents.status;
+                changed.extend((last != contents && !is_settled).then_some((id, last)));
             }
         }
+        self.rotated = renamed > kept;
         let stands =
             |(id, old): &&(&str, Contents)| now.iter().any(|(at, contents)| at != id && contents == old);
         self.lied |= changed.iter().filter(stands).count() > 1;
@@ -53,6 +72,11 @@ impl Trust {
     /// The id of a row, if it decides which row this is.
     pub fn decides<'a>(&self, row: &'a Transaction) -> Option<&'a str> {
         claimed(row).filter(|_| !self.lied)
+    }
+
+    /// Most ids of the last answer were other ones than before.
+    pub fn has_just_rotated(&self) -> bool {
+        self.rotated
     }
 
     /// They were seen to lie.

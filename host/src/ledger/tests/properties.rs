@@ -21,6 +21,26 @@ fn any_reading() -> impl Strategy<Value = Vec<Transaction>> {
     })
 }
 
+/// Any answer: from any day on, read to its end or not, with a balance that fits, with one that does not, or without.
+fn any_look() -> impl Strategy<Value = Observed> {
+    (any_reading(), 1_u32..20, any::<bool>(), prop::option::of(-2_i64..3)).prop_map(
+        |(rows, since, complete, off)| {
+            let balances = off.map_or(vec![], |off| booked(sum(&rows) + off));
+            let mut look = whole_month(rows, balances);
+            look.transactions.retain(|row| row.booked_on.is_some_and(|on| on >= day(since)));
+            let coverage = look.coverage.as_mut().unwrap();
+            (coverage.window.since, coverage.complete) = (day(since), complete);
+            look
+        },
+    )
+}
+
+/// All that a business hears of a row.
+fn told(row: &Transaction) -> String {
+    let Transaction { status, booked_on, valued_on, money, text, counterparty, details, .. } = row;
+    format!("{status:?} {booked_on:?} {valued_on:?} {money} {text} {counterparty:?} {details}")
+}
+
 fn sum(rows: &[Transaction]) -> i64 {
     rows.iter().filter(|row| row.status == TransactionStatus::Booked).map(|row| row.money.minor).sum()
 }
@@ -85,6 +105,47 @@ proptest! {
         }
         let verdict = held.judge(&whole_month(shown, booked(sum(&rows)))).unwrap();
         prop_assert_eq!((verdict.changes, verdict.proof), (vec![], Proof::Proved));
+    }
+
+    #[test]
+    fn pages_of_any_size_say_the_same(
+        second in any_reading(),
+        size in 1_usize..7,
+        moves in prop::collection::vec(any::<bool>(), 12),
+    ) {
+        let held = Held::default();
+        // Where the list moves on while it is paged, the next page begins with the last row of the one before.
+        let mut paged: Vec<Transaction> = Vec::new();
+        for (page, moves) in second.chunks(size).zip(moves) {
+            let last = paged.last().filter(|row| moves && row.bank_id.is_some()).cloned();
+            paged.extend(last.into_iter().chain(page.iter().cloned()));
+        }
+        let look = |rows| whole_month(rows, booked(sum(&second)));
+        prop_assert_eq!(held.judge(&look(paged)), held.judge(&look(second.clone())));
+    }
+
+    #[test]
+    fn changes_applied_to_the_old_state_give_the_new(looks in prop::collection::vec(any_look(), 1..6)) {
+        let mut held = Held::default();
+        let mut copy: BTreeMap<i64, Transaction> = BTreeMap::new();
+        for look in looks {
+            let Ok(verdict) = held.judge(&look) else { continue };
+            for (seq, change) in (held.next + 1..).zip(&verdict.changes) {
+                let known = match change {
+                    NewChange::Added { after, .. } => (copy.insert(seq, after.clone()), None),
+                    NewChange::Modified { number, before, after, .. } => {
+                        (copy.insert(*number, after.clone()), Some(before))
+                    }
+                    NewChange::Removed { number, before, .. } => (copy.remove(number), Some(before)),
+                };
+                prop_assert_eq!(known.0.as_ref().map(told), known.1.map(told), "before is what was told");
+            }
+            held.apply(&verdict);
+            let rows: BTreeMap<i64, String> =
+                held.rows.iter().map(|row| (row.id.number, told(&row.transaction))).collect();
+            let copied: BTreeMap<i64, String> = copy.iter().map(|(number, row)| (*number, told(row))).collect();
+            prop_assert_eq!(copied, rows);
+        }
     }
 
     #[test]

@@ -113,13 +113,16 @@ fn rows_that_show_the_same_balance_after_them_are_one() {
 }
 
 #[test]
-fn a_row_outside_the_reading_is_not_the_twin_that_was_shown() {
+fn a_row_at_the_edge_is_the_twin_that_was_shown_until_all_is_read() {
+    let rows = [row("a", 5, -10, "Coffee"), row("b", 5, -10, "Coffee")];
     let mut held = Held::default();
-    held.confirmed(&statement(&[row("a", 5, -10, "Coffee")]));
-    // The first day of a window may be cut at some hour.
-    let mut look = whole_month(vec![row("b", 5, -10, "Coffee")], booked(-20));
+    held.confirmed(&statement(&rows[..1]));
+    // The first day of a window may be cut at some hour; the balance says that something is amiss.
+    let mut look = whole_month(vec![rows[1].clone()], booked(-20));
     look.coverage.as_mut().unwrap().window.since = day(5);
     let verdict = held.look(&look);
+    assert_eq!((kinds(&verdict).as_str(), verdict.proof), ("", Proof::Contradicted));
+    let verdict = held.look(&statement(&rows));
     assert_eq!((kinds(&verdict).as_str(), verdict.proof), ("+", Proof::Proved));
 }
 
