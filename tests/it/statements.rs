@@ -32,6 +32,9 @@ async fn a_statement_that_shows_too_little_is_taken_once_where_the_business_says
     assert_eq!((taken.text("/code"), counts), ("SYNC_SUCCESSFUL", [1, 0, 0]), "{}", taken.body);
     linked.assert_like_the_bank(&world.bank, everyday).await;
 
+    // The very same one again shows nothing new; the next one is refused.
+    assert_eq!(linked.good_sync(everyday).await["has_new_data"], false);
+    world.bank.book(everyday, NewEntry::transfer("5.00", "FIVE")).unwrap();
     let refused = linked.sync(everyday).await;
     assert_eq!(refused["code"], "INCOMPLETE_STATEMENT_ERROR", "it was said of one statement: {refused}");
     world.bank.clear_faults();
