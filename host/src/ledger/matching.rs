@@ -46,7 +46,7 @@ pub(super) fn match_rows(sides: &Sides<'_>) -> Matches {
         rotated: false,
     };
     let mut pairing = Pairing { sides, reissued: false, matches };
-    pairing.to_the_letter();
+    pairing.pair_to_the_letter();
     pairing.by_id();
     pairing.by_supersedes();
     for (and_balance, exactly) in [(true, true), (true, false), (false, true), (false, false)] {
@@ -93,7 +93,7 @@ impl<'a> Pairing<'a> {
 
     /// Rows that came back just as they were. Of twins without a name all of them: where one is missing, it matters
     /// which.
-    fn to_the_letter(&mut self) {
+    fn pair_to_the_letter(&mut self) {
         let ids = self.sides.ids;
         let old = groups(self.free_old().map(|(place, row)| (row.whole(ids), place)));
         let new = groups(self.free_new().map(|(place, row)| (row.whole(ids), place)));
@@ -165,7 +165,7 @@ impl<'a> Pairing<'a> {
                     || !is_settled(old, new))
         };
         let (moved, kept): (Vec<_>, Vec<_>) =
-            pairs.into_iter().partition(|(_, _, before, after)| has_moved(*before, *after));
+            pairs.into_iter().partition(|(_, _, before, after)| has_moved(before, after));
         for (old, new, before, after) in kept {
             if moved.is_empty() || before.of.status == after.of.status || before.of.money == after.of.money {
                 self.pair(old, new, false);

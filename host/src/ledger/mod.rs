@@ -14,13 +14,13 @@
 //!    b. equal id, unless that id has moved on to another known row or another business;
 //!    c. the row says which pending row it replaces;
 //!    d. equal contents: to the letter before alike, the same running balance before another, the n-th twin with the
-//!       n-th, the one that was missing before as the one that is missing now;
+//!    n-th, the one that was missing before as the one that is missing now;
 //!    e. equal amount and running balance, described alike: the same row in other words;
 //!    f. equal contents under another id at the edge of the window, if ids changed elsewhere too;
 //!    g. equal amount, near in time: blocks of up to 64 × 64 rows are solved exactly ([`assign`]), larger ones in the
-//!       order of dates; what could be otherwise is marked as ambiguous;
+//!    order of dates; what could be otherwise is marked as ambiguous;
 //!    h. pending → booked with another amount (a tip, a fuel hold), only when it can be no other; else both stand, and
-//!       a link says how likely they are one.
+//!    a link says how likely they are one.
 //! 5. **Signs** ([`signs`]): a list in which more rows came back with the opposite sign than with their own is
 //!    refused, unless balances say that it is the right one.
 //! 6. **What is left** ([`look`], [`decide`]): new rows were added. Old ones were removed if the bank says so, or if

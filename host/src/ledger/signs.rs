@@ -66,7 +66,7 @@ impl<'a> Look<'a> {
     ) -> (Vec<(usize, &'a Transaction)>, usize) {
         let mut new: HashMap<_, Vec<Row<'a>>> = HashMap::new();
         for (row, _) in self.added.iter().filter(|(row, _)| row.money.minor != 0) {
-            new.entry((row.status, row.booked_on, row.money.minor)).or_default().push(Row::new(*row));
+            new.entry((row.status, row.booked_on, row.money.minor)).or_default().push(Row::new(row));
         }
         let mut take = |old: &Row<'_>, minor: Option<i64>| {
             let found = new.get_mut(&(old.of.status, old.of.booked_on, minor?))?;

@@ -9,7 +9,7 @@ both! {
         let (lease, account) = bed.running().await;
         let count = async |now| bed.store.freshness(now).await.unwrap();
         let never = Freshness { institution: INSTITUTION.to_owned(), accounts: 0, waiting: 1, age: None };
-        assert_eq!(count(START).await, [never.clone()]);
+        assert_eq!(count(START).await, std::slice::from_ref(&never));
         bed.commit(&lease, &account, vec![]).await;
         // The bank answered some moments after the start, and ages go in steps of ten seconds.
         let age = Age { p50_s: 50, p95_s: 50, p99_s: 50 };
