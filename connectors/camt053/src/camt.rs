@@ -222,7 +222,7 @@ mod tests {
         check(&format!("{}{}", line("true", gbp), line("true", gbp)), Ok(Credit::Unknown));
         check(&line("true", "<Amt Ccy='GBP'>-5</Amt>"), Err("CdtLine.Amt"));
         let line = "<CdtLine><Incl>true</Incl><Amt Ccy=\"GBP\">7.20</Amt></CdtLine>";
-        let text = STATEMENT.replacen("</Tp>", &format!("</Tp>{line}"), 1);
+        let text = STATEMENT.replacen("</CdOrPrtry></Tp>", &format!("</CdOrPrtry></Tp>{line}"), 1);
         let opening = statements(&text).unwrap().remove(0).opening.unwrap();
         let expected = ("-10.00", Credit::Included("7.20".into()));
         assert_eq!((opening.amount.as_str(), opening.credit_included), expected);
