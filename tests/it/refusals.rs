@@ -109,10 +109,23 @@ async fn a_password_whose_answer_was_lost_counts_like_a_refused_one_until_the_ba
     expect(&door.world.api.post(&path, &json!({})).await.unwrap(), 409).unwrap();
     assert_eq!(bank.request_count(PathKind::PortalLogin), 2);
     assert!(!bank.locked(&door.customer.id).unwrap());
-    let begun = door.world.api.post(&path, &json!({ "checked_at_bank": true })).await.unwrap();
+    let checked = json!({ "checked_at_bank": true });
+    let begun = door.world.api.post(&path, &checked).await.unwrap();
     expect(&begun, 200).unwrap();
     door.go_on(begun.text("/id"), right(&door)).await;
     let link = door.linked(begun.text("/id")).await;
+
+    // An answer that nobody could read says as little.
+    expect(&door.world.api.post(&path, &json!({})).await.unwrap(), 200).unwrap();
+    bank.fault(PathKind::PortalLogin, Fault::GzipBomb { bytes: 64 << 20 }, 1);
+    let over = door.go_on(&link.connection, wrong(&door)).await;
+    assert_eq!(text(&over.body, "/authorisation/reason"), "unreadable", "{}", over.body);
+    expect(&door.world.api.post(&path, &json!({})).await.unwrap(), 200).unwrap();
+    door.go_on(&link.connection, wrong(&door)).await;
+    expect(&door.world.api.post(&path, &json!({})).await.unwrap(), 409).unwrap();
+    let begun = door.world.api.post(&path, &checked).await.unwrap();
+    door.go_on(begun.text("/id"), right(&door)).await;
+    door.world.begin_an_hour(&door.world.api, &link.connection).await.unwrap();
 
     // Stored: not after the second.
     for round in 0..3 {

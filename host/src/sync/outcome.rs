@@ -156,6 +156,14 @@ fn retry_at(run: &Run<'_>, retry_after_s: Option<u32>) -> Option<Timestamp> {
 pub(super) async fn settle(run: &mut Run<'_>, failure: &Failure) -> Result<Settled, StoreError> {
     let (counted, is_lost) = (run.counted(), run.password_is_lost(failure));
     run.password_came_to(failure).await?;
+    if is_lost {
+        // Nobody knows whether the bank refused it. If it is so with many, that was no answer to the password.
+        let now = run.app.clock.now();
+        let rejection = run.app.store.note_rejection(run.lease, counted, now).await?;
+        if rejection.recent_at_institution >= REJECTIONS_ARE_THE_BANKS {
+            run.app.store.void_rejections(&run.connection.institution, now).await?;
+        }
+    }
     // Once the consent is over, that is what ails the connection.
     let over = run.consent_is_over();
     let failure = if over { &Failure::ConsentExpired } else { failure };
@@ -177,14 +185,6 @@ pub(super) async fn settle(run: &mut Run<'_>, failure: &Failure) -> Result<Settl
                 settled.failure = Failure::BankUnavailable { retry_after_s: None };
             } else if rejection.first_at.is_some() {
                 stop(run, &mut settled).await?;
-            }
-        }
-        // Nobody knows whether the bank refused it. If it is so with many, that was no answer to the password.
-        Failure::Unreachable(_) if is_lost => {
-            let now = run.app.clock.now();
-            let rejection = run.app.store.note_rejection(run.lease, counted, now).await?;
-            if rejection.recent_at_institution >= REJECTIONS_ARE_THE_BANKS {
-                run.app.store.void_rejections(&run.connection.institution, now).await?;
             }
         }
         // The bank was not asked, so this says nothing of what the connection holds.

@@ -2,7 +2,7 @@
 //!
 //! A login is counted as refused before its password leaves, in the one row that the customer's connections share. So
 //! two connections of a customer that send at the same moment see each other, and a process that dies, or an answer
-//! that is lost, leaves the count standing. It goes back to nothing when the bank lets the customer in, and by one when
+//! that is lost or unreadable, leaves the count standing. It goes back to nothing when the bank lets the customer in, and by one when
 //! nothing left, or the bank said something else. Must not know: SQL, which operation asks for the password.
 
 use super::{Halt, Run};
@@ -25,7 +25,8 @@ impl Run<'_> {
     /// After two refusals nothing leaves that the bank could refuse and count. That is a request that names a password,
     /// so that a renewal by a refresh token goes on, and one that is a login in disguise does not; and whatever follows
     /// from a form that the customer filled in, since codes are counted, too. The answer of an authorisation is marked
-    /// with the count: whoever finds the mark does not send it again. True if this request is such a one.
+    /// with the count: whoever finds the mark does not send it again. True if this request is such a one, and the bank has
+    /// not let the customer in yet.
     pub(super) async fn guard_password(&mut self, request: &Request) -> Result<bool, Halt> {
         let manifest = self.connector.manifest();
         let is_password = |name: &str| manifest.value(name).is_some_and(ValueDeclaration::is_password);
@@ -36,7 +37,7 @@ impl Run<'_> {
             let series = counted.ok_or(Failure::CredentialsWithheld)?;
             self.password = Password::Counted { series, left: false };
         }
-        Ok(counts)
+        Ok(counts && self.password != Password::Accepted)
     }
 
     /// A request that `guard_password` let pass was sent, or not.
@@ -54,10 +55,10 @@ impl Run<'_> {
         }
     }
 
-    /// It left, and nobody knows what the bank made of it.
+    /// It left, and nobody knows what the bank made of it: no answer came, or none that could be read.
     pub(super) fn password_is_lost(&self, failure: &Failure) -> bool {
         matches!(self.password, Password::Counted { left: true, .. })
-            && matches!(failure, Failure::Unreachable(_))
+            && (matches!(failure, Failure::Unreachable(_)) || is_unread(failure))
     }
 
     /// The bank let the customer in, as the caller has stored, or stores with the next word.
@@ -76,15 +77,32 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// A reading failed. Where rows could not be read, the bank has taken the password that asked for them.
+    pub(super) async fn reading_failed(&mut self, failure: &Failure) -> Result<(), StoreError> {
+        if is_unread(failure) { self.uncount().await } else { Ok(()) }
+    }
+
     /// It came to something else than being let in: what was refused, or lost, stays counted.
     pub(super) async fn password_came_to(&mut self, failure: &Failure) -> Result<(), StoreError> {
-        let stays = *failure == Failure::CredentialsRejected || self.password_is_lost(failure);
-        if let (Some(series), false) = (self.counted(), stays) {
-            self.app.store.uncount_login(self.lease, series).await?;
+        if *failure != Failure::CredentialsRejected && !self.password_is_lost(failure) {
+            return self.uncount().await;
         }
         if self.counted().is_some() {
             self.password = Password::Unused;
         }
         Ok(())
     }
+
+    async fn uncount(&mut self) -> Result<(), StoreError> {
+        if let Some(series) = self.counted() {
+            self.app.store.uncount_login(self.lease, series).await?;
+            self.password = Password::Unused;
+        }
+        Ok(())
+    }
+}
+
+/// An answer came, and nobody could read it.
+fn is_unread(failure: &Failure) -> bool {
+    matches!(failure, Failure::Unreadable { .. } | Failure::ConnectorFault(_) | Failure::SecretEchoed)
 }

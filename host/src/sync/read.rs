@@ -59,7 +59,11 @@ pub(super) async fn read_together(run: &mut Run<'_>, mut wants: Vec<Want>) -> Re
                 run.read_with_password().await?;
                 return Ok(read);
             }
-            failed => return failed,
+            Err(Halt::Failure(failure)) => {
+                run.reading_failed(&failure).await?;
+                return Err(failure.into());
+            }
+            Err(halt) => return Err(halt),
         }
     }
 }
