@@ -10,7 +10,7 @@ use tests::http::{expect, items, text};
 use tests::world::{World, WorldConfig};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_statement_that_shows_too_little_is_taken_where_the_business_says_so() {
+async fn a_statement_that_shows_too_little_is_taken_once_where_the_business_says_so() {
     let setup =
         WorldConfig { demo_bank: "[schedule]\ninterval-minutes = 10080\n".into(), ..WorldConfig::default() };
     let Scene { world, linked, .. } = Scene::new(setup, 0).await;
@@ -32,8 +32,11 @@ async fn a_statement_that_shows_too_little_is_taken_where_the_business_says_so()
     assert_eq!((taken.text("/code"), counts), ("SYNC_SUCCESSFUL", [1, 0, 0]), "{}", taken.body);
     linked.assert_like_the_bank(&world.bank, everyday).await;
 
-    // The very same one again shows nothing new.
+    // The very same one again shows nothing new; the next one is refused.
     assert_eq!(linked.good_sync(everyday).await["has_new_data"], false);
+    world.bank.book(everyday, NewEntry::transfer("5.00", "FIVE")).unwrap();
+    let refused = linked.sync(everyday).await;
+    assert_eq!(refused["code"], "INCOMPLETE_STATEMENT_ERROR", "it was said of one statement: {refused}");
     world.bank.clear_faults();
     assert_eq!(linked.good_sync(everyday).await["proof"], "proved");
     linked.assert_like_the_bank(&world.bank, everyday).await;
