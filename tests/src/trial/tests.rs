@@ -209,8 +209,13 @@ fn the_service_s_own_ledger_is_right_in_random_histories() {
     let mut wrong = Vec::new();
     for number in 0..600 {
         let outcome = report.play(number, &of_the_service);
+        let transcript = outcome.transcript.join("\n");
+        assert_eq!(
+            (outcome.broken, outcome.ambiguous_avoidable),
+            (0, 0),
+            "cargo ledger-trial -- --seed {SEED} --only {number}\n{transcript}"
+        );
         if !outcome.is_right() {
-            let transcript = outcome.transcript.join("\n");
             wrong.push(format!("cargo ledger-trial -- --seed {SEED} --only {number}\n{transcript}"));
         }
     }
