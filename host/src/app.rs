@@ -32,7 +32,7 @@ const HOUSEKEEPING: Duration = Duration::from_secs(5);
 /// How often old rows are looked for when none were left: they are counted in days.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
-/// How often the ages of all accounts are counted, at most: with a million of them it takes a second of the database.
+/// How often the ages of all accounts are counted, at most: it looks at each of them.
 const FRESHNESS_EVERY: Duration = Duration::from_secs(30);
 /// One in so many running syncs may be reading older history: new customers do not keep the others waiting.
 const HISTORY_SHARE: usize = 4;
