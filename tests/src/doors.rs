@@ -282,7 +282,7 @@ async fn a_day_passes(world: &World, guests: &mut [Guest]) -> anyhow::Result<()>
             .bank
             .book_twins(guest.everyday(), &NewEntry::card("-3.20", "CORNER COFFEE", "Corner Coffee"))?;
     }
-    world.advance(DAY);
+    world.advance_at_rest(DAY).await?;
     for guest in guests {
         let told = guest.follows(world, &["INVOICE 2217", "CORNER COFFEE", "CORNER COFFEE"]).await?;
         if guest.kind.tells() == Tells::Everything {
@@ -303,7 +303,7 @@ async fn time_runs_out(world: &World, guests: &[Guest]) -> anyhow::Result<()> {
     let consent = shown(&world.api, &guest.connection).await?["consent"].clone();
     let ends: host::model::Timestamp = serde_json::from_value(consent["expires_at"].clone())?;
     for (place, days) in [14, 7, 1].into_iter().enumerate() {
-        world.advance(ends.minus(DAY * days).since(world.clock.now()));
+        world.advance_at_rest(ends.minus(DAY * days).since(world.clock.now())).await?;
         let told = |received: &[Received]| {
             let told = events(received, "consent.expiring", &guest.connection);
             told.get(place).map(|event| event.payload["data"]["days_left"].clone())
@@ -311,14 +311,14 @@ async fn time_runs_out(world: &World, guests: &[Guest]) -> anyhow::Result<()> {
         let left = world.sink.wait_for("consent.expiring", PATIENCE, told).await?;
         ensure!(left == json!(days), "{days} days ahead, said {left}");
     }
-    world.advance(ends.since(world.clock.now()));
+    world.advance_at_rest(ends.since(world.clock.now())).await?;
     stopped(world, guest, "consent-expired").await?;
     let asked = |guest: &Guest| {
         let requests = world.bank.requests();
         requests.iter().filter(|request| request.account.as_deref() == Some(guest.everyday())).count()
     };
     let before = asked(guest);
-    world.advance(DAY);
+    world.advance_at_rest(DAY).await?;
     stopped(world, other, "customer-needed").await?;
     // The others go on; this one is left alone.
     at(guests, Kind::Form)?.syncs(world).await?;
@@ -386,7 +386,7 @@ async fn everybody_leaves(world: &World, guests: &[Guest]) -> anyhow::Result<()>
         }
         ensure!(guest.told(&world.sink.received(), "connection.deleted") == 1, "one event");
     }
-    world.advance(DAY);
+    world.advance_at_rest(DAY).await?;
     // Somebody new comes in: whatever was due before had its turn.
     Guest::comes_in(world, Kind::Form).await?;
     let requests = world.bank.requests();

@@ -186,6 +186,21 @@ impl World {
         self.clock.advance(span);
     }
 
+    /// The same, once nothing is due and nothing runs: a sync that asks its bank while hours pass loses its lease, and
+    /// a login that was lost so counts as refused.
+    pub async fn advance_at_rest(&self, span: Duration) -> anyhow::Result<()> {
+        let mut looks_at_rest = 0; // two in a row: one may fall between a claim and its run
+        until("nothing due and nothing running", async || {
+            let due = self.app.store.queues(self.clock.now()).await?.due;
+            let rests = due.is_empty() && self.app.metrics.runs_in_flight() == 0;
+            looks_at_rest = if rests { looks_at_rest + 1 } else { 0 };
+            Ok((looks_at_rest == 2).then_some(()))
+        })
+        .await?;
+        self.advance(span);
+        Ok(())
+    }
+
     /// Lets time pass until the connection's next planned sync has run. A whole hour lies ahead then, in
     /// which the connection is synced only when asked for: what a test counts, nothing else adds to.
     ///

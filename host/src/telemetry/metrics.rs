@@ -73,6 +73,11 @@ impl Metrics {
         self.runs.set(i64::try_from(number).unwrap_or(i64::MAX));
     }
 
+    /// How many runs are under way.
+    pub fn runs_in_flight(&self) -> i64 {
+        self.runs.get()
+    }
+
     /// A webhook was sent; `outcome`: `delivered`, or what went wrong.
     pub fn attempted(&self, outcome: &'static str) {
         self.attempts.get_or_create(&AttemptLabels { outcome }).inc();
