@@ -6,7 +6,7 @@ use super::identity::{Content, Row, alike, goes_on};
 use super::matching::{Pairing, Sides, groups, is_amended};
 use crate::model::{Link, TransactionStatus};
 use chrono::NaiveDate;
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt};
 
 /// Days between announcement and booking: card payments take up to two weeks.
 const SETTLEMENT_DAYS_MAX: i64 = 14;

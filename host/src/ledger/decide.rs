@@ -6,7 +6,8 @@ use super::look::{Look, changed_number};
 use super::matching::{Matches, Sides};
 use super::{Incomplete, MISSES_BEFORE_REMOVAL, SHRUNK_ROWS, covers, proof, repeats};
 use crate::model::*;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use foldhash::{HashMap, HashMapExt};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Missing rows, and new ones of their amount, that are looked through for those that are described anew: more at once
 /// are no corrections.
@@ -225,10 +226,10 @@ fn twins_shown<'a>(sides: &'a Sides<'a>, matches: &Matches) -> BTreeSet<identity
 /// The doubts that matter: equal rows of which some are new.
 fn open_doubts<'a>(matches: &Matches, reading: &repeats::Reading<'a>) -> Vec<proof::Open<'a>> {
     let open = |doubt: &repeats::Doubt| {
-        let first = doubt.places.first()?;
-        let row = reading.rows.get(*first)?.of;
-        let is_new = |place: &&usize| matches.taken.get(**place) == Some(&false);
-        let new = doubt.places.iter().filter(is_new).count();
+        let first = doubt.places.start;
+        let row = reading.rows.get(first)?.of;
+        let is_new = |place: &usize| matches.taken.get(*place) == Some(&false);
+        let new = doubt.places.clone().filter(is_new).count();
         let fewer = new.min(doubt.places.len() - doubt.held.clamp(1, doubt.places.len()));
         (fewer > 0 || doubt.left_out > 0).then_some(proof::Open { row, fewer, more: doubt.left_out })
     };

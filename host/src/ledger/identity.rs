@@ -3,9 +3,11 @@
 use super::counted::compared;
 use crate::model::{IdStability, Money, Transaction, TransactionStatus};
 use chrono::NaiveDate;
+use foldhash::quality::RandomState;
+use foldhash::{HashMap, HashMapExt};
 use std::cell::OnceCell;
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash, Hasher};
 
 /// Does the bank's id name a row? A claim, believed until the bank contradicts itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,15 +64,6 @@ impl<'a> Row<'a> {
         self.party.get_or_init(|| self.of.counterparty.as_deref().map(normalised)).as_deref()
     }
 
-    /// All of it, but for an id that names nothing.
-    pub(super) fn whole(&self, ids: Ids) -> Whole<'a> {
-        let row = self.of;
-        (
-            (ids.of(row), row.supersedes.as_deref(), row.status, row.money, row.balance_after),
-            (row.booked_on, row.valued_on, &row.text, row.counterparty.as_deref(), &row.details),
-        )
-    }
-
     /// What makes two rows equal when ids don't decide; equal rows are twins and told apart by their number only.
     pub(super) fn content(&self) -> Content<'_> {
         (self.of.status, self.of.booked_on, self.of.money.minor, self.of.money.currency.code(), self.text())
@@ -90,8 +83,65 @@ impl<'a> Row<'a> {
 /// See [`Row::content`].
 pub(super) type Content<'a> = (TransactionStatus, Option<NaiveDate>, i64, &'static str, &'a str);
 
-/// See [`Row::whole`].
-pub(super) type Whole<'a> = (
+/// Rows that are equal to the letter have one number: from 0 on, in the order in which they came.
+pub(super) struct Letters<'a> {
+    ids: Ids,
+    hashing: RandomState,
+    numbers: HashMap<Letter<'a>, usize>,
+}
+
+impl<'a> Letters<'a> {
+    pub(super) fn new(ids: Ids, rows: usize) -> Self {
+        Self { ids, hashing: RandomState::default(), numbers: HashMap::with_capacity(rows) }
+    }
+
+    /// Of a row, a new one if it has none yet.
+    pub(super) fn number(&mut self, row: &'a Transaction) -> usize {
+        let next = self.numbers.len();
+        *self.numbers.entry(self.letter(row)).or_insert(next)
+    }
+
+    /// Of a row, if an equal one has it.
+    pub(super) fn find(&self, row: &Transaction) -> Option<usize> {
+        self.numbers.get(&self.letter(row)).copied()
+    }
+
+    fn letter<'r>(&self, of: &'r Transaction) -> Letter<'r> {
+        Letter { hash: self.hashing.hash_one(whole(self.ids, of)), ids: self.ids, of }
+    }
+}
+
+/// A row that is hashed once: its texts are far apart in memory.
+struct Letter<'a> {
+    hash: u64,
+    ids: Ids,
+    of: &'a Transaction,
+}
+
+impl Hash for Letter<'_> {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        hasher.write_u64(self.hash);
+    }
+}
+
+impl PartialEq for Letter<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash && whole(self.ids, self.of) == whole(other.ids, other.of)
+    }
+}
+
+impl Eq for Letter<'_> {}
+
+/// All of a row, but for an id that names nothing.
+fn whole(ids: Ids, row: &Transaction) -> Whole<'_> {
+    (
+        (ids.of(row), row.supersedes.as_deref(), row.status, row.money, row.balance_after),
+        (row.booked_on, row.valued_on, &row.text, row.counterparty.as_deref(), &row.details),
+    )
+}
+
+/// See [`whole`].
+type Whole<'a> = (
     (Option<&'a str>, Option<&'a str>, TransactionStatus, Money, Option<i64>),
     (Option<NaiveDate>, Option<NaiveDate>, &'a str, Option<&'a str>, &'a str),
 );

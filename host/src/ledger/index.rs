@@ -141,6 +141,7 @@ fn judge(standing: &Standing, observed: &Observed) -> Option<Proof> {
 
 fn entries(observed: &Observed, standing: &Standing) -> Vec<Entry> {
     let ids = if standing.ids_demoted { Ids::Demoted } else { Ids::Believed };
+    let mut bytes = Vec::new();
     let mut entries: Vec<Entry> = observed
         .transactions
         .iter()
@@ -153,41 +154,41 @@ fn entries(observed: &Observed, standing: &Standing) -> Vec<Entry> {
                     own.filter(|day| observed.today.is_some_and(|today| *day < today))
                 }
             };
-            Entry { hash: hash(ids, row), day }
+            Entry { hash: hash(ids, row, &mut bytes), day }
         })
         .collect();
     entries.sort_unstable();
     entries
 }
 
-/// Everything that a row is compared by.
-fn hash(ids: Ids, row: &Transaction) -> [u8; HASH] {
-    let mut context = digest::Context::new(&digest::SHA256);
-    let mut text = |text: Option<&str>| {
-        let length = text.map_or(u32::MAX, |text| u32::try_from(text.len()).unwrap_or(u32::MAX - 1));
-        context.update(&length.to_be_bytes());
-        context.update(text.unwrap_or("").as_bytes());
-    };
+/// Everything that a row is compared by; `bytes` is room to write it down.
+fn hash(ids: Ids, row: &Transaction, bytes: &mut Vec<u8>) -> [u8; HASH] {
+    bytes.clear();
     for part in [
         ids.of(row),
         row.supersedes.as_deref(),
         Some(&row.text),
         row.counterparty.as_deref(),
         Some(&row.details),
+        Some(row.money.currency.code()),
     ] {
-        text(part);
+        let length = part.map_or(u32::MAX, |text| u32::try_from(text.len()).unwrap_or(u32::MAX - 1));
+        bytes.extend_from_slice(&length.to_be_bytes());
+        bytes.extend_from_slice(part.unwrap_or("").as_bytes());
     }
-    text(Some(row.money.currency.code()));
     let day = |day: Option<NaiveDate>| day.map_or(0, |day| day.num_days_from_ce());
-    let mut number = |number: i64| context.update(&number.to_be_bytes());
-    number(row.status as i64);
-    number(row.stability as i64);
-    number(i64::from(day(row.booked_on)));
-    number(i64::from(day(row.valued_on)));
-    number(row.money.minor);
-    number(i64::from(row.balance_after.is_some()));
-    number(row.balance_after.unwrap_or(0));
-    let whole = context.finish();
+    for number in [
+        row.status as i64,
+        row.stability as i64,
+        i64::from(day(row.booked_on)),
+        i64::from(day(row.valued_on)),
+        row.money.minor,
+        i64::from(row.balance_after.is_some()),
+        row.balance_after.unwrap_or(0),
+    ] {
+        bytes.extend_from_slice(&number.to_be_bytes());
+    }
+    let whole = digest::digest(&digest::SHA256, bytes);
     let mut hash = [0; HASH];
     hash.iter_mut().zip(whole.as_ref()).for_each(|(into, from)| *into = *from);
     hash

@@ -77,8 +77,10 @@ impl<'a> Look<'a> {
                     if row.missed > 0 {
                         self.missed.push((row.id.number, 0));
                     }
-                    let ambiguous = matches.ambiguous.get(place).copied().unwrap_or(false);
-                    self.partner(sides.ids, row, after.of, ambiguous);
+                    let is = |marks: &[bool]| marks.get(place) == Some(&true);
+                    if !is(&matches.same) || before.stability != after.of.stability {
+                        self.partner(sides.ids, row, after.of, is(&matches.ambiguous));
+                    }
                 }
                 None if sides.ids.of(before).is_some_and(|id| removed.contains(id))
                     && (!matches.rotated || sides.covered.get(place) == Some(&true)) =>

@@ -3,8 +3,10 @@
 use super::amounts::days_between;
 use super::counted::compared;
 use super::identity::{Content, Exact, Ids, Row, alike};
+use super::repeats::Reading;
 use crate::model::{Link, StoredTransaction, TransactionStatus};
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use foldhash::{HashMap, HashMapExt, HashSet};
+use std::collections::{BTreeMap, VecDeque};
 use std::hash::Hash;
 
 /// Days that the bank may move a booked row, or a pending one: a value date, a weekend.
@@ -19,6 +21,8 @@ pub(super) struct Sides<'a> {
     pub(super) known: &'a [StoredTransaction],
     pub(super) old: &'a [Row<'a>],
     pub(super) new: &'a [Row<'a>],
+    /// Where the new rows come from.
+    pub(super) reading: &'a Reading<'a>,
     /// For each known row, whether the reading would have shown it.
     pub(super) covered: &'a [bool],
 }
@@ -27,6 +31,8 @@ pub(super) struct Sides<'a> {
 pub(super) struct Matches {
     /// For each known row, the place of its partner among the new.
     pub(super) partner: Vec<Option<usize>>,
+    /// For each known row, whether it came back just as it was.
+    pub(super) same: Vec<bool>,
     /// For each new row, whether it has a partner.
     pub(super) taken: Vec<bool>,
     /// For each known row, whether its partner could have been another's.
@@ -40,6 +46,7 @@ pub(super) struct Matches {
 pub(super) fn match_rows(sides: &Sides<'_>) -> Matches {
     let matches = Matches {
         partner: vec![None; sides.old.len()],
+        same: vec![false; sides.old.len()],
         taken: vec![false; sides.new.len()],
         ambiguous: vec![false; sides.old.len()],
         links: BTreeMap::new(),
@@ -94,14 +101,29 @@ impl<'a> Pairing<'a> {
     /// Rows that came back just as they were. Of twins without a name all of them: where one is missing, it matters
     /// which.
     fn pair_to_the_letter(&mut self) {
-        let ids = self.sides.ids;
-        let old = groups(self.free_old().map(|(place, row)| (row.whole(ids), place)));
-        let new = groups(self.free_new().map(|(place, row)| (row.whole(ids), place)));
-        for (key, old) in old {
-            let is_named = key.0.0.is_some();
-            let Some(new) = new.get(&key).filter(|new| is_named || new.len() == old.len()) else { continue };
-            for (old, new) in old.iter().zip(new) {
-                self.pair(*old, *new, false);
+        let Sides { ids, old, reading, .. } = *self.sides;
+        let groups: Vec<Option<usize>> = old.iter().map(|row| reading.group_of(row.of)).collect();
+        let mut held = vec![0_usize; reading.groups().len()];
+        for group in groups.iter().flatten() {
+            if let Some(held) = held.get_mut(*group) {
+                *held += 1;
+            }
+        }
+        let mut next: Vec<usize> = reading.groups().iter().map(|places| places.start).collect();
+        for (place, (row, group)) in old.iter().zip(groups).enumerate() {
+            compared();
+            let Some(group) = group else { continue };
+            let (Some(places), Some(next), Some(held)) =
+                (reading.groups().get(group), next.get_mut(group), held.get(group))
+            else {
+                continue;
+            };
+            if places.contains(next) && (ids.of(row.of).is_some() || *held == places.len()) {
+                self.pair(place, *next, false);
+                *next += 1;
+                if let Some(same) = self.matches.same.get_mut(place) {
+                    *same = true;
+                }
             }
         }
     }

@@ -158,7 +158,7 @@ pub fn reconcile(
         .iter()
         .map(|row| observed.coverage.as_ref().is_some_and(|coverage| covers(coverage, &row.transaction)))
         .collect();
-    let sides = Sides { ids, known, old: &old, new: &reading.rows, covered: &covered };
+    let sides = Sides { ids, known, old: &old, new: &reading.rows, reading: &reading, covered: &covered };
     let matches = matching::match_rows(&sides);
     let mut look = Look::new(standing, observed);
     let mut absent = look.compare(&sides, &matches);

@@ -5,37 +5,58 @@
 //! decided this way the balance may overrule.
 
 use super::counted::compared;
-use super::identity::{Content, Ids, Row, Whole};
+use super::identity::{Content, Ids, Letters, Row};
 use crate::model::{Transaction, TransactionStatus};
-use std::collections::HashMap;
+use foldhash::{HashMap, HashMapExt};
+use std::ops::Range;
 
 /// A reading, each row as often as it counts.
 pub(super) struct Reading<'a> {
     pub(super) rows: Vec<Row<'a>>,
     /// What could be otherwise.
     pub(super) doubts: Vec<Doubt>,
+    letters: Letters<'a>,
+    /// The places among the rows of those that are equal to the letter, by the number of their letters.
+    places: Vec<Range<usize>>,
+}
+
+impl Reading<'_> {
+    /// The number of the group of rows that are equal to this one to the letter, if there is one.
+    pub(super) fn group_of(&self, row: &Transaction) -> Option<usize> {
+        self.letters.find(row)
+    }
+
+    /// The places of each group's rows.
+    pub(super) fn groups(&self) -> &[Range<usize>] {
+        &self.places
+    }
 }
 
 /// Equal rows that may count less often, or more.
 pub(super) struct Doubt {
     /// Their places among the rows; at least one of them counts.
-    pub(super) places: Vec<usize>,
+    pub(super) places: Range<usize>,
     /// So many more of them were shown.
     pub(super) left_out: usize,
     /// So many of them are held already.
     pub(super) held: usize,
 }
 
+/// Rows that are equal to the letter: the first, and the others, of which there are seldom any.
+struct Equal<'a> {
+    first: &'a Transaction,
+    more: Vec<&'a Transaction>,
+}
+
 /// Decides how often each row counts. `held` are the rows that are known.
 pub(super) fn count<'a>(ids: Ids, held: &[Row<'_>], shown: &[&'a Transaction]) -> Reading<'a> {
-    let mut of_equal: HashMap<Whole<'a>, usize> = HashMap::with_capacity(shown.len());
-    let mut equal: Vec<Vec<&'a Transaction>> = Vec::with_capacity(shown.len());
+    let mut letters = Letters::new(ids, shown.len());
+    let mut equal: Vec<Equal<'a>> = Vec::with_capacity(shown.len());
     for row in shown.iter().copied() {
         compared();
-        let group = *of_equal.entry(Row::new(row).whole(ids)).or_insert(equal.len());
-        match equal.get_mut(group) {
-            Some(rows) => rows.push(row),
-            None => equal.push(vec![row]),
+        match equal.get_mut(letters.number(row)) {
+            Some(rows) => rows.more.push(row),
+            None => equal.push(Equal { first: row, more: Vec::new() }),
         }
     }
     let mut of_held: HashMap<(Content<'_>, Option<i64>), usize> = HashMap::new();
@@ -44,23 +65,23 @@ pub(super) fn count<'a>(ids: Ids, held: &[Row<'_>], shown: &[&'a Transaction]) -
             *of_held.entry((row.content(), row.of.balance_after)).or_default() += 1;
         }
     }
-    let mut reading = Reading { rows: Vec::with_capacity(shown.len()), doubts: Vec::new() };
-    for rows in equal {
-        let Some(first) = rows.first() else { continue };
-        if rows.len() == 1 || ids.of(first).is_some() {
-            reading.rows.push(Row::new(first));
-            continue;
+    let (mut rows, mut doubts) = (Vec::with_capacity(shown.len()), Vec::new());
+    let mut places = Vec::with_capacity(equal.len());
+    for Equal { first, more } in equal {
+        let begin = rows.len();
+        rows.push(Row::new(first));
+        if !more.is_empty() && ids.of(first).is_none() {
+            let shown = more.len() + 1;
+            let one = Row::new(first);
+            let known = of_held.get(&(one.content(), first.balance_after)).copied().unwrap_or(0);
+            let shows_balance = first.balance_after.is_some() && first.money.minor != 0;
+            let counted = if shows_balance { known.clamp(1, shown) } else { shown };
+            rows.extend(more.into_iter().take(counted - 1).map(Row::new));
+            if first.status == TransactionStatus::Booked && first.money.minor != 0 {
+                doubts.push(Doubt { places: begin..rows.len(), left_out: shown - counted, held: known });
+            }
         }
-        let one = Row::new(first);
-        let known = of_held.get(&(one.content(), first.balance_after)).copied().unwrap_or(0);
-        let shows_balance = first.balance_after.is_some() && first.money.minor != 0;
-        let counted = if shows_balance { known.clamp(1, rows.len()) } else { rows.len() };
-        let places = (reading.rows.len()..reading.rows.len() + counted).collect();
-        reading.rows.extend(rows.iter().take(counted).map(|row| Row::new(row)));
-        if first.status == TransactionStatus::Booked && first.money.minor != 0 {
-            let left_out = rows.len() - counted;
-            reading.doubts.push(Doubt { places, left_out, held: known });
-        }
+        places.push(begin..rows.len());
     }
-    reading
+    Reading { rows, doubts, letters, places }
 }

@@ -10,7 +10,8 @@ use super::look::Look;
 use super::matching::{Matches, Sides};
 use super::proof;
 use crate::model::*;
-use std::collections::{BTreeSet, HashMap, HashSet};
+use foldhash::{HashMap, HashMapExt, HashSet};
+use std::collections::BTreeSet;
 
 /// Rows of one day and amount that are looked at for one that is described alike.
 const LOOKED_AT: usize = 64;

@@ -7,7 +7,7 @@
 use super::counted::compared;
 use super::identity::{Content, Ids, Row, alike};
 use crate::model::{StoredTransaction, Transaction, TransactionStatus};
-use std::collections::{HashMap, HashSet};
+use foldhash::{HashMap, HashMapExt, HashSet};
 
 /// Ids that went to another row while their own row stands under a new id: one may be a correction beside a
 /// twin, two are positions.
