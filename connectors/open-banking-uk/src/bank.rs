@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use std::borrow::Cow;
-use tidegate_sdk::{Context, Failure, Part, Profile, Reply, Request, date, json::Text, status};
+use tidegate_sdk::{Context, Failure, Part, Profile, Reply, Request, date, decimal, json::Text, status};
 
 /// How far back history goes when the customer is not just there: 90 days, less one, since the bank's
 /// day may have begun before ours.
@@ -74,6 +74,19 @@ pub struct Amount<'a> {
 pub enum Direction {
     Credit,
     Debit,
+}
+
+impl Amount<'_> {
+    /// With the sign that stands beside it.
+    pub fn signed(&self, direction: Direction) -> Result<String, Failure> {
+        let signed = decimal::with_sign(&self.amount, direction == Direction::Debit);
+        signed.ok_or_else(|| Failure::unreadable(None, "Amount.Amount"))
+    }
+}
+
+/// Every row says whose it is; it must be the account that was asked for.
+pub fn check_account(its: &str, account: &str) -> Result<(), Failure> {
+    if its == account { Ok(()) } else { Err(Failure::unreadable(None, "AccountId")) }
 }
 
 /// OBErrorResponse1, as far as it decides something.
