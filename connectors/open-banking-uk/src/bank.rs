@@ -2,7 +2,9 @@
 
 use serde::Deserialize;
 use std::borrow::Cow;
-use tidegate_sdk::{Context, Failure, Part, Profile, Reply, Request, date, decimal, json::Text, status};
+use tidegate_sdk::json::Object;
+use tidegate_sdk::oauth::Client;
+use tidegate_sdk::{Context, Failure, Part, Profile, Reply, Request, date, decimal, json, status};
 
 /// How far back history goes when the customer is not just there: 90 days, less one, since the bank's
 /// day may have begun before ours.
@@ -20,10 +22,19 @@ pub struct Settings {
     pub permissions: Option<Vec<String>>,
 }
 
+/// The profile.
+pub fn profile(ask: &Context) -> Result<Profile<Settings>, Failure> {
+    ask.profile()
+}
+
 /// The base URL of the account information API, e.g. `https://bank.example/open-banking/v3.1/aisp`.
 pub fn api(ask: &Context) -> Result<String, Failure> {
-    let profile: Profile<Settings> = ask.profile()?;
-    profile.origin("api").map(str::to_owned)
+    profile(ask)?.origin("api").map(str::to_owned)
+}
+
+/// We, at the bank's token endpoint.
+pub fn client(ask: &Context) -> Result<Client<'_>, Failure> {
+    Ok(Client::new(ask, format!("{}/token", profile(ask)?.origin("auth")?)))
 }
 
 /// A GET with the headers of the standard.
@@ -53,19 +64,13 @@ pub fn get(ask: &Context, url: &str) -> Request {
     request
 }
 
-/// `Links` of a reply.
-#[derive(Debug, Deserialize)]
-pub struct Links<'a> {
-    #[serde(rename = "Next", borrow)]
-    pub next: Option<Text<'a>>,
-}
-
 /// `Amount` and `Currency`.
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
 pub struct Amount<'a> {
-    #[serde(rename = "Amount", borrow)]
+    #[serde(borrow)]
     pub amount: Cow<'a, str>,
-    #[serde(rename = "Currency", borrow)]
+    #[serde(borrow)]
     pub currency: Cow<'a, str>,
 }
 
@@ -89,23 +94,6 @@ pub fn check_account(its: &str, account: &str) -> Result<(), Failure> {
     if its == account { Ok(()) } else { Err(Failure::unreadable(None, "AccountId")) }
 }
 
-/// OBErrorResponse1, as far as it decides something.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Refusal {
-    #[serde(rename = "Errors")]
-    errors: Vec<Reason>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Reason {
-    #[serde(rename = "ErrorCode")]
-    code: String,
-    #[serde(rename = "Path")]
-    path: String,
-}
-
 /// Passes a 2xx reply on, and turns a refusal into a failure.
 ///
 /// The error body decides where it says something: a window that is refused is asked for again,
@@ -113,10 +101,11 @@ struct Reason {
 /// that cannot be read leaves it to the status.
 pub fn check(ask: &Context, reply: &Reply) -> Result<(), Failure> {
     if let 400 | 403 = reply.status {
-        let refusal: Refusal = reply.json().unwrap_or_default();
-        for reason in &refusal.errors {
-            match reason.code.as_str() {
-                _ if reason.path.contains("fromBookingDateTime") => {
+        let refusal: Object = json::document(&reply.body).unwrap_or_default();
+        for reason in refusal.list("Errors").unwrap_or_default() {
+            let said = |name| reason.text_if(name).ok().flatten().unwrap_or_default();
+            match said("ErrorCode").as_ref() {
+                _ if said("Path").contains("fromBookingDateTime") => {
                     return Err(Failure::WindowNotAvailable(None));
                 }
                 "UK.OBIE.Reauthenticate"

@@ -35,50 +35,30 @@ enum Mutability {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Row<'a> {
-    #[serde(borrow)]
+    #[serde(borrow)] // said once, it holds for all
     account_id: Text<'a>,
-    #[serde(borrow)]
     transaction_id: Option<Text<'a>>,
     credit_debit_indicator: Direction,
     status: EntryStatus,
     transaction_mutability: Option<Mutability>,
-    #[serde(borrow)]
     booking_date_time: Text<'a>,
-    #[serde(borrow)]
     value_date_time: Option<Text<'a>>,
-    #[serde(borrow)]
     transaction_information: Option<Text<'a>>,
-    #[serde(borrow)]
     amount: Amount<'a>,
-    #[serde(borrow)]
     balance: Option<BalanceAfter<'a>>,
-    #[serde(borrow)]
     transaction_reference: Option<&'a RawValue>,
-    #[serde(borrow)]
     statement_reference: Option<&'a RawValue>,
-    #[serde(borrow)]
     address_line: Option<&'a RawValue>,
-    #[serde(borrow)]
     charge_amount: Option<&'a RawValue>,
-    #[serde(borrow)]
     currency_exchange: Option<&'a RawValue>,
-    #[serde(borrow)]
     bank_transaction_code: Option<&'a RawValue>,
-    #[serde(borrow)]
     proprietary_bank_transaction_code: Option<&'a RawValue>,
-    #[serde(borrow)]
     merchant_details: Option<&'a RawValue>,
-    #[serde(borrow)]
     creditor_agent: Option<&'a RawValue>,
-    #[serde(borrow)]
     creditor_account: Option<&'a RawValue>,
-    #[serde(borrow)]
     debtor_agent: Option<&'a RawValue>,
-    #[serde(borrow)]
     debtor_account: Option<&'a RawValue>,
-    #[serde(borrow)]
     card_instrument: Option<&'a RawValue>,
-    #[serde(borrow)]
     supplementary_data: Option<&'a RawValue>,
 }
 
@@ -89,7 +69,6 @@ struct BalanceAfter<'a> {
     credit_debit_indicator: Direction,
     #[serde(borrow)]
     r#type: Text<'a>,
-    #[serde(borrow)]
     amount: Amount<'a>,
 }
 

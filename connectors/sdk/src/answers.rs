@@ -1,9 +1,11 @@
 //! Answers of a connector, made easy to write: what is nearly always the same is said here once.
 
 use crate::{
-    Balance, BalanceKind, Coverage, CoverageKind, Credit, IdStability, More, Page, Send, SessionInfo, Status,
-    Transaction, Window,
+    Account, Balance, BalanceKind, Coverage, CoverageKind, Credit, IdStability, More, Page, Send,
+    SessionInfo, Status, Transaction, Window,
 };
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Characters of a narration; the contract's limit.
 const TEXT_CHARS_MAX: usize = 2_000;
@@ -11,6 +13,20 @@ const TEXT_CHARS_MAX: usize = 2_000;
 const NAME_CHARS_MAX: usize = 256;
 /// Bytes of `details`; the contract's limit.
 pub(crate) const DETAILS_BYTES_MAX: usize = 16 * 1024;
+
+/// As memory keeps it.
+impl Serialize for Account {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        (&self.id, &self.name, &self.currency, &self.number).serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Account {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let (id, name, currency, number) = Deserialize::deserialize(from)?;
+        Ok(Self { id, name, currency, number })
+    }
+}
 
 impl SessionInfo {
     /// A session that lasts until then; no state, and the consent is as it was.

@@ -61,9 +61,9 @@ pub fn rows<'a, T: Deserialize<'a>>(body: &'a [u8], list: &str) -> Result<T, Fai
 /// Goes over rows; `read` gives none for one that is to be passed over.
 ///
 /// A failure of `read` gets the number of its row. See [`Object`].
-pub fn each<R, T>(
-    rows: &[R],
-    mut read: impl FnMut(&R) -> Result<Option<T>, Failure>,
+pub fn each<'r, R, T>(
+    rows: &'r [R],
+    mut read: impl FnMut(&'r R) -> Result<Option<T>, Failure>,
 ) -> Result<Vec<T>, Failure> {
     let mut all = Vec::with_capacity(rows.len());
     for (number, row) in rows.iter().enumerate() {

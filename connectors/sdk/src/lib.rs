@@ -9,7 +9,7 @@
 //! benches call the trait directly.
 //!
 //! Read in this order: [`Connector`], [`flow`] (several requests as straight-line code),
-//! [`request`], [`jwt`], [`signature`], [`walk`] (accounts page by page), [`answers`], [`memory`], [`json`],
+//! [`request`], [`jwt`], [`claims`], [`oauth`], [`signature`], [`walk`] (accounts page by page), [`answers`], [`memory`], [`json`],
 //! [`html`], `xml` (a feature), [`segments`], [`paging`],
 //! [`status`], [`date`], [`decimal`], [`ids`].
 //!
@@ -18,6 +18,7 @@
 #[cfg(target_arch = "wasm32")]
 mod allocator;
 pub mod answers;
+pub mod claims;
 mod context;
 pub mod date;
 pub mod decimal;
@@ -28,6 +29,7 @@ pub mod ids;
 pub mod json;
 pub mod jwt;
 pub mod memory;
+pub mod oauth;
 pub mod paging;
 pub mod request;
 pub mod segments;
