@@ -4,7 +4,7 @@ use serde::Deserialize;
 use std::borrow::Cow;
 use tidegate_sdk::json::Object;
 use tidegate_sdk::oauth::Client;
-use tidegate_sdk::{Context, Failure, Part, Profile, Reply, Request, date, decimal, json, status};
+use tidegate_sdk::{Context, Failure, Profile, Reply, Request, date, decimal, json, status};
 
 /// How far back history goes when the customer is not just there: 90 days, less one, since the bank's
 /// day may have begun before ours.
@@ -38,30 +38,13 @@ pub fn client(ask: &Context) -> Result<Client<'_>, Failure> {
 }
 
 /// A GET with the headers of the standard.
-///
-/// `x-fapi-auth-date` is now while the customer is present, else when the consent was granted: the
-/// last moment we know the customer was there. `x-fapi-customer-ip-address` tells the bank that the
-/// customer is present, so it stands there only then.
 pub fn get(ask: &Context, url: &str) -> Request {
-    let mut request = Request::get(url)
+    Request::get(url)
         .header("accept", "application/json")
-        .header("x-fapi-interaction-id", ask.uuid(0))
-        .bearer("access-token");
-    let seen_at = if ask.customer_present {
-        Some(ask.now_ms)
-    } else {
-        ask.consent.as_ref().map(|consent| consent.granted_at_ms)
-    };
-    if let Some(text) = seen_at.and_then(date::http_date) {
-        request = request.header("x-fapi-auth-date", text);
-    }
-    if ask.customer_present {
-        request = request.header_parts("x-fapi-customer-ip-address", vec![Part::value("customer-ip")]);
-        if ask.credential("customer-user-agent").is_some() {
-            request = request.header_parts("x-customer-user-agent", vec![Part::value("customer-user-agent")]);
-        }
-    }
-    request
+        .fapi(ask)
+        .bearer("access-token")
+        .fapi_customer(ask)
+        .header_of_customer("x-customer-user-agent", "customer-user-agent", ask)
 }
 
 /// `Amount` and `Currency`.

@@ -33,8 +33,10 @@ const TEXT: &str =
 /// a code in `authorisation-code`.
 pub fn ask_for(ask: &Context, flow: &mut Flow<'_>) -> Result<(), Stop> {
     bank::client(ask)?.by_ourselves(flow, OUR_SCOPE)?;
-    let request = Request::post(consents(ask)?).header("accept", "application/json");
-    let request = as_ourselves(ask, request)
+    let request = Request::post(consents(ask)?)
+        .header("accept", "application/json")
+        .fapi(ask)
+        .bearer("client-token")
         .body("application/json", vec![Part::text(wanted(ask)?)])
         .capture_json("consent-id", "Data.ConsentId", true);
     flow.ask(request, |reply| match reply.status {
@@ -48,11 +50,6 @@ pub fn ask_for(ask: &Context, flow: &mut Flow<'_>) -> Result<(), Stop> {
 /// Where consents lie.
 fn consents(ask: &Context) -> Result<String, Failure> {
     Ok(format!("{}/account-access-consents", bank::api(ask)?))
-}
-
-/// With our own token.
-fn as_ourselves(ask: &Context, request: Request) -> Request {
-    request.header("x-fapi-interaction-id", ask.uuid(0)).bearer("client-token")
 }
 
 /// OBReadConsent1.
@@ -83,10 +80,12 @@ fn redirect(ask: &Context) -> Result<Redirect, Failure> {
 pub fn agreed(ask: &Context, flow: &mut Flow<'_>) -> Result<ConsentGiven, Stop> {
     // The token from before may have ended while the customer was at the bank.
     bank::client(ask)?.by_ourselves(flow, OUR_SCOPE)?;
-    let request =
-        Request::get(consents(ask)?).segment_value("consent-id").header("accept", "application/json");
-    let Agreed { id, permissions, end_ms } =
-        flow.ask(as_ourselves(ask, request), |reply| read(ask, reply))?;
+    let request = Request::get(consents(ask)?)
+        .segment_value("consent-id")
+        .header("accept", "application/json")
+        .fapi(ask)
+        .bearer("client-token");
+    let Agreed { id, permissions, end_ms } = flow.ask(request, |reply| read(ask, reply))?;
     Ok(ConsentGiven { expires_at_ms: end_ms, scopes: permissions, reference: Some(id) })
 }
 
@@ -113,8 +112,9 @@ fn read(ask: &Context, reply: &Reply) -> Result<Agreed, Failure> {
 /// Ends the consent at the bank: with a token of our own, since the customer's may be gone.
 pub fn end(ask: &Context, flow: &mut Flow<'_>) -> Result<(), Stop> {
     bank::client(ask)?.by_ourselves(flow, OUR_SCOPE)?;
-    let request = Request::delete(consents(ask)?).segment_value("consent-id");
-    flow.ask(as_ourselves(ask, request), |reply| match reply.status {
+    let request =
+        Request::delete(consents(ask)?).segment_value("consent-id").fapi(ask).bearer("client-token");
+    flow.ask(request, |reply| match reply.status {
         // Gone already is as good; the standard answers 400 to an id it does not know.
         400 | 404 => Ok(()),
         _ => status::check(reply, ask.now_ms).map(drop),

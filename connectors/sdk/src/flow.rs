@@ -43,6 +43,23 @@ pub enum Stop {
     Fail(Failure),
 }
 
+impl Stop {
+    /// One request, with nothing to remember: its reply says all.
+    ///
+    /// ```
+    /// # use tidegate_sdk::*;
+    /// fn accounts(replies: &[Reply]) -> Result<Vec<Account>, Stop> {
+    ///     let [_reply] = replies else {
+    ///         return Err(Stop::ask(Request::get("https://bank.example/accounts")));
+    ///     };
+    ///     Ok(Vec::new())
+    /// }
+    /// ```
+    pub fn ask(request: Request) -> Self {
+        Self::Send(Send { requests: vec![request], memory: String::new() })
+    }
+}
+
 impl From<Failure> for Stop {
     fn from(failure: Failure) -> Self {
         Self::Fail(failure)

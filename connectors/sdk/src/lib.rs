@@ -9,7 +9,7 @@
 //! benches call the trait directly.
 //!
 //! Read in this order: [`Connector`], [`flow`] (several requests as straight-line code),
-//! [`request`], [`jwt`], [`claims`], [`oauth`], [`signature`], [`walk`] (accounts page by page), [`answers`], [`memory`], [`json`],
+//! [`request`], [`jwt`], [`claims`], [`oauth`], [`fapi`], [`signature`], [`walk`] (accounts page by page), [`answers`], [`memory`], [`json`],
 //! [`html`], `xml` (a feature), [`segments`], [`paging`],
 //! [`status`], [`date`], [`decimal`], [`ids`].
 //!
@@ -23,6 +23,7 @@ mod context;
 pub mod date;
 pub mod decimal;
 mod failure;
+pub mod fapi;
 pub mod flow;
 pub mod html;
 pub mod ids;

@@ -45,12 +45,11 @@ pub fn signed(ask: &Context, request: Request, body: &str) -> Request {
 
 /// With the customer's address, if they are at a screen: then the reading is not counted.
 pub fn with_customer(ask: &Context, request: Request) -> Request {
-    let fill = |request: Request, header: &str, name: &str| match ask.credential(name) {
-        Some(_) if ask.customer_present => request.header_parts(header, vec![Part::value(name)]),
-        _ => request,
-    };
-    let request = fill(request, "psu-ip-address", "customer-ip");
-    fill(request, "psu-user-agent", "customer-user-agent")
+    request.header_of_customer("psu-ip-address", "customer-ip", ask).header_of_customer(
+        "psu-user-agent",
+        "customer-user-agent",
+        ask,
+    )
 }
 
 /// A signed GET under the consent.

@@ -7,14 +7,13 @@ use tidegate_sdk::request::Field;
 use tidegate_sdk::walk::{Paged, paged};
 use tidegate_sdk::{
     Account, Balance, BalanceKind, Context, Coverage, Credit, Failure, IdStability, More, Page, Reply,
-    Request, Send, Status, Stop, Transaction, Want, Window, decimal,
+    Request, Status, Stop, Transaction, Want, Window, decimal,
 };
 
 /// The accounts of the consent.
 pub fn accounts(ask: &Context, replies: &[Reply]) -> Result<Vec<Account>, Stop> {
     let [reply] = replies else {
-        let requests = vec![get(ask, &url(ask, "/accounts")?)];
-        return Err(Stop::Send(Send { requests, memory: String::new() }));
+        return Err(Stop::ask(get(ask, &url(ask, "/accounts")?)));
     };
     check(ask, reply)?;
     let listed: Listed<Object> = Listed::read(&reply.body, "accounts")?;
@@ -173,7 +172,7 @@ mod tests {
     use super::*;
     use crate::SignedPsd2;
     use crate::fixtures::{ACCOUNTS, BALANCES, NOW, PAGE_1, PAGE_2, held, reply};
-    use tidegate_sdk::{AccountsStep, Connector, CoverageKind, ReadStep};
+    use tidegate_sdk::{AccountsStep, Connector, CoverageKind, ReadStep, Send};
 
     const URL: &str = "https://bank.example/psd2/accounts/22289001";
 
