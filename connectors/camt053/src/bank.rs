@@ -1,10 +1,7 @@
 //! Asking for files, with user name and password each time: there is no session but the password.
 
 use serde::Deserialize;
-use tidegate_sdk::{
-    Context, Encoded, Encoding, Failure, Flow, Goal, Operation, Part, Profile, Reply, Request, SessionInfo,
-    Stop, status,
-};
+use tidegate_sdk::{Context, Failure, Flow, Goal, Profile, Reply, Request, SessionInfo, Stop, status};
 
 /// Shorter passwords may go to login routes only, and this bank has none; the contract's limit.
 const PASSWORD_BYTES_MIN: u32 = 16;
@@ -31,19 +28,10 @@ pub fn profile(ask: &Context) -> Result<Profile<Settings>, Failure> {
     ask.profile()
 }
 
-/// The bank gives what was asked for only with this.
-fn with_password(request: Request) -> Request {
-    let over = vec![Part::value("username"), Part::text(":"), Part::value("password")];
-    let basic = Operation::Encode(Encoded { alphabet: Encoding::Base64, over });
-    request
-        .derive("basic", basic)
-        .header_parts("authorization", vec![Part::text("Basic "), Part::value("basic")])
-}
-
 /// A file, by its path below the origin.
 pub fn file(ask: &Context, path: &str) -> Result<Request, Failure> {
     let url = format!("{}/{path}", profile(ask)?.origin("bank")?);
-    Ok(with_password(Request::get(url).header("accept", "application/xml")))
+    Ok(Request::get(url).header("accept", "application/xml").basic_plain("username", "password"))
 }
 
 /// Lets the bank forget a statement.
@@ -51,7 +39,8 @@ pub fn acknowledge(ask: &Context, statement: &str) -> Result<Request, Failure> {
     let profile = profile(ask)?;
     let path = profile.settings.statements.split('?').next().unwrap_or_default();
     let url = format!("{}/{path}", profile.origin("bank")?);
-    Ok(with_password(Request::post(url).segment(statement).segment("acknowledge")))
+    let request = Request::post(url).segment(statement).segment("acknowledge");
+    Ok(request.basic_plain("username", "password"))
 }
 
 /// The text of a file; none if there is nothing to give.

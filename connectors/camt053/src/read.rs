@@ -7,8 +7,8 @@
 use crate::bank;
 use crate::camt::{self, Statement};
 use tidegate_sdk::{
-    Account, Balance, BalanceKind, Context, Coverage, CoverageKind, Failure, More, Page, Reply, Send, Status,
-    Stop, Unread, Unreadable, Want, Window,
+    Account, Balance, BalanceKind, Context, Coverage, CoverageKind, Failure, More, Page, Reply, Status, Stop,
+    Unread, Unreadable, Want, Window,
 };
 
 /// The header that names a statement to be acknowledged.
@@ -18,7 +18,8 @@ const STATEMENT_ID: &str = "x-statement-id";
 pub fn accounts(ask: &Context, replies: &[Reply]) -> Result<Vec<Account>, Stop> {
     let [reply] = replies else {
         let settings = bank::profile(ask)?.settings;
-        return Err(send(ask, &settings.accounts.unwrap_or(settings.statements)));
+        let path = settings.accounts.unwrap_or(settings.statements);
+        return Err(Stop::ask(bank::file(ask, &path)?));
     };
     Ok(camt::accounts(bank::text(ask, reply)?.unwrap_or_default())?)
 }
@@ -30,7 +31,7 @@ pub fn accounts(ask: &Context, replies: &[Reply]) -> Result<Vec<Account>, Stop> 
 pub fn read(ask: &Context, wants: &[Want], replies: &[Reply]) -> Result<More, Stop> {
     let settings = bank::profile(ask)?.settings;
     let [reply] = replies else {
-        return Err(send(ask, &settings.statements));
+        return Err(Stop::ask(bank::file(ask, &settings.statements)?));
     };
     let mut more = More::of(Vec::new(), None);
     let Some(text) = bank::text(ask, reply)? else {
@@ -62,13 +63,6 @@ pub fn read(ask: &Context, wants: &[Want], replies: &[Reply]) -> Result<More, St
         more.after_commit.push(bank::acknowledge(ask, id)?);
     }
     Ok(more)
-}
-
-fn send(ask: &Context, path: &str) -> Stop {
-    match bank::file(ask, path) {
-        Ok(request) => Stop::Send(Send { requests: vec![request], memory: String::new() }),
-        Err(failure) => failure.into(),
-    }
 }
 
 /// What the statements of one account say together; none if there are none.

@@ -1,120 +1,55 @@
 //! The accounts of a consent.
 
-use crate::bank::{self, Links};
-use serde::Deserialize;
-use serde::Serialize;
-use tidegate_sdk::paging::Pages;
-use tidegate_sdk::{Account, Context, Failure, Flow, Reply, Stop, json};
+use crate::bank;
+use tidegate_sdk::json::{Listed, Object, each};
+use tidegate_sdk::{Account, Context, Failure, Flow, Reply, Stop};
 
 /// How an account's number may be written, best first. The others of the standard (card number,
 /// phone number, wallet) are no account numbers.
 const NUMBER_SCHEMES: [&str; 3] = ["UK.OBIE.IBAN", "UK.OBIE.SortCodeAccountNumber", "UK.OBIE.BBAN"];
 
-#[derive(Deserialize)]
-struct Document<'a> {
-    #[serde(rename = "Data")]
-    data: Data,
-    #[serde(rename = "Links", borrow)]
-    links: Option<Links<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Data {
-    #[serde(rename = "Account", default)]
-    accounts: Vec<Row>,
-}
-
-/// OBAccount6.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Row {
-    account_id: String,
-    currency: Option<String>,
-    account_sub_type: Option<String>,
-    description: Option<String>,
-    nickname: Option<String>,
-    switch_status: Option<String>,
-    #[serde(default)]
-    account: Vec<Identification>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Identification {
-    scheme_name: String,
-    identification: String,
-    name: Option<String>,
-}
-
-/// One page, as memory keeps it.
-#[derive(Serialize, Deserialize)]
-struct Listed {
-    accounts: Vec<Line>,
-    next: Option<String>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Line {
-    id: String,
-    name: String,
-    currency: String,
-    number: Option<String>,
-}
-
 /// Lists all accounts, page by page.
 pub fn accounts(ask: &Context, memory: &str, replies: &[Reply]) -> Result<Vec<Account>, Stop> {
     let mut flow = Flow::new(memory, replies)?;
-    let mut url = format!("{}/accounts", bank::api(ask)?);
-    let mut pages = Pages::default();
-    let mut all = Vec::new();
-    loop {
-        let listed = flow.ask(bank::get(ask, &url), |reply| page(ask, reply))?;
-        all.extend(listed.accounts.into_iter().map(|line| Account {
-            id: line.id,
-            name: line.name,
-            currency: line.currency,
-            number: line.number,
-        }));
-        match listed.next {
-            Some(next) => url = pages.follow(&url, &next, "Links.Next")?,
-            None => return Ok(all),
-        }
-    }
+    let first = format!("{}/accounts", bank::api(ask)?);
+    flow.ask_pages(&first, |url| bank::get(ask, url), "Links.Next", |reply| page(ask, reply))
 }
 
-fn page(ask: &Context, reply: &Reply) -> Result<Listed, Failure> {
+fn page(ask: &Context, reply: &Reply) -> Result<(Vec<Account>, Option<String>), Failure> {
     bank::check(ask, reply)?;
     if reply.status == 204 {
-        return Ok(Listed { accounts: Vec::new(), next: None });
+        return Ok((Vec::new(), None));
     }
-    let document: Document = json::rows(&reply.body, "Data.Account")?;
-    let mut accounts = Vec::new();
-    for (row, account) in document.data.accounts.into_iter().enumerate() {
-        if let Some(line) = line(row, account)? {
-            accounts.push(line);
-        }
-    }
-    let next = document.links.and_then(|links| links.next).map(|next| next.as_str().to_owned());
-    Ok(Listed { accounts, next })
+    let listed: Listed<Object> = Listed::read(&reply.body, "Data.Account")?;
+    let next = listed.said("Links", "Next")?;
+    Ok((each(&listed.rows.unwrap_or_default(), account)?, next))
 }
 
-/// None for an account that was switched to another bank: only such a one may lack its currency,
+/// OBAccount6. None for an account that was switched to another bank: only such a one may lack its currency,
 /// and has nothing to read.
-fn line(row: usize, account: Row) -> Result<Option<Line>, Failure> {
-    let Some(currency) = account.currency else {
-        return match account.switch_status.as_deref() {
+fn account(row: &Object<'_>) -> Result<Option<Account>, Failure> {
+    let id = row.text("AccountId")?.into_owned();
+    let Some(currency) = row.text_if("Currency")? else {
+        return match row.text_if("SwitchStatus")?.as_deref() {
             Some("UK.CASS.Switched") => Ok(None),
-            _ => Err(Failure::unreadable(Some(row), "Currency")),
+            _ => Err(row.unreadable("Currency")),
         };
     };
-    let number = NUMBER_SCHEMES.iter().find_map(|scheme| {
-        let found = account.account.iter().find(|number| number.scheme_name == *scheme)?;
-        Some(found.identification.clone())
-    });
-    let owner = account.account.into_iter().find_map(|number| number.name);
-    let name =
-        [account.nickname, account.description, owner, account.account_sub_type].into_iter().flatten().next();
-    Ok(Some(Line { id: account.account_id, name: name.unwrap_or_default(), currency, number }))
+    let (mut number, mut owner) = (None, None);
+    for known in row.list("Account")? {
+        let scheme = known.text("SchemeName")?;
+        let its_number = known.text("Identification")?.into_owned();
+        let best = NUMBER_SCHEMES.iter().position(|known| *known == scheme).map(|rank| (rank, its_number));
+        // The best scheme counts, and of several numbers of one the first.
+        number = [number, best].into_iter().flatten().min_by_key(|(rank, _)| *rank);
+        owner = owner.or(known.text_if("Name")?.map(String::from));
+    }
+    let (nickname, description) = (row.text_if("Nickname")?, row.text_if("Description")?);
+    let sub_type = row.text_if("AccountSubType")?;
+    let named = nickname.or(description).map(String::from).or(owner).or(sub_type.map(String::from));
+    let name = named.unwrap_or_default();
+    let (currency, number) = (currency.into_owned(), number.map(|(_, number)| number));
+    Ok(Some(Account { id, name, currency, number }))
 }
 
 #[cfg(test)]

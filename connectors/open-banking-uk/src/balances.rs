@@ -1,9 +1,9 @@
 //! The balances of an account (OBReadBalance1), each of the contract's kinds at most once.
 
-use crate::bank::{Amount, Direction};
+use crate::bank::{self, Amount, Direction};
 use serde::Deserialize;
-use tidegate_sdk::json::{self, Text};
-use tidegate_sdk::{Balance, BalanceKind, Credit, Failure, Reply, date, decimal};
+use tidegate_sdk::json::{Listed, Text, each};
+use tidegate_sdk::{Balance, BalanceKind, Credit, Failure, Reply, date};
 
 /// Which of the standard's types may serve as which kind, best first.
 ///
@@ -19,30 +19,15 @@ const KINDS: [(BalanceKind, &[&str]); 5] = [
 ];
 
 #[derive(Deserialize)]
-struct Document<'a> {
-    #[serde(rename = "Data", borrow)]
-    data: Data<'a>,
-}
-
-#[derive(Deserialize)]
-struct Data<'a> {
-    #[serde(rename = "Balance", borrow)]
-    rows: Vec<Row<'a>>,
-}
-
-#[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Row<'a> {
     #[serde(borrow)]
     account_id: Text<'a>,
     credit_debit_indicator: Direction,
-    #[serde(borrow)]
     r#type: Text<'a>,
-    #[serde(borrow)]
     date_time: Text<'a>,
-    #[serde(borrow)]
     amount: Amount<'a>,
-    #[serde(borrow, default)]
+    #[serde(default)]
     credit_line: Vec<CreditLine<'a>>,
 }
 
@@ -62,43 +47,42 @@ pub fn parse(reply: &Reply, account: &str) -> Result<Vec<Balance>, Failure> {
     if reply.status == 204 {
         return Ok(Vec::new());
     }
-    let document: Document = json::rows(&reply.body, "Data.Balance")?;
-    let rows = &document.data.rows;
-    for (row, balance) in rows.iter().enumerate() {
-        if balance.account_id.as_str() != account {
-            return Err(Failure::unreadable(Some(row), "AccountId"));
-        }
-    }
+    let listed: Listed<Row> = Listed::read(&reply.body, "Data.Balance")?;
+    let rows = listed.rows.ok_or_else(|| Failure::unreadable(None, "Data.Balance"))?;
+    let types = each(&rows, |row| {
+        bank::check_account(row.account_id.as_str(), account)?;
+        Ok(Some(row.r#type.as_str()))
+    })?;
     let mut balances = Vec::new();
     let mut used = Vec::new();
-    for (kind, types) in KINDS {
-        let find = |wanted: &&str| rows.iter().position(|row| row.r#type.as_str() == *wanted);
-        let Some(row) = types.iter().filter_map(find).find(|row| !used.contains(row)) else {
+    for (kind, wanted) in KINDS {
+        let find = |wanted: &&str| types.iter().position(|known| known == wanted);
+        let Some(place) = wanted.iter().filter_map(find).find(|place| !used.contains(place)) else {
             continue;
         };
-        let Some(found) = rows.get(row) else { continue };
-        used.push(row);
-        balances.push(found.balance(kind).map_err(|field| Failure::unreadable(Some(row), field))?);
+        let Some(row) = rows.get(place) else { continue };
+        used.push(place);
+        balances.push(row.balance(kind).map_err(|failure| failure.in_row(place))?);
     }
     Ok(balances)
 }
 
 impl Row<'_> {
-    fn balance(&self, kind: BalanceKind) -> Result<Balance, &'static str> {
-        let negative = self.credit_debit_indicator == Direction::Debit;
-        let amount = decimal::with_sign(&self.amount.amount, negative).ok_or("Amount.Amount")?;
-        let as_of = date::unix_ms(self.date_time.as_str()).ok_or("DateTime")?;
+    fn balance(&self, kind: BalanceKind) -> Result<Balance, Failure> {
+        let amount = self.amount.signed(self.credit_debit_indicator)?;
+        let as_of = date::unix_ms(self.date_time.as_str());
+        let as_of = as_of.ok_or_else(|| Failure::unreadable(None, "DateTime"))?;
         Ok(Balance::new(kind, amount, &self.amount.currency, Some(as_of)).with_credit(self.credit()?))
     }
 
     /// The credit that is counted in the amount.
-    fn credit(&self) -> Result<Credit, &'static str> {
+    fn credit(&self) -> Result<Credit, Failure> {
         let mut included = self.credit_line.iter().filter(|line| line.included);
         Ok(match (included.next(), included.next()) {
             (None, _) => Credit::None,
             (Some(CreditLine { amount: Some(line), .. }), None) if line.currency == self.amount.currency => {
-                let amount = decimal::with_sign(&line.amount, false).ok_or("CreditLine.Amount.Amount")?;
-                Credit::Included(amount)
+                let amount = line.signed(Direction::Credit);
+                Credit::Included(amount.map_err(|failure| failure.under("CreditLine"))?)
             }
             // Of no size or in another currency; or several, which may be one line and what is left of it.
             _ => Credit::Unknown,

@@ -2,7 +2,9 @@
 
 use serde::Deserialize;
 use std::borrow::Cow;
-use tidegate_sdk::{Context, Failure, Part, Profile, Reply, Request, date, json::Text, status};
+use tidegate_sdk::json::Object;
+use tidegate_sdk::oauth::Client;
+use tidegate_sdk::{Context, Failure, Profile, Reply, Request, date, decimal, json, status};
 
 /// How far back history goes when the customer is not just there: 90 days, less one, since the bank's
 /// day may have begun before ours.
@@ -20,52 +22,38 @@ pub struct Settings {
     pub permissions: Option<Vec<String>>,
 }
 
+/// The profile.
+pub fn profile(ask: &Context) -> Result<Profile<Settings>, Failure> {
+    ask.profile()
+}
+
 /// The base URL of the account information API, e.g. `https://bank.example/open-banking/v3.1/aisp`.
 pub fn api(ask: &Context) -> Result<String, Failure> {
-    let profile: Profile<Settings> = ask.profile()?;
-    profile.origin("api").map(str::to_owned)
+    profile(ask)?.origin("api").map(str::to_owned)
+}
+
+/// We, at the bank's token endpoint.
+pub fn client(ask: &Context) -> Result<Client<'_>, Failure> {
+    Ok(Client::new(ask, format!("{}/token", profile(ask)?.origin("auth")?)))
 }
 
 /// A GET with the headers of the standard.
-///
-/// `x-fapi-auth-date` is now while the customer is present, else when the consent was granted: the
-/// last moment we know the customer was there. `x-fapi-customer-ip-address` tells the bank that the
-/// customer is present, so it stands there only then.
 pub fn get(ask: &Context, url: &str) -> Request {
-    let mut request = Request::get(url)
+    Request::get(url)
         .header("accept", "application/json")
-        .header("x-fapi-interaction-id", ask.uuid(0))
-        .bearer("access-token");
-    let seen_at = if ask.customer_present {
-        Some(ask.now_ms)
-    } else {
-        ask.consent.as_ref().map(|consent| consent.granted_at_ms)
-    };
-    if let Some(text) = seen_at.and_then(date::http_date) {
-        request = request.header("x-fapi-auth-date", text);
-    }
-    if ask.customer_present {
-        request = request.header_parts("x-fapi-customer-ip-address", vec![Part::value("customer-ip")]);
-        if ask.credential("customer-user-agent").is_some() {
-            request = request.header_parts("x-customer-user-agent", vec![Part::value("customer-user-agent")]);
-        }
-    }
-    request
-}
-
-/// `Links` of a reply.
-#[derive(Debug, Deserialize)]
-pub struct Links<'a> {
-    #[serde(rename = "Next", borrow)]
-    pub next: Option<Text<'a>>,
+        .fapi(ask)
+        .bearer("access-token")
+        .fapi_customer(ask)
+        .header_of_customer("x-customer-user-agent", "customer-user-agent", ask)
 }
 
 /// `Amount` and `Currency`.
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
 pub struct Amount<'a> {
-    #[serde(rename = "Amount", borrow)]
+    #[serde(borrow)]
     pub amount: Cow<'a, str>,
-    #[serde(rename = "Currency", borrow)]
+    #[serde(borrow)]
     pub currency: Cow<'a, str>,
 }
 
@@ -76,21 +64,17 @@ pub enum Direction {
     Debit,
 }
 
-/// OBErrorResponse1, as far as it decides something.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Refusal {
-    #[serde(rename = "Errors")]
-    errors: Vec<Reason>,
+impl Amount<'_> {
+    /// With the sign that stands beside it.
+    pub fn signed(&self, direction: Direction) -> Result<String, Failure> {
+        let signed = decimal::with_sign(&self.amount, direction == Direction::Debit);
+        signed.ok_or_else(|| Failure::unreadable(None, "Amount.Amount"))
+    }
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Reason {
-    #[serde(rename = "ErrorCode")]
-    code: String,
-    #[serde(rename = "Path")]
-    path: String,
+/// Every row says whose it is; it must be the account that was asked for.
+pub fn check_account(its: &str, account: &str) -> Result<(), Failure> {
+    if its == account { Ok(()) } else { Err(Failure::unreadable(None, "AccountId")) }
 }
 
 /// Passes a 2xx reply on, and turns a refusal into a failure.
@@ -100,10 +84,11 @@ struct Reason {
 /// that cannot be read leaves it to the status.
 pub fn check(ask: &Context, reply: &Reply) -> Result<(), Failure> {
     if let 400 | 403 = reply.status {
-        let refusal: Refusal = reply.json().unwrap_or_default();
-        for reason in &refusal.errors {
-            match reason.code.as_str() {
-                _ if reason.path.contains("fromBookingDateTime") => {
+        let refusal: Object = json::document(&reply.body).unwrap_or_default();
+        for reason in refusal.list("Errors").unwrap_or_default() {
+            let said = |name| reason.text_if(name).ok().flatten().unwrap_or_default();
+            match said("ErrorCode").as_ref() {
+                _ if said("Path").contains("fromBookingDateTime") => {
                     return Err(Failure::WindowNotAvailable(None));
                 }
                 "UK.OBIE.Reauthenticate"

@@ -1,16 +1,13 @@
 //! The customer's consent: asked for at the bank, agreed to on its page, recorded as the bank has it,
 //! and ended.
 
-use crate::bank::{self, Settings};
-use crate::claims::Claims;
-use crate::token;
+use crate::bank;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tidegate_sdk::jwt::{json_value, pkce_challenge};
-use tidegate_sdk::request::Field;
+use tidegate_sdk::json::{self, Object};
+use tidegate_sdk::oauth::ours;
 use tidegate_sdk::{
-    ConsentGiven, Context, Failure, Flow, Part, Profile, Redirect, Reply, Request, Returned, Stop, date,
-    json, status,
+    ConsentGiven, Context, Failure, Flow, Part, Redirect, Reply, Request, Stop, date, status,
 };
 
 /// Permissions that are asked for unless the profile says otherwise: all that this connector reads.
@@ -26,11 +23,8 @@ const CONSENT_DAYS: u64 = 90;
 const DAY_MS: u64 = 86_400_000;
 /// What the customer is asked to allow (OpenID Connect and the standard's own word).
 const SCOPE: &str = "openid accounts";
-/// Seconds that the signed request is good: longer than the 15 minutes that the host lets the prompt
-/// stand, well within the hour that FAPI allows.
-const REQUEST_LIVES_S: u64 = 20 * 60;
-/// Random bytes of the `nonce`.
-const NONCE_BYTES: u8 = 16;
+/// What a token of our own is asked for.
+const OUR_SCOPE: &str = "accounts";
 /// What the customer is told before they go.
 const TEXT: &str =
     "Your bank asks you to log in on its own page, and which of your accounts you want to share.";
@@ -38,24 +32,29 @@ const TEXT: &str =
 /// Asks the bank for a consent and sends the customer to its page; goes on when they have agreed, with
 /// a code in `authorisation-code`.
 pub fn ask_for(ask: &Context, flow: &mut Flow<'_>) -> Result<(), Stop> {
-    token::of_client(ask, flow)?;
-    let request = Request::post(format!("{}/account-access-consents", bank::api(ask)?))
+    bank::client(ask)?.by_ourselves(flow, OUR_SCOPE)?;
+    let request = Request::post(consents(ask)?)
         .header("accept", "application/json")
-        .header("x-fapi-interaction-id", ask.uuid(0))
+        .fapi(ask)
         .bearer("client-token")
         .body("application/json", vec![Part::text(wanted(ask)?)])
         .capture_json("consent-id", "Data.ConsentId", true);
     flow.ask(request, |reply| match reply.status {
         // The profile asks for a permission that this bank does not have.
         400 => Err(Failure::unreadable(None, "consents.status-400")),
-        _ => token::ours(ask, reply),
+        _ => ours(ask, reply),
     })?;
     flow.redirect(redirect(ask)?, TEXT, None)
 }
 
+/// Where consents lie.
+fn consents(ask: &Context) -> Result<String, Failure> {
+    Ok(format!("{}/account-access-consents", bank::api(ask)?))
+}
+
 /// OBReadConsent1.
 fn wanted(ask: &Context) -> Result<String, Failure> {
-    let settings = ask.profile::<Settings>()?.settings;
+    let settings = bank::profile(ask)?.settings;
     let permissions = settings.permissions.unwrap_or_else(|| PERMISSIONS.map(str::to_owned).into());
     let mut data = json!({ "Permissions": permissions });
     let lasts_ms = settings.consent_days.unwrap_or(CONSENT_DAYS).saturating_mul(DAY_MS);
@@ -66,59 +65,25 @@ fn wanted(ask: &Context) -> Result<String, Failure> {
     Ok(json!({ "Data": data, "Risk": {} }).to_string())
 }
 
-/// The bank's page, with a request that we sign (RFC 9101), bound to this way back by PKCE.
+/// The bank's page, about this consent.
 fn redirect(ask: &Context) -> Result<Redirect, Failure> {
-    let profile: Profile<Settings> = ask.profile()?;
+    let profile = bank::profile(ask)?;
     let page = profile.origin("authorise")?;
     let issuer = profile.settings.issuer.as_deref().unwrap_or(page);
-    let now_s = ask.now_ms / 1_000;
-    let claims = Claims::default()
-        .value("iss", "client-id")
-        .json("aud", issuer)
-        .json("iat", now_s)
-        .json("nbf", now_s)
-        .json("exp", now_s + REQUEST_LIVES_S)
-        .value("client_id", "client-id")
-        .json("response_type", "code")
-        .json("scope", SCOPE)
-        .value("redirect_uri", "redirect-uri")
-        .value("state", "redirect-state")
-        .plain("nonce", "nonce")
-        .plain("code_challenge", "pkce-challenge")
-        .json("code_challenge_method", "S256")
-        .within(&["claims", "id_token", "openbanking_intent_id"], "consent-id", "\"essential\":true");
-    let names = ["client-id", "redirect-uri", "redirect-state", "consent-id"];
-    let mut redirect = Request::get(format!("{page}/authorize"))
-        .query("response_type", Field::Text("code"))
-        .query("scope", Field::Text(SCOPE))
-        .derive_all(names.map(json_value).into())
-        .derive_all(token::random("nonce", NONCE_BYTES).into())
-        .derive_all(pkce_challenge())
-        .derive_all(token::jwt(ask, "request").derive(claims.parts()))
-        .into_redirect();
-    // In an address the host escapes values itself; a derived value more for each would be too many.
-    for (parameter, value) in [
-        ("client_id", "client-id"),
-        ("redirect_uri", "redirect-uri"),
-        ("state", "redirect-state"),
-        ("request", "request"),
-    ] {
-        redirect.url.push(Part::text(format!("&{parameter}=")));
-        redirect.url.push(Part::value(value));
-    }
-    let (parameter, name) = ("code".to_owned(), "authorisation-code".to_owned());
-    redirect.returned = vec![Returned { parameter, name, required: true }];
-    Ok(redirect)
+    let intent = ["claims", "id_token", "openbanking_intent_id"];
+    Ok(bank::client(ask)?.redirect(&format!("{page}/authorize"), issuer, SCOPE, |claims| {
+        claims.within(&intent, "consent-id", "\"essential\":true")
+    }))
 }
 
 /// What the customer agreed to, in the bank's words: from here on it counts, whatever was asked for.
 pub fn agreed(ask: &Context, flow: &mut Flow<'_>) -> Result<ConsentGiven, Stop> {
-    // The one from before may have ended while the customer was at the bank.
-    token::of_client(ask, flow)?;
-    let request = Request::get(format!("{}/account-access-consents", bank::api(ask)?))
+    // The token from before may have ended while the customer was at the bank.
+    bank::client(ask)?.by_ourselves(flow, OUR_SCOPE)?;
+    let request = Request::get(consents(ask)?)
         .segment_value("consent-id")
         .header("accept", "application/json")
-        .header("x-fapi-interaction-id", ask.uuid(0))
+        .fapi(ask)
         .bearer("client-token");
     let Agreed { id, permissions, end_ms } = flow.ask(request, |reply| read(ask, reply))?;
     Ok(ConsentGiven { expires_at_ms: end_ms, scopes: permissions, reference: Some(id) })
@@ -133,38 +98,22 @@ struct Agreed {
 }
 
 /// OBReadConsentResponse1, as far as it is recorded.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Document {
-    data: Data,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Data {
-    consent_id: String,
-    permissions: Vec<String>,
-    expiration_date_time: Option<String>,
-}
-
 fn read(ask: &Context, reply: &Reply) -> Result<Agreed, Failure> {
-    token::ours(ask, reply)?;
-    let Document { data } = json::document(&reply.body)?;
-    let end_ms = match data.expiration_date_time.as_deref().map(date::unix_ms) {
-        Some(None) => return Err(Failure::unreadable(None, "Data.ExpirationDateTime")),
-        Some(end) => end,
-        None => None,
-    };
-    Ok(Agreed { id: data.consent_id, permissions: data.permissions, end_ms })
+    ours(ask, reply)?;
+    let document: Object = json::document(&reply.body)?;
+    let data = document.object("Data")?;
+    Ok(Agreed {
+        id: data.text("ConsentId")?.into_owned(),
+        permissions: data.read("Permissions")?,
+        end_ms: data.instant_if("ExpirationDateTime")?,
+    })
 }
 
 /// Ends the consent at the bank: with a token of our own, since the customer's may be gone.
 pub fn end(ask: &Context, flow: &mut Flow<'_>) -> Result<(), Stop> {
-    token::of_client(ask, flow)?;
-    let request = Request::delete(format!("{}/account-access-consents", bank::api(ask)?))
-        .segment_value("consent-id")
-        .header("x-fapi-interaction-id", ask.uuid(0))
-        .bearer("client-token");
+    bank::client(ask)?.by_ourselves(flow, OUR_SCOPE)?;
+    let request =
+        Request::delete(consents(ask)?).segment_value("consent-id").fapi(ask).bearer("client-token");
     flow.ask(request, |reply| match reply.status {
         // Gone already is as good; the standard answers 400 to an id it does not know.
         400 | 404 => Ok(()),
@@ -178,6 +127,7 @@ mod tests {
     use super::*;
     use crate::fixtures::*;
     use serde_json::Value;
+    use tidegate_sdk::Returned;
 
     fn with_settings(settings: &str) -> Context {
         let mut ask = registered();

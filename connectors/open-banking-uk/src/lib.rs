@@ -3,18 +3,16 @@
 //! Source of every field: the OpenAPI document of the standard, `account-info-openapi-3.1.11.json`.
 //! What banks may do beyond it is not guessed: a reply that is not as promised is `unreadable`.
 //!
-//! [`session`] finds a way in: what was handed in, or the customer's [`consent`], traded at the
-//! [`token`] endpoint. [`accounts`] lists, [`read`] walks over the wanted accounts: pages of
+//! [`session`] finds a way in: what was handed in, or the customer's [`consent`], traded at the token
+//! endpoint (`tidegate_sdk::oauth`). [`accounts`] lists, [`read`] walks over the wanted accounts: pages of
 //! [`transactions`], then [`balances`].
 
 mod accounts;
 mod balances;
 mod bank;
-mod claims;
 mod consent;
 mod read;
 mod session;
-mod token;
 mod transactions;
 
 use tidegate_sdk::{AccountsStep, Connector, Context, Goal, ReadStep, Reply, SessionStep, Want};

@@ -1,121 +1,69 @@
-//! The walk over the wanted accounts: for each, pages of transactions, then its balances.
+//! The wanted accounts: for each, pages of transactions, then its balances.
 
 use crate::{balances, bank, transactions};
-use serde::{Deserialize, Serialize};
-use tidegate_sdk::paging::Pages;
 use tidegate_sdk::request::Field;
-use tidegate_sdk::{Context, Failure, More, Page, Reply, Request, Send, Stop, Want, Window, date, memory};
-
-/// Where the walk stands.
-#[derive(Debug, Serialize, Deserialize)]
-struct Place {
-    /// Which of the wants.
-    want: usize,
-    /// What was asked for it.
-    asked: Asked,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Asked {
-    Transactions { url: String, pages: Pages },
-    Balances,
-}
+use tidegate_sdk::walk::{Paged, paged};
+use tidegate_sdk::{Context, Failure, More, Page, Reply, Request, Stop, Want, Window, date};
 
 /// Reads the next reply and says what to ask after it.
 pub fn read(ask: &Context, wants: &[Want], memory: &str, replies: &[Reply]) -> Result<More, Stop> {
-    if memory.is_empty() {
-        return match next_want(ask, wants, 0)? {
-            Some(send) => Err(Stop::Send(send)),
-            None => Ok(More { pages: Vec::new(), unread: Vec::new(), next: None, after_commit: Vec::new() }),
-        };
-    }
-    let bad_memory = || Failure::unreadable(None, "memory");
-    let place: Place = tidegate_sdk::json::document(memory.as_bytes()).map_err(|_| bad_memory())?;
-    let want = wants.get(place.want).ok_or_else(bad_memory)?;
-    let [reply] = replies else {
-        return Err(Failure::unreadable(None, "replies").into());
-    };
-    match &want.transactions {
-        Some(window) if matches!(place.asked, Asked::Transactions { .. }) => {
-            bank::check_history(ask, reply, &window.since)?;
-        }
-        _ => bank::check(ask, reply)?,
-    }
-    let mut page = Page {
-        account: want.account.clone(),
-        transactions: Vec::new(),
-        removed: Vec::new(),
-        balances: Vec::new(),
-        coverage: None,
-        state: None,
-    };
-    let next = match place.asked {
-        Asked::Transactions { url, mut pages } => {
-            let window = want.transactions.as_ref().ok_or_else(bad_memory)?;
-            let read = transactions::parse(reply, &want.account)?;
-            page.transactions = read.transactions;
-            match read.next {
-                Some(link) => {
-                    let url = pages.follow(&url, &link, "Links.Next")?;
-                    Some(send(bank::get(ask, &url), place.want, Asked::Transactions { url, pages })?)
-                }
-                None => {
-                    page.coverage = transactions::coverage(window, read.first_available.as_deref());
-                    match want.balances {
-                        true => Some(ask_balances(ask, want, place.want)?),
-                        false => next_want(ask, wants, place.want + 1)?,
-                    }
-                }
-            }
-        }
-        Asked::Balances => {
-            page.balances = balances::parse(reply, &want.account)?;
-            next_want(ask, wants, place.want + 1)?
-        }
-    };
-    Ok(More { pages: vec![page], unread: Vec::new(), next, after_commit: Vec::new() })
+    paged(&Bank(ask), wants, memory, replies)
 }
 
-/// The first request of the first want from here on that wants something.
-fn next_want(ask: &Context, wants: &[Want], from: usize) -> Result<Option<Send>, Failure> {
-    for (index, want) in wants.iter().enumerate().skip(from) {
-        if let Some(window) = &want.transactions {
-            return ask_transactions(ask, want, index, window).map(Some);
-        }
-        if want.balances {
-            return ask_balances(ask, want, index).map(Some);
-        }
+struct Bank<'a>(&'a Context);
+
+impl Bank<'_> {
+    fn of_account(&self, account: &str, what: &str) -> Result<Request, Failure> {
+        Ok(Request::get(format!("{}/accounts", bank::api(self.0)?)).segment(account).segment(what))
     }
-    Ok(None)
 }
 
-/// From the first day on. An end is named only when it lies in the past: else rows announced for
-/// days to come would be left out. The zone changes nothing, since banks must ignore it, but without
-/// one it is no `date-time` of the specification, and a bank that checks requests refuses it.
-fn ask_transactions(ask: &Context, want: &Want, index: usize, window: &Window) -> Result<Send, Failure> {
-    let mut request = Request::get(format!("{}/accounts", bank::api(ask)?))
-        .segment(&want.account)
-        .segment("transactions")
-        .query("fromBookingDateTime", Field::Text(&format!("{}T00:00:00Z", window.since)));
-    let today = date::iso(ask.now_ms);
-    if date::civil(&today).is_some_and(|today| window.until.as_str() < today) {
-        request = request.query("toBookingDateTime", Field::Text(&format!("{}T23:59:59Z", window.until)));
+impl Paged for Bank<'_> {
+    const NEXT: &'static str = "Links.Next";
+
+    fn get(&self, url: &str) -> Request {
+        bank::get(self.0, url)
     }
-    let url = request.url_text();
-    send(bank::get(ask, &url), index, Asked::Transactions { url, pages: Pages::default() })
-}
 
-fn ask_balances(ask: &Context, want: &Want, index: usize) -> Result<Send, Failure> {
-    let url = Request::get(format!("{}/accounts", bank::api(ask)?))
-        .segment(&want.account)
-        .segment("balances")
-        .url_text();
-    send(bank::get(ask, &url), index, Asked::Balances)
-}
+    /// From the first day on. An end is named only when it lies in the past: else rows announced for
+    /// days to come would be left out. The zone changes nothing, since banks must ignore it, but without
+    /// one it is no `date-time` of the specification, and a bank that checks requests refuses it.
+    fn transactions(&self, account: &str, window: &Window) -> Result<String, Failure> {
+        let since = format!("{}T00:00:00Z", window.since);
+        let request = self.of_account(account, "transactions")?;
+        let request = request.query("fromBookingDateTime", Field::Text(&since));
+        let today = date::iso(self.0.now_ms);
+        if date::civil(&today).is_none_or(|today| window.until.as_str() >= today) {
+            return Ok(request.url_text());
+        }
+        let until = format!("{}T23:59:59Z", window.until);
+        Ok(request.query("toBookingDateTime", Field::Text(&until)).url_text())
+    }
 
-fn send(request: Request, want: usize, asked: Asked) -> Result<Send, Failure> {
-    Ok(Send { requests: vec![request], memory: memory::save(&Place { want, asked })? })
+    fn balances(&self, account: &str) -> Result<String, Failure> {
+        Ok(self.of_account(account, "balances")?.url_text())
+    }
+
+    fn read_transactions(
+        &self,
+        window: &Window,
+        reply: &Reply,
+        into: &mut Page,
+    ) -> Result<Option<String>, Failure> {
+        bank::check_history(self.0, reply, &window.since)?;
+        let read = transactions::parse(reply, &into.account)?;
+        into.transactions = read.transactions;
+        if read.next.is_none() {
+            into.coverage = transactions::coverage(window, read.first_available.as_deref());
+        }
+        Ok(read.next)
+    }
+
+    fn read_balances(&self, reply: &Reply, into: &mut Page) -> Result<(), Failure> {
+        bank::check(self.0, reply)?;
+        into.balances = balances::parse(reply, &into.account)?;
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -124,7 +72,7 @@ mod tests {
     use super::*;
     use crate::OpenBankingUk;
     use crate::fixtures::*;
-    use tidegate_sdk::{Connector, CoverageKind, RateLimited, ReadStep, Scope, Status};
+    use tidegate_sdk::{Connector, CoverageKind, RateLimited, ReadStep, Scope, Send, Status};
 
     const BASE: &str = "https://api.bank.example/open-banking/v3.1/aisp/accounts";
 

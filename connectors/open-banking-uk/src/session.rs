@@ -1,14 +1,7 @@
-//! Opening, renewing and closing: which way in there is, and what it leads to.
-//!
-//! What is handed in counts first. With nothing to get in with, the customer is asked at the bank.
+//! Opening, renewing and closing: what a way in leads to, and when the consent is recorded or ended.
 
-use crate::{consent, token};
-use serde::{Deserialize, Serialize};
-use tidegate_sdk::request::Field;
-use tidegate_sdk::{Context, Failure, Flow, Goal, Reply, SessionInfo, Stop};
-
-/// An access token handed in with less than this left is renewed at once.
-const LEFT_MIN_MS: u64 = 60_000;
+use crate::{bank, consent};
+use tidegate_sdk::{Context, Flow, Goal, Reply, SessionInfo, Stop};
 
 /// Opens, renews or closes the session.
 pub fn session(ask: &Context, goal: Goal, memory: &str, replies: &[Reply]) -> Result<SessionInfo, Stop> {
@@ -18,79 +11,14 @@ pub fn session(ask: &Context, goal: Goal, memory: &str, replies: &[Reply]) -> Re
         if ask.credential("consent-id").is_some() {
             consent::end(ask, &mut flow)?;
         }
-        return Ok(SessionInfo { valid_until_ms: None, state: None, consent: None });
+        return Ok(SessionInfo::until(None));
     }
-    // Noted, since what is captured on the way would look like another way.
-    let (way, agreed) = flow.note(|| (Way::of(ask, goal), has_agreed(ask)))?;
-    let valid_until_ms = match way {
-        Way::AccessToken => ask.credential("access-token").and_then(|token| token.expires_at_ms),
-        Way::RefreshToken => by_refresh_token(ask, &mut flow)?,
-        Way::Customer => {
-            consent::ask_for(ask, &mut flow)?;
-            by_code(ask, &mut flow)?
-        }
-        // Only the customer can give a new consent.
-        Way::Nothing if goal == Goal::Renew => return Err(Failure::ConsentExpired.into()),
-        // Customers are asked with signed requests only.
-        Way::Nothing => return Err(Failure::NotSupported.into()),
-    };
-    let consent = match agreed || way == Way::Customer {
+    let entered = bank::client(ask)?.enter(&mut flow, goal, |flow| consent::ask_for(ask, flow))?;
+    let consent = match entered.agreed {
         true => Some(consent::agreed(ask, &mut flow)?),
         false => None,
     };
-    Ok(SessionInfo { valid_until_ms, state: None, consent })
-}
-
-/// A way in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Way {
-    AccessToken,
-    RefreshToken,
-    Customer,
-    Nothing,
-}
-
-impl Way {
-    fn of(ask: &Context, goal: Goal) -> Self {
-        let can_renew = ask.credential("refresh-token").is_some();
-        if let (Goal::Open, Some(token)) = (goal, ask.credential("access-token")) {
-            let lasts = token.expires_at_ms.is_some_and(|end| end > ask.now_ms + LEFT_MIN_MS);
-            // One that does not say when it ends is used as long as it works, if it is all there is.
-            if lasts || (token.expires_at_ms.is_none() && !can_renew) {
-                return Self::AccessToken;
-            }
-        }
-        match goal {
-            _ if can_renew => Self::RefreshToken,
-            Goal::Open if ask.credential(token::SIGNING_KEY).is_some() => Self::Customer,
-            _ => Self::Nothing,
-        }
-    }
-}
-
-/// The customer has just agreed, and the tokens are here: a turn that was cut short begins anew, and the
-/// consent is still to be recorded.
-fn has_agreed(ask: &Context) -> bool {
-    ask.credential("authorisation-code").is_some()
-}
-
-/// RFC 6749, section 6.
-fn by_refresh_token(ask: &Context, flow: &mut Flow<'_>) -> Result<Option<u64>, Stop> {
-    let fields =
-        [("grant_type", Field::Text("refresh_token")), ("refresh_token", Field::Value("refresh-token"))];
-    token::trade(ask, flow, &fields)
-}
-
-/// RFC 6749, 4.1.3; RFC 7636, 4.5.
-fn by_code(ask: &Context, flow: &mut Flow<'_>) -> Result<Option<u64>, Stop> {
-    let fields = [
-        ("grant_type", Field::Text("authorization_code")),
-        ("code", Field::Value("authorisation-code")),
-        ("redirect_uri", Field::Value("redirect-uri")),
-        ("code_verifier", Field::Value("pkce-verifier")),
-    ];
-    token::trade(ask, flow, &fields)
+    Ok(SessionInfo { consent, ..SessionInfo::until(entered.valid_until_ms) })
 }
 
 #[cfg(test)]
@@ -100,7 +28,8 @@ mod tests {
     use crate::OpenBankingUk;
     use crate::fixtures::*;
     use tidegate_sdk::{
-        Capture, Connector, ConsentGiven, Method, Place, Prompt, PromptKind, Request, Send, SessionStep,
+        Capture, Connector, ConsentGiven, Failure, Method, Place, Prompt, PromptKind, Request, Send,
+        SessionStep,
     };
 
     fn step(ask: &Context, goal: Goal, memory: &str, replies: &[Reply]) -> SessionStep {

@@ -1,21 +1,11 @@
 //! A page of transactions (OBReadTransaction6), in one pass: this is what a sync spends its
-//! computing time on.
+//! computing time on, so a row has a structure of its own.
 
-use crate::bank::{Amount, Direction, Links};
+use crate::bank::{self, Amount, Direction};
 use serde::Deserialize;
-use serde_json::value::RawValue;
-use tidegate_sdk::json::{self, Text};
-use tidegate_sdk::{
-    Coverage, CoverageKind, Failure, IdStability, Reply, Status, Transaction, Window, date, decimal,
-};
-
-/// Bytes of `details`; the contract's limit. What does not fit is left out.
-const DETAILS_BYTES_MAX: usize = 16 * 1024;
-/// Characters of `text`; the contract's limit (the standard says 500).
-const TEXT_CHARS_MAX: usize = 2_000;
-/// Characters of `counterparty`; the contract's limit (the standard says 350; all of it stands in
-/// `details`).
-const COUNTERPARTY_CHARS_MAX: usize = 256;
+use std::borrow::Cow;
+use tidegate_sdk::json::{self, Listed, Object, RawValue, Text};
+use tidegate_sdk::{Coverage, Failure, IdStability, Reply, Status, Transaction, Window, date};
 
 /// What a page came to.
 #[derive(Debug)]
@@ -26,28 +16,6 @@ pub struct Read {
     pub next: Option<String>,
     /// `Meta.FirstAvailableDateTime`, as written.
     pub first_available: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Document<'a> {
-    #[serde(rename = "Data", borrow)]
-    data: Data<'a>,
-    #[serde(rename = "Links", borrow)]
-    links: Option<Links<'a>>,
-    #[serde(rename = "Meta", borrow)]
-    meta: Option<Meta<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Data<'a> {
-    #[serde(rename = "Transaction", borrow, default)]
-    rows: Vec<Row<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Meta<'a> {
-    #[serde(rename = "FirstAvailableDateTime", borrow)]
-    first_available: Option<Text<'a>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -67,50 +35,30 @@ enum Mutability {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Row<'a> {
-    #[serde(borrow)]
+    #[serde(borrow)] // said once, it holds for all
     account_id: Text<'a>,
-    #[serde(borrow)]
     transaction_id: Option<Text<'a>>,
     credit_debit_indicator: Direction,
     status: EntryStatus,
     transaction_mutability: Option<Mutability>,
-    #[serde(borrow)]
     booking_date_time: Text<'a>,
-    #[serde(borrow)]
     value_date_time: Option<Text<'a>>,
-    #[serde(borrow)]
     transaction_information: Option<Text<'a>>,
-    #[serde(borrow)]
     amount: Amount<'a>,
-    #[serde(borrow)]
     balance: Option<BalanceAfter<'a>>,
-    #[serde(borrow)]
     transaction_reference: Option<&'a RawValue>,
-    #[serde(borrow)]
     statement_reference: Option<&'a RawValue>,
-    #[serde(borrow)]
     address_line: Option<&'a RawValue>,
-    #[serde(borrow)]
     charge_amount: Option<&'a RawValue>,
-    #[serde(borrow)]
     currency_exchange: Option<&'a RawValue>,
-    #[serde(borrow)]
     bank_transaction_code: Option<&'a RawValue>,
-    #[serde(borrow)]
     proprietary_bank_transaction_code: Option<&'a RawValue>,
-    #[serde(borrow)]
     merchant_details: Option<&'a RawValue>,
-    #[serde(borrow)]
     creditor_agent: Option<&'a RawValue>,
-    #[serde(borrow)]
     creditor_account: Option<&'a RawValue>,
-    #[serde(borrow)]
     debtor_agent: Option<&'a RawValue>,
-    #[serde(borrow)]
     debtor_account: Option<&'a RawValue>,
-    #[serde(borrow)]
     card_instrument: Option<&'a RawValue>,
-    #[serde(borrow)]
     supplementary_data: Option<&'a RawValue>,
 }
 
@@ -121,20 +69,7 @@ struct BalanceAfter<'a> {
     credit_debit_indicator: Direction,
     #[serde(borrow)]
     r#type: Text<'a>,
-    #[serde(borrow)]
     amount: Amount<'a>,
-}
-
-#[derive(Deserialize)]
-struct Merchant<'a> {
-    #[serde(rename = "MerchantName", borrow)]
-    name: Option<Text<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Party<'a> {
-    #[serde(rename = "Name", borrow)]
-    name: Option<Text<'a>>,
 }
 
 /// Reads a page of `account`.
@@ -145,21 +80,11 @@ pub fn parse(reply: &Reply, account: &str) -> Result<Read, Failure> {
     if reply.status == 204 {
         return Ok(Read { transactions: Vec::new(), next: None, first_available: None });
     }
-    let document: Document = json::rows(&reply.body, "Data.Transaction")?;
-    let mut transactions = Vec::with_capacity(document.data.rows.len());
-    for (row, entry) in document.data.rows.iter().enumerate() {
-        if entry.status == EntryStatus::Rejected {
-            continue; // no money moved, and none will
-        }
-        let transaction =
-            entry.transaction(account).map_err(|field| Failure::unreadable(Some(row), field))?;
-        transactions.push(transaction);
-    }
-    let owned = |text: Text<'_>| text.as_str().to_owned();
+    let listed: Listed<Row> = Listed::read(&reply.body, "Data.Transaction")?;
     Ok(Read {
-        transactions,
-        next: document.links.and_then(|links| links.next).map(owned),
-        first_available: document.meta.and_then(|meta| meta.first_available).map(owned),
+        next: listed.said("Links", "Next")?,
+        first_available: listed.said("Meta", "FirstAvailableDateTime")?,
+        transactions: json::each(&listed.rows.unwrap_or_default(), |row| row.transaction(account))?,
     })
 }
 
@@ -170,92 +95,68 @@ pub fn coverage(window: &Window, first_available: Option<&str>) -> Option<Covera
         Some(first) if first > window.since.as_str() => first,
         _ => window.since.as_str(),
     };
-    (since <= window.until.as_str()).then(|| Coverage {
-        kind: CoverageKind::Snapshot,
-        window: Window { since: since.to_owned(), until: window.until.clone() },
-        statuses: vec![Status::Pending, Status::Booked],
-        complete: true,
-    })
+    let seen = Window { since: since.to_owned(), until: window.until.clone() };
+    (seen.since <= seen.until).then(|| Coverage::snapshot(&seen, &[Status::Pending, Status::Booked]))
 }
 
 impl Row<'_> {
-    /// As the contract has it; else the path of the field that is wrong.
-    fn transaction(&self, account: &str) -> Result<Transaction, &'static str> {
-        if self.account_id.as_str() != account {
-            return Err("AccountId");
-        }
-        let negative = self.credit_debit_indicator == Direction::Debit;
-        let amount = decimal::with_sign(&self.amount.amount, negative).ok_or("Amount.Amount")?;
-        let booked_on = date::civil(self.booking_date_time.as_str()).ok_or("BookingDateTime")?;
-        let valued_on = match &self.value_date_time {
-            Some(text) => Some(date::civil(text.as_str()).ok_or("ValueDateTime")?.to_owned()),
-            None => None,
+    /// As the contract has it; none if it was rejected: no money moved, and none will.
+    fn transaction(&self, account: &str) -> Result<Option<Transaction>, Failure> {
+        let status = match self.status {
+            EntryStatus::Booked => Status::Booked,
+            EntryStatus::Pending => Status::Pending,
+            EntryStatus::Rejected => return Ok(None),
         };
+        bank::check_account(self.account_id.as_str(), account)?;
+        let amount = self.amount.signed(self.credit_debit_indicator)?;
+        let booked_on = day(&self.booking_date_time, "BookingDateTime")?;
+        let valued_on = self.value_date_time.as_ref().map(|text| day(text, "ValueDateTime")).transpose()?;
         let text = self.transaction_information.as_ref().map_or("", Text::as_str);
-        Ok(Transaction {
-            id: self.transaction_id.as_ref().map(|id| id.as_str().to_owned()),
-            stability: self.stability(),
-            supersedes: None,
-            status: match self.status {
-                EntryStatus::Booked => Status::Booked,
-                _ => Status::Pending,
-            },
-            booked_on: Some(booked_on.to_owned()),
-            valued_on,
-            amount,
-            currency: self.amount.currency.as_ref().to_owned(),
-            text: clip(text, TEXT_CHARS_MAX),
-            counterparty: self.counterparty()?,
-            balance_after: self.balance_after()?,
-            details: self.details(),
-        })
+        let written = Transaction::new(status, amount, &self.amount.currency, text)
+            .on(Some(booked_on), valued_on)
+            .with(self.counterparty()?.as_deref())
+            .with_balance_after(self.balance_after()?)
+            .with_details(self.details());
+        Ok(Some(match &self.transaction_id {
+            Some(id) => written.with_id(id.as_str(), self.stability()),
+            None => written,
+        }))
     }
 
     /// The standard calls `TransactionId` "both unique and immutable", and lets a bank say
     /// otherwise of a row with `TransactionMutability`. A pending row's id holds until it is booked
     /// at best, whatever the bank says.
     fn stability(&self) -> IdStability {
-        match (&self.transaction_id, self.status, self.transaction_mutability) {
-            (None, _, _) => IdStability::None,
-            (Some(_), EntryStatus::Booked, None | Some(Mutability::Immutable)) => IdStability::Immutable,
-            (Some(_), _, _) => IdStability::Provisional,
+        match (self.status, self.transaction_mutability) {
+            (EntryStatus::Booked, None | Some(Mutability::Immutable)) => IdStability::Immutable,
+            _ => IdStability::Provisional,
         }
     }
 
     /// The merchant, else whoever stands on the other side.
-    fn counterparty(&self) -> Result<Option<String>, &'static str> {
-        if let Some(raw) = self.merchant_details {
-            let merchant: Merchant = serde_json::from_str(raw.get()).map_err(|_| "MerchantDetails")?;
-            if let Some(name) = merchant.name {
-                return Ok(Some(clip(name.as_str(), COUNTERPARTY_CHARS_MAX)));
-            }
+    fn counterparty(&self) -> Result<Option<Cow<'_, str>>, Failure> {
+        let merchant = named(self.merchant_details, "MerchantDetails", "MerchantName")?;
+        match self.credit_debit_indicator {
+            _ if merchant.is_some() => Ok(merchant),
+            Direction::Debit => named(self.creditor_account, "CreditorAccount", "Name"),
+            Direction::Credit => named(self.debtor_account, "DebtorAccount", "Name"),
         }
-        let (raw, field) = match self.credit_debit_indicator {
-            Direction::Debit => (self.creditor_account, "CreditorAccount"),
-            Direction::Credit => (self.debtor_account, "DebtorAccount"),
-        };
-        let Some(raw) = raw else {
-            return Ok(None);
-        };
-        let party: Party = serde_json::from_str(raw.get()).map_err(|_| field)?;
-        Ok(party.name.map(|name| clip(name.as_str(), COUNTERPARTY_CHARS_MAX)))
     }
 
     /// Only a booked balance in the row's own currency is a balance after the row.
-    fn balance_after(&self) -> Result<Option<String>, &'static str> {
-        let Some(balance) = &self.balance else {
+    fn balance_after(&self) -> Result<Option<String>, Failure> {
+        let Some(BalanceAfter { credit_debit_indicator, r#type, amount }) = &self.balance else {
             return Ok(None);
         };
-        if !balance.r#type.as_str().ends_with("Booked") || balance.amount.currency != self.amount.currency {
+        if !r#type.as_str().ends_with("Booked") || amount.currency != self.amount.currency {
             return Ok(None);
         }
-        let negative = balance.credit_debit_indicator == Direction::Debit;
-        decimal::with_sign(&balance.amount.amount, negative).map(Some).ok_or("Balance.Amount.Amount")
+        amount.signed(*credit_debit_indicator).map(Some).map_err(|failure| failure.under("Balance"))
     }
 
     /// The rest, as the bank wrote it, in one order.
     fn details(&self) -> String {
-        let fields = [
+        json::keep([
             ("TransactionReference", self.transaction_reference),
             ("StatementReference", self.statement_reference),
             ("AddressLine", self.address_line),
@@ -270,33 +171,19 @@ impl Row<'_> {
             ("DebtorAccount", self.debtor_account),
             ("CardInstrument", self.card_instrument),
             ("SupplementaryData", self.supplementary_data),
-        ];
-        // `,"` + name + `":` + value, and the braces.
-        let length = |name: &str, raw: &RawValue| name.len() + raw.get().len() + 4;
-        let all: usize = fields.iter().filter_map(|(name, raw)| raw.map(|raw| length(name, raw))).sum();
-        let mut details = String::with_capacity((all + 2).min(DETAILS_BYTES_MAX));
-        details.push('{');
-        for (name, raw) in fields {
-            let Some(raw) = raw else { continue };
-            if details.len() + length(name, raw) + 1 > DETAILS_BYTES_MAX {
-                continue;
-            }
-            details.push_str(if details.len() > 1 { ",\"" } else { "\"" });
-            details.push_str(name);
-            details.push_str("\":");
-            details.push_str(raw.get());
-        }
-        details.push('}');
-        details
+        ])
     }
 }
 
-/// At most so many characters.
-fn clip(text: &str, chars: usize) -> String {
-    if text.len() <= chars {
-        return text.to_owned();
-    }
-    text.chars().take(chars).collect()
+fn day(text: &Text<'_>, field: &str) -> Result<String, Failure> {
+    date::civil(text.as_str()).map(str::to_owned).ok_or_else(|| Failure::unreadable(None, field))
+}
+
+/// A name within an object of the row.
+fn named<'a>(raw: Option<&'a RawValue>, field: &str, name: &str) -> Result<Option<Cow<'a, str>>, Failure> {
+    let Some(raw) = raw else { return Ok(None) };
+    let read = json::document(raw.get().as_bytes()).and_then(|object: Object<'a>| object.text_if(name));
+    read.map_err(|failure| failure.under(field))
 }
 
 #[cfg(test)]
@@ -304,6 +191,7 @@ fn clip(text: &str, chars: usize) -> String {
 mod tests {
     use super::*;
     use crate::fixtures::*;
+    use tidegate_sdk::decimal;
 
     const ROW: &str = r#"{"AccountId":"1","CreditDebitIndicator":"Debit","Status":"Booked","BookingDateTime":"2026-11-02T00:00:00Z","Amount":{"Amount":"1.50","Currency":"GBP"}"#;
 

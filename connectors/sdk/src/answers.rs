@@ -1,14 +1,32 @@
 //! Answers of a connector, made easy to write: what is nearly always the same is said here once.
 
 use crate::{
-    Balance, BalanceKind, Coverage, CoverageKind, Credit, IdStability, More, Page, Send, SessionInfo, Status,
-    Transaction, Window,
+    Account, Balance, BalanceKind, Coverage, CoverageKind, Credit, IdStability, More, Page, Send,
+    SessionInfo, Status, Transaction, Window,
 };
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Characters of a narration; the contract's limit.
 const TEXT_CHARS_MAX: usize = 2_000;
 /// Characters of a counterparty's name; the contract's limit.
 const NAME_CHARS_MAX: usize = 256;
+/// Bytes of `details`; the contract's limit.
+pub(crate) const DETAILS_BYTES_MAX: usize = 16 * 1024;
+
+/// As memory keeps it.
+impl Serialize for Account {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        (&self.id, &self.name, &self.currency, &self.number).serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Account {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let (id, name, currency, number) = Deserialize::deserialize(from)?;
+        Ok(Self { id, name, currency, number })
+    }
+}
 
 impl SessionInfo {
     /// A session that lasts until then; no state, and the consent is as it was.
@@ -48,6 +66,7 @@ impl Coverage {
 
 impl Transaction {
     /// A row without an id; texts are cut to what the contract allows.
+    #[inline]
     pub fn new(status: Status, amount: String, currency: &str, text: &str) -> Self {
         Self {
             id: None,
@@ -67,21 +86,38 @@ impl Transaction {
 
     /// With an id, as stable as the bank promises.
     #[must_use]
+    #[inline]
     pub fn with_id(self, id: &str, stability: IdStability) -> Self {
         Self { id: Some(id.to_owned()), stability, ..self }
     }
 
     /// With the days it was booked and valued on.
     #[must_use]
+    #[inline]
     pub fn on(self, booked_on: Option<String>, valued_on: Option<String>) -> Self {
         Self { booked_on, valued_on, ..self }
     }
 
     /// With the name of who paid or was paid; an empty one is none.
     #[must_use]
+    #[inline]
     pub fn with(self, counterparty: Option<&str>) -> Self {
         let name = counterparty.filter(|name| !name.is_empty());
         Self { counterparty: name.map(|name| clip(name, NAME_CHARS_MAX)), ..self }
+    }
+
+    /// With the account's booked balance after this row.
+    #[must_use]
+    #[inline]
+    pub fn with_balance_after(self, balance_after: Option<String>) -> Self {
+        Self { balance_after, ..self }
+    }
+
+    /// With what else the bank says, a JSON object of at most 16 KiB: see [`crate::json::Object::keep`].
+    #[must_use]
+    #[inline]
+    pub fn with_details(self, details: String) -> Self {
+        Self { details, ..self }
     }
 }
 

@@ -35,6 +35,11 @@ pub fn with_sign(unsigned: &str, negative: bool) -> Option<String> {
     Some(text)
 }
 
+/// An amount that has its own sign, as it stands; none if it is not a decimal number. See [`with_sign`].
+pub fn signed(text: &str) -> Option<String> {
+    with_sign(absolute(text), is_negative(text))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,6 +68,13 @@ mod tests {
             assert_eq!(with_sign(text, true).as_deref(), expected, "{text}");
         }
         assert_eq!(with_sign("12.34", false).as_deref(), Some("12.34"));
+    }
+
+    #[test]
+    fn an_amount_may_have_its_own_sign() {
+        assert_eq!(signed("-12.34").as_deref(), Some("-12.34"));
+        assert_eq!(signed("12.34").as_deref(), Some("12.34"));
+        assert_eq!((signed("+1"), signed("--1"), signed("1e3")), (None, None, None));
     }
 
     #[test]

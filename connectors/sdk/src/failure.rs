@@ -26,10 +26,20 @@ impl Failure {
                 let row = unreadable.row.map(|row| row as usize);
                 let field = match (unreadable.field.as_str(), parent) {
                     ("" | ".", parent) => parent.to_owned(),
+                    (place, parent) if place.starts_with('[') => format!("{parent}{place}"),
                     (field, parent) => format!("{parent}.{field}"),
                 };
                 Self::unreadable(row, &field)
             }
+            other => other,
+        }
+    }
+
+    /// The same failure in that row, if it is about a field of a row.
+    #[must_use]
+    pub fn in_row(self, row: usize) -> Self {
+        match self {
+            Self::Unreadable(unreadable) => Self::unreadable(Some(row), &unreadable.field),
             other => other,
         }
     }
@@ -56,6 +66,16 @@ mod tests {
             Failure::unreadable(None, "api").under("origins"),
             Failure::unreadable(None, "origins.api")
         );
+        assert_eq!(
+            Failure::unreadable(None, "[1].api").under("origins"),
+            Failure::unreadable(None, "origins[1].api")
+        );
         assert_eq!(Failure::PagesChanged.under("x"), Failure::PagesChanged);
+    }
+
+    #[test]
+    fn a_failure_is_told_its_row() {
+        assert_eq!(Failure::unreadable(None, "api").in_row(7), Failure::unreadable(Some(7), "api"));
+        assert_eq!(Failure::PagesChanged.in_row(7), Failure::PagesChanged);
     }
 }

@@ -24,6 +24,7 @@
 //! most 64 KiB. Which requests are asked must depend only on earlier answers and on what stays the
 //! same within a sync, never on `now-ms` or `seed`.
 
+use crate::paging::Pages;
 use crate::{
     Account, AccountsStep, Failure, More, Prompt, PromptKind, ReadStep, Redirect, Reply, Request, Send,
     SessionInfo, SessionStep, memory,
@@ -40,6 +41,23 @@ pub enum Stop {
     Ask(Box<Prompt>),
     /// It cannot go on.
     Fail(Failure),
+}
+
+impl Stop {
+    /// One request, with nothing to remember: its reply says all.
+    ///
+    /// ```
+    /// # use tidegate_sdk::*;
+    /// fn accounts(replies: &[Reply]) -> Result<Vec<Account>, Stop> {
+    ///     let [_reply] = replies else {
+    ///         return Err(Stop::ask(Request::get("https://bank.example/accounts")));
+    ///     };
+    ///     Ok(Vec::new())
+    /// }
+    /// ```
+    pub fn ask(request: Request) -> Self {
+        Self::Send(Send { requests: vec![request], memory: String::new() })
+    }
 }
 
 impl From<Failure> for Stop {
@@ -118,6 +136,43 @@ impl<'a> Flow<'a> {
             [reply] => reduce(reply),
             _ => Err(Failure::unreadable(None, "replies")),
         })
+    }
+
+    /// All pages of a list, one after another: `get` asks for one, `read` gives its items and its link to the
+    /// next, which stands at `field` of the reply.
+    ///
+    /// ```
+    /// # use tidegate_sdk::*;
+    /// # use tidegate_sdk::json::{Listed, Object, each};
+    /// # fn accounts(flow: &mut Flow) -> Result<Vec<Account>, Stop> {
+    /// let get = |url: &str| Request::get(url);
+    /// flow.ask_pages("https://bank.example/accounts", get, "Links.Next", |reply| {
+    ///     let listed: Listed<Object> = Listed::read(&reply.body, "Accounts")?;
+    ///     let next = listed.said("Links", "Next")?;
+    ///     let account = |row: &Object| {
+    ///         let (id, name) = (row.text("Id")?.into(), row.text("Name")?.into());
+    ///         Ok(Some(Account { id, name, currency: "EUR".into(), number: None }))
+    ///     };
+    ///     Ok((each(&listed.rows.unwrap_or_default(), account)?, next))
+    /// })
+    /// # }
+    /// ```
+    pub fn ask_pages<T: Serialize + DeserializeOwned>(
+        &mut self,
+        first: &str,
+        get: impl Fn(&str) -> Request,
+        field: &str,
+        read: impl Fn(&Reply) -> Result<(Vec<T>, Option<String>), Failure>,
+    ) -> Result<Vec<T>, Stop> {
+        let (mut url, mut pages, mut all) = (first.to_owned(), Pages::default(), Vec::new());
+        loop {
+            let (items, next) = self.ask(get(&url), &read)?;
+            all.extend(items);
+            match next {
+                Some(next) => url = pages.follow(&url, &next, field)?,
+                None => return Ok(all),
+            }
+        }
     }
 
     /// Sends at most 16 requests at the same time; `reduce` gets the replies in their order.

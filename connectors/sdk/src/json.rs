@@ -2,11 +2,25 @@
 //!
 //! The happy path is one pass of `serde_json`. Only when it fails is the text read again with the
 //! path tracked, so naming the culprit costs nothing on good replies.
+//!
+//! A reply with rows is [`Listed`], or a structure of the connector's own down to its lists. A row is an
+//! [`Object`], or, where there are many and every microsecond counts, a structure of the connector's own: that is
+//! read about 1.7 times as fast. [`each`] goes over rows of either kind.
 
+mod listed;
+mod object;
+
+pub use listed::Listed;
+pub use object::Object;
+
+use crate::answers::DETAILS_BYTES_MAX;
 use crate::{Failure, Reply};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, DeserializeSeed};
+/// A value as the bank wrote it.
+pub use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::marker::PhantomData;
 
 /// A text that borrows from the reply where it can (a plain `Option<Cow<str>>` never does).
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -41,28 +55,76 @@ pub fn document<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure> {
 /// row, any other by its whole path. Values never stand in it.
 #[inline]
 pub fn rows<'a, T: Deserialize<'a>>(body: &'a [u8], list: &str) -> Result<T, Failure> {
-    // Checking UTF-8 once for the whole body is cheaper than once for each string.
-    let Ok(text) = std::str::from_utf8(body) else {
-        return Err(Failure::unreadable(None, "utf-8"));
-    };
-    serde_json::from_str(text).or_else(|_| culprit::<T>(text, list))
+    parse(text_of(body)?, list, PhantomData)
+}
+
+/// Goes over rows; `read` gives none for one that is to be passed over.
+///
+/// A failure of `read` gets the number of its row. See [`Object`].
+pub fn each<'r, R, T>(
+    rows: &'r [R],
+    mut read: impl FnMut(&'r R) -> Result<Option<T>, Failure>,
+) -> Result<Vec<T>, Failure> {
+    let mut all = Vec::with_capacity(rows.len());
+    for (number, row) in rows.iter().enumerate() {
+        if let Some(read) = read(row).map_err(|failure| failure.in_row(number))? {
+            all.push(read);
+        }
+    }
+    Ok(all)
+}
+
+/// Those of the fields that are there as an object, in this order, as the bank wrote them: for `details` of a
+/// transaction. One with which it would be longer than the contract allows is left out.
+pub fn keep<const N: usize>(fields: [(&str, Option<&RawValue>); N]) -> String {
+    // `,"` + name + `":` + value; and the braces.
+    let length = |name: &str, raw: &RawValue| name.len() + raw.get().len() + 4;
+    let all: usize = fields.iter().filter_map(|(name, raw)| raw.map(|raw| length(name, raw))).sum();
+    let mut kept = String::with_capacity((all + 2).min(DETAILS_BYTES_MAX));
+    kept.push('{');
+    for (name, raw) in fields {
+        let Some(raw) = raw else { continue };
+        if kept.len() + length(name, raw) + 1 > DETAILS_BYTES_MAX {
+            continue;
+        }
+        kept.push_str(if kept.len() > 1 { ",\"" } else { "\"" });
+        kept.push_str(name);
+        kept.push_str("\":");
+        kept.push_str(raw.get());
+    }
+    kept.push('}');
+    kept
+}
+
+/// Checking UTF-8 once for the whole body is cheaper than once for each string.
+#[inline]
+fn text_of(body: &[u8]) -> Result<&str, Failure> {
+    std::str::from_utf8(body).map_err(|_| Failure::unreadable(None, "utf-8"))
+}
+
+#[inline]
+fn parse<'a, S: DeserializeSeed<'a> + Copy>(text: &'a str, list: &str, seed: S) -> Result<S::Value, Failure> {
+    let mut json = serde_json::Deserializer::from_str(text);
+    let read = seed.deserialize(&mut json);
+    read.and_then(|read| json.end().map(|()| read)).map_err(|_| culprit(text, list, seed))
 }
 
 /// Reads again, to say where it fails.
 #[cold]
 #[inline(never)]
-fn culprit<'a, T: Deserialize<'a>>(text: &'a str, list: &str) -> Result<T, Failure> {
+fn culprit<'a, S: DeserializeSeed<'a>>(text: &'a str, list: &str, seed: S) -> Failure {
     let mut json = serde_json::Deserializer::from_str(text);
-    let error = match serde_path_to_error::deserialize::<_, T>(&mut json) {
+    let mut track = serde_path_to_error::Track::new();
+    let error = match seed.deserialize(serde_path_to_error::Deserializer::new(&mut json, &mut track)) {
         // Only what follows the document is wrong.
-        Ok(_) => return Err(Failure::unreadable(None, "end")),
+        Ok(_) => return Failure::unreadable(None, "end"),
         Err(error) => error,
     };
     // A reply that breaks off inside a name has an unknown last segment; the document itself is ".".
-    let shown = error.path().to_string();
+    let shown = track.path().to_string();
     let mut path = shown.trim_end_matches('?').trim_end_matches('.').to_owned();
     // Serde names a missing field in its message only; the name is our own struct's.
-    let message = error.inner().to_string();
+    let message = error.to_string();
     if let Some((field, _)) = message.strip_prefix("missing field `").and_then(|rest| rest.split_once('`')) {
         if !path.is_empty() {
             path.push('.');
@@ -70,7 +132,7 @@ fn culprit<'a, T: Deserialize<'a>>(text: &'a str, list: &str) -> Result<T, Failu
         path.push_str(field);
     }
     let (row, field) = split(&path, list);
-    Err(Failure::unreadable(row, field))
+    Failure::unreadable(row, field)
 }
 
 /// `Data.Transaction[3].Amount` below `Data.Transaction` is row 3, field `Amount`.

@@ -58,6 +58,14 @@ pub fn json_name(value: &str) -> String {
     format!("json-{value}")
 }
 
+/// So many random bytes in hex, as `name`; their letters need no escaping anywhere.
+pub fn random(name: &str, bytes: u8) -> Vec<Derived> {
+    let raw = format!("{name}-bytes");
+    let over = vec![Part::value(&raw)];
+    let hex = Operation::Encode(Encoded { alphabet: Encoding::Hex, over });
+    vec![Derived { name: raw, how: Operation::Random(bytes) }, Derived { name: name.to_owned(), how: hex }]
+}
+
 /// The S256 challenge of the host's `pkce-verifier` (RFC 7636), called `pkce-challenge`.
 pub fn pkce_challenge() -> Vec<Derived> {
     let hash = Operation::Sha256(vec![Part::value("pkce-verifier")]);

@@ -9,7 +9,7 @@
 //! benches call the trait directly.
 //!
 //! Read in this order: [`Connector`], [`flow`] (several requests as straight-line code),
-//! [`request`], [`jwt`], [`signature`], [`walk`] (accounts page by page), [`answers`], [`memory`], [`json`],
+//! [`request`], [`jwt`], [`claims`], [`oauth`], [`fapi`], [`signature`], [`walk`] (accounts page by page), [`answers`], [`memory`], [`json`],
 //! [`html`], `xml` (a feature), [`segments`], [`paging`],
 //! [`status`], [`date`], [`decimal`], [`ids`].
 //!
@@ -18,16 +18,19 @@
 #[cfg(target_arch = "wasm32")]
 mod allocator;
 pub mod answers;
+pub mod claims;
 mod context;
 pub mod date;
 pub mod decimal;
 mod failure;
+pub mod fapi;
 pub mod flow;
 pub mod html;
 pub mod ids;
 pub mod json;
 pub mod jwt;
 pub mod memory;
+pub mod oauth;
 pub mod paging;
 pub mod request;
 pub mod segments;

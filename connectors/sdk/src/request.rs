@@ -108,6 +108,14 @@ impl Request {
             .header_parts("authorization", vec![Part::text("Basic "), Part::value("basic")])
     }
 
+    /// `Authorization: Basic …` of two values as they stand (RFC 7617), as banks other than by OAuth want it.
+    #[must_use]
+    pub fn basic_plain(self, user: &str, password: &str) -> Self {
+        let over = vec![Part::value(user), Part::text(":"), Part::value(password)];
+        self.derive("basic", Operation::Encode(Encoded { alphabet: Encoding::Base64, over }))
+            .header_parts("authorization", vec![Part::text("Basic "), Part::value("basic")])
+    }
+
     /// A body made of parts, with its type.
     #[must_use]
     pub fn body(self, content_type: &str, parts: Vec<Part>) -> Self {

@@ -20,8 +20,11 @@
 //!     })
 //! }
 //! ```
+//!
+//! [`paged`] is the walk of most banks: pages of transactions linked to each other, then balances.
 
-use crate::{Failure, More, Page, Reply, Request, Send, Stop, Want, memory};
+use crate::paging::Pages;
+use crate::{Failure, More, Page, Reply, Request, Send, Stop, Want, Window, memory};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// What to ask next of the account at hand, and what to remember of it; none when it is read.
@@ -73,6 +76,92 @@ pub fn walk<A: Serialize + DeserializeOwned>(
         None => begin(place.want + 1)?,
     };
     Ok(More::of(vec![page], next))
+}
+
+/// A bank whose transactions come in pages, each with a link to the next, and whose balances are asked for on
+/// their own.
+///
+/// ```
+/// # use tidegate_sdk::*;
+/// # use tidegate_sdk::{json::{Listed, Object, each}, walk::{Paged, paged}};
+/// struct Bank;
+/// impl Paged for Bank {
+///     const NEXT: &'static str = "links.next";
+///     fn get(&self, url: &str) -> Request {
+///         Request::get(url).bearer("access-token")
+///     }
+///     fn transactions(&self, account: &str, window: &Window) -> Result<String, Failure> {
+///         Ok(format!("https://bank.example/{account}/rows?since={}", window.since))
+///     }
+///     fn balances(&self, account: &str) -> Result<String, Failure> {
+///         Ok(format!("https://bank.example/{account}/balance"))
+///     }
+///     fn read_transactions(&self, _: &Window, reply: &Reply, into: &mut Page) -> Result<Option<String>, Failure> {
+///         let listed: Listed<Object> = Listed::read(&reply.body, "rows")?;
+///         let next = listed.said("links", "next")?;
+///         let row = |row: &Object| Ok(Some(Transaction::new(Status::Booked, row.signed("sum")?, "EUR", "")));
+///         into.transactions = each(&listed.rows.unwrap_or_default(), row)?;
+///         Ok(next)
+///     }
+///     fn read_balances(&self, _: &Reply, _: &mut Page) -> Result<(), Failure> {
+///         Ok(())
+///     }
+/// }
+/// fn read(wants: &[Want], memory: &str, replies: &[Reply]) -> Result<More, Stop> {
+///     paged(&Bank, wants, memory, replies)
+/// }
+/// ```
+pub trait Paged {
+    /// Where a page has its link to the next, for a failure.
+    const NEXT: &'static str;
+
+    /// The request for one of the addresses.
+    fn get(&self, url: &str) -> Request;
+    /// The address of an account's first page.
+    fn transactions(&self, account: &str, window: &Window) -> Result<String, Failure>;
+    /// The address of an account's balances.
+    fn balances(&self, account: &str) -> Result<String, Failure>;
+    /// Fills the page and gives the link to the next; on the last one, says what was covered.
+    fn read_transactions(
+        &self,
+        window: &Window,
+        reply: &Reply,
+        into: &mut Page,
+    ) -> Result<Option<String>, Failure>;
+    /// Fills the page with balances.
+    fn read_balances(&self, reply: &Reply, into: &mut Page) -> Result<(), Failure>;
+}
+
+/// What was asked last.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Asked {
+    Transactions { url: String, pages: Pages },
+    Balances,
+}
+
+/// Reads the wanted accounts in order: transactions page by page, then balances.
+pub fn paged<B: Paged>(bank: &B, wants: &[Want], memory: &str, replies: &[Reply]) -> Result<More, Stop> {
+    let rows = |url: String, pages| Some((bank.get(&url), Asked::Transactions { url, pages }));
+    let balances = |want: &Want| {
+        let url = bank.balances(&want.account)?;
+        Ok(Some((bank.get(&url), Asked::Balances)))
+    };
+    let first = |want: &Want| match &want.transactions {
+        Some(window) => Ok(rows(bank.transactions(&want.account, window)?, Pages::default())),
+        None => balances(want),
+    };
+    walk(wants, memory, replies, first, |want, asked, reply, into| match (asked, &want.transactions) {
+        (Asked::Transactions { url, mut pages }, Some(window)) => {
+            match bank.read_transactions(window, reply, into)? {
+                Some(link) => Ok(rows(pages.follow(&url, &link, B::NEXT)?, pages)),
+                None if want.balances => balances(want),
+                None => Ok(None),
+            }
+        }
+        (Asked::Transactions { .. }, None) => Err(Failure::unreadable(None, "memory")),
+        (Asked::Balances, _) => bank.read_balances(reply, into).map(|()| None),
+    })
 }
 
 fn send<A: Serialize>(want: usize, (request, asked): (Request, A)) -> Result<Send, Failure> {

@@ -2,6 +2,7 @@
 //! said, and the host computes them from the very body that leaves.
 
 use serde::Deserialize;
+use tidegate_sdk::json::{self, Object};
 use tidegate_sdk::signature::HttpSignature;
 use tidegate_sdk::{Context, Failure, Part, Profile, RateLimited, Reply, Request, Scope, status};
 
@@ -44,12 +45,11 @@ pub fn signed(ask: &Context, request: Request, body: &str) -> Request {
 
 /// With the customer's address, if they are at a screen: then the reading is not counted.
 pub fn with_customer(ask: &Context, request: Request) -> Request {
-    let fill = |request: Request, header: &str, name: &str| match ask.credential(name) {
-        Some(_) if ask.customer_present => request.header_parts(header, vec![Part::value(name)]),
-        _ => request,
-    };
-    let request = fill(request, "psu-ip-address", "customer-ip");
-    fill(request, "psu-user-agent", "customer-user-agent")
+    request.header_of_customer("psu-ip-address", "customer-ip", ask).header_of_customer(
+        "psu-user-agent",
+        "customer-user-agent",
+        ask,
+    )
 }
 
 /// A signed GET under the consent.
@@ -58,29 +58,15 @@ pub fn get(ask: &Context, url: &str) -> Request {
     signed(ask, with_customer(ask, request), "")
 }
 
-/// A refusal, as far as it decides something.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Refusal {
-    #[serde(rename = "tppMessages")]
-    messages: Vec<Message>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Message {
-    code: String,
-}
-
 /// Passes a 2xx reply on, and turns a refusal into a failure: the code decides, the status where it has none.
 ///
 /// Too many readings without the customer: only that account waits, and no time is named, so that a reading
 /// with the customer at the screen, which the bank does not count, is not held up.
 pub fn check(ask: &Context, reply: &Reply) -> Result<(), Failure> {
     if reply.status >= 400 {
-        let refusal: Refusal = reply.json().unwrap_or_default();
-        for message in &refusal.messages {
-            match message.code.as_str() {
+        let refusal: Object = json::document(&reply.body).unwrap_or_default();
+        for message in refusal.list("tppMessages").unwrap_or_default() {
+            match message.text("code").unwrap_or_default().as_ref() {
                 "CONSENT_EXPIRED" | "CONSENT_INVALID" | "CONSENT_UNKNOWN" => {
                     return Err(Failure::ConsentExpired);
                 }

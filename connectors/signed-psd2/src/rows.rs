@@ -1,201 +1,132 @@
 //! Accounts, transactions page by page, and balances.
 
 use crate::bank::{check, get, url};
-use serde::{Deserialize, Serialize};
-use tidegate_sdk::paging::Pages;
+use serde::Deserialize;
+use tidegate_sdk::json::{self, Listed, Object, each};
 use tidegate_sdk::request::Field;
-use tidegate_sdk::walk::{Next, walk};
+use tidegate_sdk::walk::{Paged, paged};
 use tidegate_sdk::{
     Account, Balance, BalanceKind, Context, Coverage, Credit, Failure, IdStability, More, Page, Reply,
-    Request, Send, Status, Stop, Transaction, Want, Window, date, decimal, json,
+    Request, Status, Stop, Transaction, Want, Window, decimal,
 };
-
-#[derive(Deserialize)]
-struct Accounts {
-    accounts: Vec<AccountRow>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct AccountRow {
-    resource_id: String,
-    currency: String,
-    iban: Option<String>,
-    name: Option<String>,
-    owner_name: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Balances {
-    balances: Vec<BalanceRow>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct BalanceRow {
-    balance_type: String,
-    balance_amount: Amount,
-    /// The standard says whether, and never how much.
-    #[serde(default)]
-    credit_limit_included: bool,
-    last_change_date_time: Option<String>,
-    reference_date: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Amount {
-    amount: String,
-    currency: String,
-}
-
-#[derive(Deserialize)]
-struct Transactions {
-    transactions: Lists,
-}
-
-#[derive(Deserialize)]
-struct Lists {
-    #[serde(default)]
-    booked: Vec<Row>,
-    #[serde(default)]
-    pending: Vec<Row>,
-    #[serde(rename = "_links", default)]
-    links: Links,
-}
-
-#[derive(Default, Deserialize)]
-struct Links {
-    next: Option<Link>,
-}
-
-#[derive(Deserialize)]
-struct Link {
-    href: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Row {
-    entry_reference: Option<String>,
-    transaction_id: Option<String>,
-    booking_date: Option<String>,
-    value_date: Option<String>,
-    transaction_amount: Amount,
-    creditor_name: Option<String>,
-    debtor_name: Option<String>,
-    #[serde(default)]
-    remittance_information_unstructured: String,
-}
-
-/// What was asked last.
-#[derive(Serialize, Deserialize)]
-enum Asked {
-    Transactions(String, Pages),
-    Balances,
-}
 
 /// The accounts of the consent.
 pub fn accounts(ask: &Context, replies: &[Reply]) -> Result<Vec<Account>, Stop> {
     let [reply] = replies else {
-        let requests = vec![get(ask, &url(ask, "/accounts")?)];
-        return Err(Stop::Send(Send { requests, memory: String::new() }));
+        return Err(Stop::ask(get(ask, &url(ask, "/accounts")?)));
     };
     check(ask, reply)?;
-    let listed: Accounts = json::rows(&reply.body, "accounts")?;
-    let account = |row: AccountRow| Account {
-        id: row.resource_id,
-        name: row.name.or(row.owner_name).unwrap_or_default(),
-        currency: row.currency,
-        number: row.iban,
-    };
-    Ok(listed.accounts.into_iter().map(account).collect())
+    let listed: Listed<Object> = Listed::read(&reply.body, "accounts")?;
+    let rows = listed.rows.ok_or_else(|| Failure::unreadable(None, "accounts"))?;
+    Ok(each(&rows, account)?)
+}
+
+fn account(row: &Object<'_>) -> Result<Option<Account>, Failure> {
+    let (name, owner) = (row.text_if("name")?, row.text_if("ownerName")?);
+    Ok(Some(Account {
+        id: row.text("resourceId")?.into_owned(),
+        name: name.or(owner).unwrap_or_default().into_owned(),
+        currency: row.text("currency")?.into_owned(),
+        number: row.text_if("iban")?.map(String::from),
+    }))
 }
 
 /// Reads the wanted accounts: transactions, then balances.
 pub fn read(ask: &Context, wants: &[Want], memory: &str, replies: &[Reply]) -> Result<More, Stop> {
-    let first = |want: &Want| match &want.transactions {
-        Some(window) => transactions(ask, want, window).map(Some),
-        None => balances(ask, want).map(Some),
-    };
-    walk(wants, memory, replies, first, |want, asked, reply, into| {
-        check(ask, reply)?;
-        match (asked, &want.transactions) {
-            (Asked::Transactions(at, pages), Some(window)) => {
-                let next = a_page(ask, reply, window, (at, pages), into)?;
-                if next.is_some() || !want.balances {
-                    return Ok(next);
-                }
-                balances(ask, want).map(Some)
-            }
-            _ => read_balances(reply, into).map(|()| None),
-        }
-    })
+    paged(&Bank(ask), wants, memory, replies)
 }
 
-fn address(ask: &Context, want: &Want, what: &str) -> Result<Request, Failure> {
-    Ok(Request::get(url(ask, "/accounts")?).segment(&want.account).segment(what))
-}
+struct Bank<'a>(&'a Context);
 
-fn balances(ask: &Context, want: &Want) -> Result<(Request, Asked), Failure> {
-    Ok((get(ask, &address(ask, want, "balances")?.url_text()), Asked::Balances))
-}
-
-fn transactions(ask: &Context, want: &Want, window: &Window) -> Result<(Request, Asked), Failure> {
-    let at = address(ask, want, "transactions")?
-        .query("dateFrom", Field::Text(&window.since))
-        .query("dateTo", Field::Text(&window.until))
-        .query("bookingStatus", Field::Text("both"))
-        .url_text();
-    Ok((get(ask, &at), Asked::Transactions(at, Pages::default())))
-}
-
-fn a_page(
-    ask: &Context,
-    reply: &Reply,
-    window: &Window,
-    (at, mut pages): (String, Pages),
-    into: &mut Page,
-) -> Result<Next<Asked>, Failure> {
-    let read: Transactions = json::document(&reply.body)?;
-    let Lists { booked, pending, links } = read.transactions;
-    for (status, list, name) in [(Status::Booked, booked, "booked"), (Status::Pending, pending, "pending")] {
-        for (number, row) in list.into_iter().enumerate() {
-            let unreadable = |field: &str| Failure::unreadable(Some(number), &format!("{name}.{field}"));
-            into.transactions.push(transaction(status, row).map_err(unreadable)?);
-        }
+impl Bank<'_> {
+    fn of_account(&self, account: &str, what: &str) -> Result<Request, Failure> {
+        Ok(Request::get(url(self.0, "/accounts")?).segment(account).segment(what))
     }
-    if let Some(Link { href }) = links.next {
-        let next = pages.follow(&at, &href, "_links.next.href")?;
-        return Ok(Some((get(ask, &next), Asked::Transactions(next, pages))));
+}
+
+impl Paged for Bank<'_> {
+    const NEXT: &'static str = "_links.next.href";
+
+    fn get(&self, url: &str) -> Request {
+        get(self.0, url)
     }
-    into.coverage = Some(Coverage::snapshot(window, &[Status::Booked, Status::Pending]));
-    Ok(None)
+
+    fn transactions(&self, account: &str, window: &Window) -> Result<String, Failure> {
+        let request = self
+            .of_account(account, "transactions")?
+            .query("dateFrom", Field::Text(&window.since))
+            .query("dateTo", Field::Text(&window.until))
+            .query("bookingStatus", Field::Text("both"));
+        Ok(request.url_text())
+    }
+
+    fn balances(&self, account: &str) -> Result<String, Failure> {
+        Ok(self.of_account(account, "balances")?.url_text())
+    }
+
+    fn read_transactions(
+        &self,
+        window: &Window,
+        reply: &Reply,
+        into: &mut Page,
+    ) -> Result<Option<String>, Failure> {
+        check(self.0, reply)?;
+        let Transactions { transactions: lists } = json::document(&reply.body)?;
+        for (status, list, name) in
+            [(Status::Booked, &lists.booked, "booked"), (Status::Pending, &lists.pending, "pending")]
+        {
+            let rows = each(list, |row| transaction(status, row).map(Some));
+            into.transactions.extend(rows.map_err(|failure| failure.under(name))?);
+        }
+        if let Some(next) = lists.links.object_if("next").map_err(|failure| failure.under("_links"))? {
+            let link = next.text("href").map_err(|failure| failure.under("_links"))?;
+            return Ok(Some(link.into_owned()));
+        }
+        into.coverage = Some(Coverage::snapshot(window, &[Status::Booked, Status::Pending]));
+        Ok(None)
+    }
+
+    fn read_balances(&self, reply: &Reply, into: &mut Page) -> Result<(), Failure> {
+        check(self.0, reply)?;
+        read_balances(reply, into)
+    }
+}
+
+#[derive(Deserialize)]
+struct Transactions<'a> {
+    #[serde(borrow)]
+    transactions: Lists<'a>,
+}
+
+#[derive(Deserialize)]
+#[serde(bound(deserialize = "'de: 'a"))]
+struct Lists<'a> {
+    #[serde(default)]
+    booked: Vec<Object<'a>>,
+    #[serde(default)]
+    pending: Vec<Object<'a>>,
+    #[serde(rename = "_links", default)]
+    links: Object<'a>,
 }
 
 /// A booked row's `entryReference` is its own for ever; a pending row's `transactionId` is another one when it
 /// is booked, and its day is that of its authorisation.
-fn transaction(status: Status, row: Row) -> Result<Transaction, &'static str> {
-    let Amount { amount, currency } = row.transaction_amount;
-    let negative = decimal::is_negative(&amount);
-    let amount =
-        decimal::with_sign(decimal::absolute(&amount), negative).ok_or("transactionAmount.amount")?;
-    let day = |written: Option<String>, field| match written {
-        Some(written) => date::civil(&written).map(|day| Some(day.to_owned())).ok_or(field),
-        None => Ok(None),
-    };
-    let valued_on = day(row.value_date, "valueDate")?;
-    let counterparty = if negative { row.creditor_name } else { row.debtor_name };
-    let text = row.remittance_information_unstructured;
-    let written = Transaction::new(status, amount, &currency, &text).with(counterparty.as_deref());
-    let (id, stability, booked_on) = match status {
+fn transaction(status: Status, row: &Object<'_>) -> Result<Transaction, Failure> {
+    let (reference, id) = (row.text_if("entryReference")?, row.text_if("transactionId")?);
+    let valued_on = row.day_if("valueDate")?;
+    let money = row.object("transactionAmount")?;
+    let amount = money.signed("amount")?;
+    let (creditor, debtor) = (row.text_if("creditorName")?, row.text_if("debtorName")?);
+    let counterparty = if decimal::is_negative(&amount) { creditor } else { debtor };
+    let text = row.text_if("remittanceInformationUnstructured")?.unwrap_or_default();
+    let written =
+        Transaction::new(status, amount, &money.text("currency")?, &text).with(counterparty.as_deref());
+    let (written, id, stability) = match status {
         Status::Booked => {
-            let booked_on = day(row.booking_date, "bookingDate")?.ok_or("bookingDate")?;
-            (row.entry_reference, IdStability::Immutable, Some(booked_on))
+            (written.on(Some(row.day("bookingDate")?), valued_on), reference, IdStability::Immutable)
         }
-        Status::Pending => (row.transaction_id, IdStability::Provisional, valued_on.clone()),
+        Status::Pending => (written.on(valued_on, None), id, IdStability::Provisional),
     };
-    let valued_on = valued_on.filter(|_| status == Status::Booked);
-    let written = written.on(booked_on, valued_on);
     Ok(match id {
         Some(id) => written.with_id(&id, stability),
         None => written,
@@ -203,27 +134,36 @@ fn transaction(status: Status, row: Row) -> Result<Transaction, &'static str> {
 }
 
 fn read_balances(reply: &Reply, into: &mut Page) -> Result<(), Failure> {
-    let read: Balances = json::rows(&reply.body, "balances")?;
-    for (number, row) in read.balances.into_iter().enumerate() {
-        let kind = match row.balance_type.as_str() {
-            "closingBooked" | "interimBooked" => BalanceKind::Booked,
-            "interimAvailable" => BalanceKind::Available,
-            "expected" => BalanceKind::Expected,
-            _ => continue,
-        };
-        let as_of = row.last_change_date_time.or(row.reference_date);
-        let as_of = as_of.map(|written| {
-            date::unix_ms(&written).ok_or_else(|| Failure::unreadable(Some(number), "lastChangeDateTime"))
-        });
-        let Amount { amount, currency } = row.balance_amount;
-        let credit = if row.credit_limit_included { Credit::Unknown } else { Credit::None };
-        let balance = Balance::new(kind, amount, &currency, as_of.transpose()?).with_credit(credit);
+    let listed: Listed<Object> = Listed::read(&reply.body, "balances")?;
+    let rows = listed.rows.ok_or_else(|| Failure::unreadable(None, "balances"))?;
+    for balance in each(&rows, balance)? {
         // One of each kind; the bank's first counts.
-        if into.balances.iter().all(|known| known.kind != kind) {
+        if into.balances.iter().all(|known| known.kind != balance.kind) {
             into.balances.push(balance);
         }
     }
     Ok(())
+}
+
+fn balance(row: &Object<'_>) -> Result<Option<Balance>, Failure> {
+    let kind = match row.text("balanceType")?.as_ref() {
+        "closingBooked" | "interimBooked" => BalanceKind::Booked,
+        "interimAvailable" => BalanceKind::Available,
+        "expected" => BalanceKind::Expected,
+        _ => return Ok(None),
+    };
+    let as_of = match row.instant_if("lastChangeDateTime")? {
+        None => row.instant_if("referenceDate")?,
+        moment => moment,
+    };
+    // The standard says whether, and never how much.
+    let credit = match row.read_if("creditLimitIncluded")? {
+        Some(true) => Credit::Unknown,
+        _ => Credit::None,
+    };
+    let money = row.object("balanceAmount")?;
+    let amount = money.text("amount")?.into_owned();
+    Ok(Some(Balance::new(kind, amount, &money.text("currency")?, as_of).with_credit(credit)))
 }
 
 #[cfg(test)]
@@ -232,7 +172,7 @@ mod tests {
     use super::*;
     use crate::SignedPsd2;
     use crate::fixtures::{ACCOUNTS, BALANCES, NOW, PAGE_1, PAGE_2, held, reply};
-    use tidegate_sdk::{AccountsStep, Connector, CoverageKind, ReadStep};
+    use tidegate_sdk::{AccountsStep, Connector, CoverageKind, ReadStep, Send};
 
     const URL: &str = "https://bank.example/psd2/accounts/22289001";
 

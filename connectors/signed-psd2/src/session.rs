@@ -1,7 +1,7 @@
 //! From nothing to a consent, by the bank's own page; and its end. There is no session besides.
 
 use crate::bank::{check, profile, signed, url, with_customer};
-use serde::Deserialize;
+use tidegate_sdk::json::{self, Object};
 use tidegate_sdk::{
     ConsentGiven, Context, Encoded, Encoding, Failure, Flow, Goal, Operation, Part, Reply, Request,
     SessionInfo, Stop, date,
@@ -71,36 +71,23 @@ fn status(ask: &Context) -> Result<Request, Failure> {
     Ok(signed(ask, request, ""))
 }
 
-/// What the routes let us see of a consent.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Seen {
-    #[serde(rename = "consentId")]
-    id: String,
-    #[serde(rename = "_links.scaRedirect.href")]
-    link: String,
-    #[serde(rename = "consentStatus")]
-    status: String,
-    #[serde(rename = "validUntil")]
-    valid_until: String,
-}
-
 /// The bank's name for the consent, and where the customer decides.
 fn asked_for(ask: &Context, reply: &Reply) -> Result<(String, String), Failure> {
     check(ask, reply)?;
-    let seen: Seen = reply.json()?;
-    if seen.link.is_empty() {
-        return Err(Failure::unreadable(None, "_links.scaRedirect.href"));
+    let seen: Object = json::document(&reply.body)?;
+    let link = seen.text("_links.scaRedirect.href")?;
+    if link.is_empty() {
+        return Err(seen.unreadable("_links.scaRedirect.href"));
     }
-    Ok((seen.id, seen.link))
+    Ok((seen.text_if("consentId")?.unwrap_or_default().into_owned(), link.into_owned()))
 }
 
 /// None while it is not decided.
 fn is_valid(ask: &Context, reply: &Reply) -> Result<Option<bool>, Failure> {
     check(ask, reply)?;
-    let seen: Seen = reply.json()?;
-    match seen.status.as_str() {
-        "" => Err(Failure::unreadable(None, "consentStatus")),
+    let seen: Object = json::document(&reply.body)?;
+    match seen.text("consentStatus")?.as_ref() {
+        "" => Err(seen.unreadable("consentStatus")),
         "valid" => Ok(Some(true)),
         "received" | "partiallyAuthorised" => Ok(None),
         _ => Ok(Some(false)),
@@ -110,9 +97,9 @@ fn is_valid(ask: &Context, reply: &Reply) -> Result<Option<bool>, Failure> {
 /// Its last day is one of it.
 fn ends_ms(ask: &Context, reply: &Reply) -> Result<u64, Failure> {
     check(ask, reply)?;
-    let seen: Seen = reply.json()?;
-    let after = date::plus_days(&seen.valid_until, 1).and_then(|day| date::unix_ms(&day));
-    after.ok_or_else(|| Failure::unreadable(None, "validUntil"))
+    let seen: Object = json::document(&reply.body)?;
+    let after = date::plus_days(&seen.text("validUntil")?, 1).and_then(|day| date::unix_ms(&day));
+    after.ok_or_else(|| seen.unreadable("validUntil"))
 }
 
 /// Ends the consent; one that the bank does not know is as good as ended.
