@@ -326,6 +326,9 @@ async fn housekeeping(app: Arc<App>, mut stopping: watch::Receiver<bool>) {
         if let Err(error) = sync::tend_consents(&app).await {
             tracing::error!(%error, "consents that are due could not be looked at; trying again");
         }
+        if let Err(error) = sync::tell_stale(&app).await {
+            tracing::error!(%error, "stale accounts could not be told of; trying again");
+        }
         let now = app.clock.now();
         if now >= sweep_at {
             match app.store.sweep(&app.config.retention, now).await {

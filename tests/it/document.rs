@@ -195,6 +195,7 @@ impl Court {
             expect(&self.get(path, &[]).await, 200).unwrap();
         }
         self.get("/v1/institutions/{institution_id}", &[DEMO_BANK]).await;
+        self.get("/v1/institutions/{institution_id}/health", &[DEMO_BANK]).await;
         self.get("/v1/connections/{connection_id}", &[&id]).await;
         for path in [
             "/v1/accounts/{account_id}",

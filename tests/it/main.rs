@@ -20,6 +20,7 @@ mod door_signed;
 mod door_uk;
 mod door_uk_running;
 mod doors;
+mod freshness;
 mod hostile;
 mod isolation;
 mod leaving;

@@ -85,6 +85,23 @@ data! {
         /// Of which connection.
         connection_id: String,
     }
+    /// What you read is older than was promised. It is tried again by itself.
+    AccountStaleData {
+        /// Which account.
+        account_id: String,
+        /// Of which connection.
+        connection_id: String,
+        /// At which bank.
+        institution_id: String,
+        /// When our copy was last known to be what the bank has.
+        #[schema(format = DateTime)]
+        fresh_at: String,
+        /// Failed syncs in a row; 0: it was not its turn yet.
+        failures: u32,
+        /// Why the last one failed, such as `bank-unavailable`; null if it did not.
+        #[schema(required)]
+        reason: Option<String>,
+    }
     /// Have the customer authorise again before it ends.
     ConsentExpiringData {
         /// Of which connection.
@@ -168,6 +185,10 @@ fn facts(kind: EventType) -> (&'static str, Value) {
         EventType::AccountClosed => {
             ("The bank no longer lists an account; its history stays", of::<AccountClosedData>())
         }
+        EventType::AccountStale => (
+            "An account was not read for too long after it should have been: told once, until it is",
+            of::<AccountStaleData>(),
+        ),
         EventType::ConsentExpiring => {
             ("A consent ends soon: told 14 days, 7 days and 1 day ahead", of::<ConsentExpiringData>())
         }

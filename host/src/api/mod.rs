@@ -61,6 +61,7 @@ fn guarded() -> [(Scope, Routes); 4] {
     let read = new()
         .routes(routes!(institutions::list))
         .routes(routes!(institutions::show))
+        .routes(routes!(institutions::health))
         .routes(routes!(connections::list))
         .routes(routes!(connections::show))
         .routes(routes!(export::export))

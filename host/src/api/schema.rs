@@ -106,6 +106,13 @@ words! {
         model::ChangeReason::NeverBooked,
         model::ChangeReason::Expired,
     ]);
+    HealthStatus, "How does a bank fare?", serialised(&[
+        model::HealthStatus::Healthy,
+        model::HealthStatus::Degraded,
+        model::HealthStatus::Down,
+        model::HealthStatus::Unknown,
+    ]);
+    Fault, "Whose fault is it?", serialised(&[model::Fault::Bank, model::Fault::Operator]);
     SyncStatus, "Is a sync over?", words(&["running", "finished"]);
     SyncCode, "What a sync came to.", serialised(&[
         model::SyncCode::SyncSuccessful,

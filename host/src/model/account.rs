@@ -71,6 +71,8 @@ pub struct AccountHead {
     pub last_sync: Option<SyncId>,
     /// When data was last known to be what the bank has.
     pub fresh_at: Option<Timestamp>,
+    /// From then on the data is stale, unless it is read before; none if it was never read.
+    pub stale_at: Option<Timestamp>,
     /// What is held reaches back to this day without a gap, as far as readings proved it.
     pub history_from: Option<NaiveDate>,
     /// When the next piece of older history is read; none when it reaches as far back as the bank gives.

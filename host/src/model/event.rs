@@ -26,6 +26,9 @@ pub enum EventType {
     /// The bank no longer lists an account; its history stays.
     #[serde(rename = "account.closed")]
     AccountClosed,
+    /// An account was not read for too long after it should have been (told once, until it is read).
+    #[serde(rename = "account.stale")]
+    AccountStale,
     /// A consent ends by itself soon (told 14 days, 7 days and 1 day ahead).
     #[serde(rename = "consent.expiring")]
     ConsentExpiring,
@@ -45,13 +48,14 @@ pub enum EventType {
 
 impl EventType {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::AccountUpdated,
         Self::ReauthorisationRequired,
         Self::ConnectionAuthorised,
         Self::AuthorisationFailed,
         Self::AccountAdded,
         Self::AccountClosed,
+        Self::AccountStale,
         Self::ConsentExpiring,
         Self::ConnectionPaused,
         Self::ConnectionResumed,
@@ -68,6 +72,7 @@ impl EventType {
             Self::AuthorisationFailed => "connection.authorisation_failed",
             Self::AccountAdded => "account.added",
             Self::AccountClosed => "account.closed",
+            Self::AccountStale => "account.stale",
             Self::ConsentExpiring => "consent.expiring",
             Self::ConnectionPaused => "connection.paused",
             Self::ConnectionResumed => "connection.resumed",

@@ -1,4 +1,6 @@
-//! How fresh what we hold is, and what waits: numbers for operators.
+//! How fresh what we hold is, and what waits: numbers for operators and businesses.
+
+use super::{AccountId, BusinessId, ConnectionId, Timestamp};
 
 /// The accounts of one institution that are polled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +13,46 @@ pub struct Freshness {
     pub waiting: i64,
     /// How old their data is; none if none was read.
     pub age: Option<Age>,
+    /// Accounts whose data is stale.
+    pub stale: i64,
+    /// When one of them was last read well.
+    pub last_success_at: Option<Timestamp>,
+    /// Accounts whose last sync failed, by its reason, the most frequent first.
+    pub failing: Vec<Failing>,
+}
+
+/// Accounts whose last sync failed for one reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failing {
+    /// As the sync says it, such as `bank-unavailable`.
+    pub reason: String,
+    /// How many.
+    pub accounts: i64,
+    /// When the first of them was last read well; none if one never was.
+    pub since: Option<Timestamp>,
+}
+
+/// An account that was not read for too long, and nobody told of it yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StaleAccount {
+    /// Which account.
+    pub account: AccountId,
+    /// Of which connection.
+    pub connection: ConnectionId,
+    /// Whose.
+    pub business: BusinessId,
+    /// At which bank.
+    pub institution: String,
+    /// When it was last known to be what the bank has.
+    pub fresh_at: Option<Timestamp>,
+    /// Since when it is stale.
+    pub stale_at: Timestamp,
+    /// Failed syncs in a row.
+    pub failures: i64,
+    /// Why the last one failed.
+    pub reason: Option<String>,
+    /// It is polled: somebody relies on it.
+    pub polled: bool,
 }
 
 /// Percentiles of ages, in seconds: so many hundredths of the accounts are not older.

@@ -50,11 +50,13 @@ pub struct ScheduleProfile {
     pub cron: Option<String>,
     /// How long a cron window stays open.
     pub window_minutes: u32,
+    /// So many minutes after its planned sync an account that was not read is stale, and the business is told.
+    pub stale_after_minutes: u32,
 }
 
 impl Default for ScheduleProfile {
     fn default() -> Self {
-        Self { interval_minutes: 60, cron: None, window_minutes: 60 }
+        Self { interval_minutes: 60, cron: None, window_minutes: 60, stale_after_minutes: 60 }
     }
 }
 
@@ -128,6 +130,9 @@ impl Institution {
         }
         if !(1..=24 * 60).contains(&profile.schedule.window_minutes) {
             return fail("schedule.window-minutes must be 1 to 1440 (a day)".into());
+        }
+        if !(1..=7 * 24 * 60).contains(&profile.schedule.stale_after_minutes) {
+            return fail("schedule.stale-after-minutes must be 1 to 10080 (a week)".into());
         }
         let limits = &profile.limits;
         if !(1..=3650).contains(&limits.history_days) || limits.overlap_days > limits.history_days {

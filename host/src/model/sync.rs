@@ -339,6 +339,8 @@ pub struct SyncCommit {
     pub index: Option<Vec<u8>>,
     /// When the account is due again.
     pub due_at: Timestamp,
+    /// From when on what was read is stale.
+    pub stale_at: Timestamp,
 }
 
 /// All that one failed run over one account leaves behind.

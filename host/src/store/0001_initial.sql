@@ -253,10 +253,13 @@ CREATE TABLE account_head (
     history_from    TEXT,
     history_due_at  {int},
     take_incomplete {bool}  NOT NULL,
+    stale_at        {int},
+    stale_told      {bool}  NOT NULL,
     CONSTRAINT account_head_key PRIMARY KEY (account),
     CONSTRAINT account_head_account FOREIGN KEY (account) REFERENCES account (id)
 ) {table};
 CREATE INDEX account_head_of_connection ON account_head (connection);
+CREATE INDEX account_head_stale ON account_head (stale_at) WHERE NOT stale_told;
 
 -- Syncs that somebody asked for and that are not finished; answered_by when another run took over.
 CREATE TABLE sync_request (

@@ -24,6 +24,7 @@ row! {
         requested_at: Option<Timestamp>, next_allowed_at: Option<Timestamp>, failures: i64,
         last_sync: Option<SyncId>, fresh_at: Option<Timestamp>, standing: String, window_index: Option<Vec<u8>>,
         history_from: Option<String>, history_due_at: Option<Timestamp>, take_incomplete: bool,
+        stale_at: Option<Timestamp>,
     }
 }
 
@@ -155,7 +156,7 @@ impl Store {
     pub async fn accounts_with_heads(&self, connection: ConnectionId) -> Result<Vec<(Account, AccountHead)>> {
         let rows: Vec<AccountRow> = self.db.all(OF_CONNECTION, args![connection]).await?;
         let sql = "SELECT account, seq, epoch, balances, state, due_at, requested_at, next_allowed_at, failures, last_sync,
-                     fresh_at, standing, window_index, history_from, history_due_at, take_incomplete
+                     fresh_at, standing, window_index, history_from, history_due_at, take_incomplete, stale_at
                    FROM account_head WHERE connection = $1 ORDER BY account";
         let mut heads: Vec<HeadRow> = self.db.all(sql, args![connection]).await?;
         if rows.is_empty() {
@@ -197,7 +198,7 @@ impl Store {
     /// Where an account stands.
     pub async fn head(&self, account: AccountId) -> Result<Option<AccountHead>> {
         let sql = "SELECT account, seq, epoch, balances, state, due_at, requested_at, next_allowed_at, failures, last_sync,
-                     fresh_at, standing, window_index, history_from, history_due_at, take_incomplete
+                     fresh_at, standing, window_index, history_from, history_due_at, take_incomplete, stale_at
                    FROM account_head WHERE account = $1";
         let found: Option<HeadRow> = self.db.optional(sql, args![account]).await?;
         match (found, self.key_of_account(account).await?) {
@@ -246,8 +247,9 @@ impl Listing<'_> {
         let (sealed, currency) = (self.sealed(id)?, self.bank.currency.code());
         tx.run(sql, args![id, connection, business, sealed, currency, by_id, by_number, excluded, now])
             .await?;
-        let sql = "INSERT INTO account_head (account, connection, seq, epoch, balances, due_at, failures, standing, take_incomplete)
-                   VALUES ($1, $2, 0, 0, '[]', $3, 0, $4, $5)";
+        let sql = "INSERT INTO account_head (account, connection, seq, epoch, balances, due_at, failures, standing, take_incomplete,
+                     stale_told)
+                   VALUES ($1, $2, 0, 0, '[]', $3, 0, $4, $5, $5)";
         tx.run(sql, args![id, connection, now, NEW_STANDING, false]).await?;
         Ok(id)
     }
@@ -369,6 +371,7 @@ fn open_head(key: &OwnerKey, row: HeadRow) -> Result<AccountHead> {
         failures: small(row.failures, "failures")?,
         last_sync: row.last_sync,
         fresh_at: row.fresh_at,
+        stale_at: row.stale_at,
         standing: standing(&row.standing)?,
         index: row
             .window_index

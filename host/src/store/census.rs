@@ -5,6 +5,7 @@
 use super::arg::args;
 use super::{Result, Store};
 use crate::model::*;
+use std::collections::BTreeMap;
 
 /// Ages are counted in steps of so many microseconds: fine enough for an interval of minutes, and few rows come back
 /// however many accounts there are.
@@ -12,28 +13,51 @@ const AGE_STEP: i64 = 10 * SECOND;
 const SECOND: i64 = 1_000_000;
 
 impl Store {
-    /// How old the data of polled accounts is, by institution. Looks at each account: not for every second.
+    /// How old the data of polled accounts is, and which of them fail, by institution. Looks at each account: not for
+    /// every second.
     pub async fn freshness(&self, now: Timestamp) -> Result<Vec<Freshness>> {
-        let sql = "SELECT c.institution, ($1 - h.fresh_at) / $2, count(*)
+        let sql = "SELECT c.institution, ($1 - h.fresh_at) / $2 AS steps, count(*), max(h.fresh_at),
+                     CAST(sum(CASE WHEN h.stale_at <= $1 THEN 1 ELSE 0 END) AS BIGINT)
                    FROM connection c JOIN account_head h ON h.connection = c.id JOIN account a ON a.id = h.account
                    WHERE c.state = 'active' AND a.state = 'active' AND NOT a.excluded
                    GROUP BY 1, 2 ORDER BY 1, 2";
-        let rows: Vec<(String, Option<i64>, i64)> = self.db.all(sql, args![now, AGE_STEP]).await?;
+        let rows: Vec<(String, Option<i64>, i64, Option<Timestamp>, i64)> =
+            self.db.all(sql, args![now, AGE_STEP]).await?;
+        let mut failing = self.failing().await?;
         let mut all = Vec::new();
         for institution in rows.chunk_by(|one, next| one.0 == next.0) {
             let Some((name, ..)) = institution.first() else { continue };
             let ages: Vec<_> = institution
                 .iter()
-                .filter_map(|(_, steps, count)| Some((steps.as_ref()? * (AGE_STEP / SECOND), *count)))
+                .filter_map(|(_, steps, count, ..)| Some((steps.as_ref()? * (AGE_STEP / SECOND), *count)))
                 .collect();
             let accounts = ages.iter().map(|(_, count)| count).sum();
-            let all_of_it: i64 = institution.iter().map(|(_, _, count)| count).sum();
+            let all_of_it: i64 = institution.iter().map(|(_, _, count, ..)| count).sum();
             all.push(Freshness {
                 institution: name.clone(),
                 accounts,
                 waiting: all_of_it - accounts,
                 age: Age::of(&ages),
+                stale: institution.iter().map(|(.., stale)| stale).sum(),
+                last_success_at: institution.iter().filter_map(|(_, _, _, last, _)| *last).max(),
+                failing: failing.remove(name).unwrap_or_default(),
             });
+        }
+        Ok(all)
+    }
+
+    /// Polled accounts whose last sync failed, by institution.
+    async fn failing(&self) -> Result<BTreeMap<String, Vec<Failing>>> {
+        let sql = "SELECT c.institution, s.reason, count(*), min(h.fresh_at)
+                   FROM account_head h JOIN connection c ON c.id = h.connection JOIN account a ON a.id = h.account
+                     JOIN sync s ON s.account = h.account AND s.id = h.last_sync
+                   WHERE h.failures > 0 AND c.state = 'active' AND a.state = 'active' AND NOT a.excluded
+                   GROUP BY 1, 2 ORDER BY 1, 3 DESC, 2";
+        let rows: Vec<(String, Option<String>, i64, Option<Timestamp>)> = self.db.all(sql, args![]).await?;
+        let mut all: BTreeMap<String, Vec<Failing>> = BTreeMap::new();
+        for (institution, reason, accounts, since) in rows {
+            let reason = reason.unwrap_or_default();
+            all.entry(institution).or_default().push(Failing { reason, accounts, since });
         }
         Ok(all)
     }

@@ -58,7 +58,8 @@ impl Store {
                      requested_at = CASE WHEN next_sync IS NULL THEN NULL ELSE requested_at END,
                      next_allowed_at = $6, failures = 0, last_sync = $7, history_from = $9,
                      fresh_at = CASE WHEN $13 THEN fresh_at ELSE $8 END, history_due_at = $10, standing = $11,
-                     window_index = $12, take_incomplete = (take_incomplete AND $13)
+                     window_index = $12, take_incomplete = (take_incomplete AND $13),
+                     stale_at = CASE WHEN $13 THEN stale_at ELSE $14 END, stale_told = (stale_told AND $13)
                    WHERE account = $1";
         let fresh_at = sync.bank_answered_at.unwrap_or(sync.finished_at);
         let (due_at, next_allowed_at) = (commit.due_at, sync.next_allowed_at);
@@ -81,7 +82,8 @@ impl Store {
             commit.history_due_at,
             standing_json(&commit.standing)?,
             index,
-            sync.trigger == Trigger::History
+            sync.trigger == Trigger::History,
+            commit.stale_at
         ];
         tx.run(sql, args).await?;
         if !is_folded {

@@ -9,7 +9,7 @@
 //! `codec` (stored words); then one per subject: `business`, `institution`, `connection`, `consent`,
 //! `authorisation`, `credential`, `session`, `rejection`, `pause`, `settings`, `closing`, `erase`, `account`, `history`,
 //! `schedule`, `request`, `waiting`, `commit`,
-//! `sync`, `endpoint`, `delivery`, `idempotency`, `retention`.
+//! `stale`, `sync`, `endpoint`, `delivery`, `idempotency`, `retention`.
 //!
 //! Whoever writes anything of a connection holds its `schedule` row in the same transaction, and
 //! takes it first: that orders writers on both databases, and the row's token fences.
@@ -42,6 +42,7 @@ mod schema;
 mod seal;
 mod session;
 mod settings;
+mod stale;
 mod sync;
 mod turn;
 mod waiting;

@@ -8,6 +8,7 @@ use crate::model::*;
 use crate::store::StoreError;
 use crate::webhook::payload;
 use chrono::{Days, NaiveDate};
+use std::time::Duration;
 
 /// Rows this many days before the window are compared too: a correction may move a row into it.
 const KNOWN_BEFORE_WINDOW_DAYS: u64 = 7;
@@ -98,12 +99,13 @@ pub(super) async fn store(
 ) -> Result<(), StoreError> {
     let now = run.app.clock.now();
     let Looked { verdict, reading, index } = looked;
-    let min_interval = std::time::Duration::from_secs(u64::from(run.bank.institution.limits.min_interval_s));
+    let min_interval = Duration::from_secs(u64::from(run.bank.institution.limits.min_interval_s));
     let next_allowed_at =
         run.asked_at.filter(|_| !min_interval.is_zero()).map(|asked| asked.plus(min_interval));
     // A slot that the bank does not allow yet waits until it does.
     let slot = schedule::next_slot(&run.bank.institution, run.lease.interval_minutes, run.lease.phase, now);
     let next_at = next_allowed_at.map_or(slot, |allowed| slot.max(allowed));
+    let stale_after = Duration::from_secs(u64::from(run.bank.institution.schedule.stale_after_minutes) * 60);
     let history = trigger == Trigger::History;
     let (next_allowed_at, next_at) =
         if history { (head.next_allowed_at, head.due_at) } else { (next_allowed_at, next_at) };
@@ -152,6 +154,7 @@ pub(super) async fn store(
         history_due_at,
         index,
         due_at: next_at,
+        stale_at: next_at.plus(stale_after),
     };
     let business = run.connection.business;
     let event =

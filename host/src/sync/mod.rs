@@ -15,6 +15,7 @@ mod password;
 mod read;
 pub mod schedule;
 mod session;
+mod stale;
 mod together;
 mod window;
 mod worker;
@@ -23,6 +24,7 @@ pub use authorise::end_overdue_authorisations;
 pub use close::end_overdue;
 pub use consent::tend_consents;
 pub use health::Health;
+pub use stale::tell_stale;
 pub use worker::work;
 
 use crate::app::{App, Bank};

@@ -3,7 +3,7 @@
 //! Counters and the histogram are of this process, since it started. What stands in the database (age of data, queues)
 //! is looked up when it is asked for. No label names a business, a connection or an account. Must not know: who counts.
 
-use crate::model::{Freshness, Queues};
+use crate::model::{Failing, Freshness, Queues};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -32,6 +32,12 @@ struct AttemptLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfInstitution {
     institution: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FailingLabels {
+    institution: String,
+    reason: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -101,11 +107,18 @@ impl Metrics {
 
 fn register_freshness(registry: &mut Registry, freshness: &[Freshness]) {
     let (ages, accounts) = (Family::<AgeLabels, Gauge>::default(), Family::<OfInstitution, Gauge>::default());
-    let waiting = Family::<OfInstitution, Gauge>::default();
+    let (waiting, stale) =
+        (Family::<OfInstitution, Gauge>::default(), Family::<OfInstitution, Gauge>::default());
+    let failing = Family::<FailingLabels, Gauge>::default();
     for one in freshness {
         let of = OfInstitution { institution: one.institution.clone() };
         accounts.get_or_create(&of).set(one.accounts);
         waiting.get_or_create(&of).set(one.waiting);
+        stale.get_or_create(&of).set(one.stale);
+        for Failing { reason, accounts, .. } in &one.failing {
+            let labels = FailingLabels { institution: of.institution.clone(), reason: reason.clone() };
+            failing.get_or_create(&labels).set(*accounts);
+        }
         let Some(age) = one.age else { continue };
         for (quantile, seconds) in [("0.5", age.p50_s), ("0.95", age.p95_s), ("0.99", age.p99_s)] {
             let labels = AgeLabels { institution: of.institution.clone(), quantile };
@@ -116,6 +129,8 @@ fn register_freshness(registry: &mut Registry, freshness: &[Freshness]) {
     registry.register_with_unit("data_age", help, Unit::Seconds, ages);
     registry.register("accounts", "Accounts that are polled and were read at least once", accounts);
     registry.register("accounts_waiting", "Accounts that are polled and were never read", waiting);
+    registry.register("accounts_stale", "Accounts that are polled and were not read in time", stale);
+    registry.register("accounts_failing", "Accounts that are polled and whose last sync failed", failing);
 }
 
 fn register_queues(registry: &mut Registry, queues: &Queues) {

@@ -6,7 +6,7 @@
 
 use crate::model::{
     AccountId, AccountState, AuthorisationId, BusinessId, ConnectionId, DueConsent, EventId, EventType,
-    NewEvent, Sync, Timestamp,
+    NewEvent, StaleAccount, Sync, Timestamp,
 };
 use serde_json::{Value, json};
 
@@ -70,6 +70,19 @@ pub fn authorisation_failed(
         "reason": reason,
     });
     event(business, EventType::AuthorisationFailed, connection, None, &data, at)
+}
+
+/// An account was not read for too long after it should have been.
+pub fn account_stale(stale: &StaleAccount, at: Timestamp) -> NewEvent {
+    let data = json!({
+        "account_id": stale.account,
+        "connection_id": stale.connection,
+        "institution_id": stale.institution,
+        "fresh_at": stale.fresh_at,
+        "failures": stale.failures,
+        "reason": stale.reason,
+    });
+    event(stale.business, EventType::AccountStale, stale.connection, Some(stale.account), &data, at)
 }
 
 /// A consent ends by itself soon. `days_left` names the notice: 14, 7 or 1; `expires_at` is the moment.

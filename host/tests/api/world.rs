@@ -326,6 +326,7 @@ impl World {
                 standing: Default::default(),
                 index: None,
                 due_at,
+                stale_at: due_at.plus(Duration::from_secs(3_600)),
             };
             let event = |sync: &Sync| Some(payload::account_updated(business, sync, true));
             self.app.store.commit_sync(lease, &commit, &event).await.unwrap()

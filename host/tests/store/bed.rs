@@ -144,6 +144,12 @@ impl Bed {
         self.store.commit_sync(lease, &commit, &|_| None).await.unwrap()
     }
 
+    /// What the endpoint was told, in order.
+    pub async fn told(&self, endpoint: &Endpoint) -> Vec<EventType> {
+        let told = self.store.deliveries(endpoint.id, None, 99).await.unwrap().items;
+        told.into_iter().rev().map(|one| one.kind).collect()
+    }
+
     pub async fn endpoint(&self, event_types: &[EventType]) -> Endpoint {
         let endpoint = Endpoint {
             id: EndpointId::new(),
@@ -281,6 +287,7 @@ pub fn commit(sync: Sync, changes: Vec<NewChange>) -> SyncCommit {
         standing: Default::default(),
         index: None,
         due_at,
+        stale_at: due_at.plus(HOUR),
     }
 }
 

@@ -44,11 +44,6 @@ impl Bed {
         let event = self.event(due.connection, EventType::ReauthorisationRequired);
         self.store.end_expired(due, &event, now).await.unwrap()
     }
-
-    async fn told(&self, endpoint: &Endpoint) -> Vec<EventType> {
-        let told = self.store.deliveries(endpoint.id, None, 99).await.unwrap().items;
-        told.into_iter().rev().map(|one| one.kind).collect()
-    }
 }
 
 both! {

@@ -56,6 +56,8 @@ pub struct AccountStatus {
     fresh_at: Option<Timestamp>,
     /// How many seconds ago that was.
     age_s: Option<u64>,
+    /// It should have been read some time ago (`stale-after-minutes` of the bank's profile) and was not.
+    stale: bool,
     /// The `seq` of its last change; 0 before the first.
     seq: i64,
     /// Its transactions are held from this day on without a gap; null before the first sync.
@@ -208,6 +210,7 @@ impl AccountStatus {
             account: Account::of(account),
             fresh_at: head.fresh_at,
             age_s: head.fresh_at.map(|at| now.since(at).as_secs()),
+            stale: is_read && head.stale_at.is_some_and(|at| at <= now),
             seq: head.seq,
             history_from: head.history_from,
             history_complete: head.fresh_at.is_some() && head.history_due_at.is_none(),

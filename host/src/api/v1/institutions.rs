@@ -2,13 +2,16 @@
 
 use crate::api::Api;
 use crate::api::problem::{Answer, Problem};
-use crate::api::schema::All;
+use crate::api::schema::{self, All};
 use crate::api::v1::authorisations::FormField;
 use crate::app::Bank;
-use crate::model::{self, CUSTOMER_IP, Manifest, ValueDeclaration, ValueKind};
+use crate::model::{
+    self, Age, CUSTOMER_IP, Fault, HealthStatus, Manifest, Timestamp, ValueDeclaration, ValueKind,
+};
 use axum::Json;
 use axum::extract::{Path, State};
 use serde::Serialize;
+use std::sync::Arc;
 use utoipa::ToSchema;
 
 /// A bank.
@@ -132,12 +135,80 @@ pub async fn list(State(api): State<Api>) -> Json<All<Institution>> {
     params(("institution_id" = String, Path, description = "The bank's id.")),
     responses((status = 200, description = "The bank.", body = Institution)))]
 pub async fn show(State(api): State<Api>, Path(id): Path<String>) -> Answer<Json<Institution>> {
-    let bank = api
-        .app
-        .institutions
-        .get(&id)
-        .ok_or_else(|| Problem::unknown("institution", "GET /v1/institutions"))?;
-    Ok(Json(Institution::of(bank)))
+    Ok(Json(Institution::of(&*find(&api, &id)?)))
+}
+
+/// How a bank fares, as its syncs show it. Counted at most every half minute.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct InstitutionHealth {
+    /// Which bank.
+    institution_id: String,
+    /// `healthy`, `degraded` (some accounts are not read), `down` (none is), `unknown` (none is polled).
+    #[schema(value_type = schema::HealthStatus)]
+    status: HealthStatus,
+    /// Whose fault that is: the `bank`'s, or the `operator`'s, who must act; null if nothing is wrong.
+    #[schema(value_type = Option<schema::Fault>)]
+    fault: Option<Fault>,
+    /// What goes wrong most often, as syncs say it, such as `bank-unavailable`; `late`: syncs succeed, and too late.
+    reason: Option<String>,
+    /// Since when: when the first failing account was last read well, or, if none is read any more, the last one.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    since: Option<Timestamp>,
+    /// When an account was last read well; null before the first.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    last_success_at: Option<Timestamp>,
+    /// Accounts that are polled.
+    accounts: i64,
+    /// Those that fail, apart from those whose customer must act.
+    failing_accounts: i64,
+    /// Those whose data is stale.
+    stale_accounts: i64,
+    /// How old the data is; null before the first sync.
+    age: Option<AgeOfData>,
+}
+
+/// So many hundredths of the accounts are not older, in seconds.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AgeOfData {
+    /// Half of them.
+    p50_s: i64,
+    /// All but one in twenty.
+    p95_s: i64,
+    /// All but one in a hundred.
+    p99_s: i64,
+}
+
+/// Show how a bank fares
+///
+/// Computed from the syncs of all accounts of this installation: is it worth asking a customer to try again, and who
+/// must act?
+#[utoipa::path(get, path = "/v1/institutions/{institution_id}/health", operation_id = "show_institution_health", tag = "institutions",
+    params(("institution_id" = String, Path, description = "The bank's id.")),
+    responses((status = 200, description = "How it fares.", body = InstitutionHealth)))]
+pub async fn health(State(api): State<Api>, Path(id): Path<String>) -> Answer<Json<InstitutionHealth>> {
+    let bank = find(&api, &id)?;
+    let all = api.app.freshness().await?;
+    let counted = all.iter().find(|one| one.institution == id);
+    let model::InstitutionHealth { status, fault, reason, since, failing } =
+        model::InstitutionHealth::of(counted, bank.unavailable().is_some());
+    let age = |age: Age| AgeOfData { p50_s: age.p50_s, p95_s: age.p95_s, p99_s: age.p99_s };
+    Ok(Json(InstitutionHealth {
+        institution_id: id,
+        status,
+        fault,
+        reason,
+        since,
+        last_success_at: counted.and_then(|counted| counted.last_success_at),
+        accounts: counted.map_or(0, |counted| counted.accounts + counted.waiting),
+        failing_accounts: failing,
+        stale_accounts: counted.map_or(0, |counted| counted.stale),
+        age: counted.and_then(|counted| counted.age).map(age),
+    }))
+}
+
+fn find(api: &Api, id: &str) -> Answer<Arc<Bank>> {
+    let bank = api.app.institutions.get(id).cloned();
+    bank.ok_or_else(|| Problem::unknown("institution", "GET /v1/institutions"))
 }
 
 #[cfg(test)]

@@ -263,6 +263,7 @@ mod tests {
             failures: 0,
             last_sync: None,
             fresh_at: None,
+            stale_at: None,
             history_from: None,
             history_due_at: None,
             standing: model::Standing::default(),

@@ -1,0 +1,168 @@
+//! How an institution fares, judged by the syncs of its accounts. Pure.
+
+use super::{Freshness, Timestamp};
+use serde::Serialize;
+
+/// From so many hundredths of the polled accounts on that fail, an institution is degraded: fewer are accounts with
+/// troubles of their own.
+const DEGRADED_PERCENT: i64 = 5;
+
+/// How it fares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HealthStatus {
+    /// Accounts are read as planned.
+    Healthy,
+    /// Some are not.
+    Degraded,
+    /// None is.
+    Down,
+    /// No account is polled: nobody knows.
+    Unknown,
+}
+
+/// Whose fault it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fault {
+    /// It does not answer, or not as its interface promises.
+    Bank,
+    /// The service, its configuration or a connector: the operator must act.
+    Operator,
+    /// Customers must act, each for their own connection.
+    Customer,
+}
+
+impl Fault {
+    /// Whose a sync's reason is.
+    pub fn of(reason: &str) -> Self {
+        match reason {
+            "credentials-rejected" | "credentials-withheld" | "consent-expired" | "customer-needed" => {
+                Self::Customer
+            }
+            "connector-fault" | "not-configured" | "not-supported" => Self::Operator,
+            _ => Self::Bank,
+        }
+    }
+}
+
+/// How an institution fares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstitutionHealth {
+    /// In a word.
+    pub status: HealthStatus,
+    /// Whose fault it is; none if nothing is wrong, or nobody knows.
+    pub fault: Option<Fault>,
+    /// What goes wrong most often, as syncs say it.
+    pub reason: Option<String>,
+    /// When the first account that fails was last read well, or, where all do, the last one.
+    pub since: Option<Timestamp>,
+    /// Polled accounts that fail for other reasons than their customer's.
+    pub failing: i64,
+}
+
+impl InstitutionHealth {
+    /// By what is counted of its accounts; `barred`: nothing can be asked of it.
+    pub fn of(counted: Option<&Freshness>, barred: bool) -> Self {
+        let failing: Vec<_> = counted
+            .into_iter()
+            .flat_map(|counted| &counted.failing)
+            .filter(|failing| Fault::of(&failing.reason) != Fault::Customer)
+            .collect();
+        let count: i64 = failing.iter().map(|failing| failing.accounts).sum();
+        let last = counted.and_then(|counted| counted.last_success_at);
+        let polled = counted.map_or(0, |counted| counted.accounts + counted.waiting);
+        let (worst, stale) = (failing.first(), counted.map_or(0, |counted| counted.stale));
+        let reason = worst.map(|worst| worst.reason.clone());
+        let fault = worst.map(|worst| Fault::of(&worst.reason));
+        let is = |status, fault, reason, since| Self { status, fault, reason, since, failing: count };
+        if barred {
+            return is(HealthStatus::Down, Some(Fault::Operator), Some("not-configured".to_owned()), last);
+        }
+        if polled == 0 {
+            return is(HealthStatus::Unknown, None, None, None);
+        }
+        if count >= polled {
+            return is(HealthStatus::Down, fault, reason, last);
+        }
+        if count * 100 >= polled * DEGRADED_PERCENT {
+            let since = failing.iter().filter_map(|failing| failing.since).min();
+            return is(HealthStatus::Degraded, fault, reason, since);
+        }
+        if stale * 100 >= polled * DEGRADED_PERCENT {
+            // Nothing fails, and yet it is not read in time: it waits for us.
+            return is(HealthStatus::Degraded, Some(Fault::Operator), Some("late".to_owned()), None);
+        }
+        is(HealthStatus::Healthy, None, None, None)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::super::{Age, Failing};
+    use super::*;
+
+    fn counted(accounts: i64, stale: i64, failing: &[(&str, i64)]) -> Freshness {
+        Freshness {
+            institution: "bank".to_owned(),
+            accounts,
+            waiting: 0,
+            age: Age::of(&[(60, accounts)]),
+            stale,
+            last_success_at: Some(Timestamp(9)),
+            failing: failing
+                .iter()
+                .map(|(reason, accounts)| Failing {
+                    reason: (*reason).to_owned(),
+                    accounts: *accounts,
+                    since: Some(Timestamp(4)),
+                })
+                .collect(),
+        }
+    }
+
+    fn check(counted: &Freshness, status: HealthStatus, fault: Option<Fault>, since: Option<i64>) {
+        let health = InstitutionHealth::of(Some(counted), false);
+        assert_eq!(
+            (health.status, health.fault, health.since),
+            (status, fault, since.map(Timestamp)),
+            "{counted:?}"
+        );
+    }
+
+    #[test]
+    fn the_syncs_of_its_accounts_say_how_an_institution_fares() {
+        use Fault::{Bank, Operator};
+        use HealthStatus::{Degraded, Down, Healthy};
+        check(&counted(100, 0, &[]), Healthy, None, None);
+        check(&counted(100, 0, &[("unreachable", 4)]), Healthy, None, None);
+        check(&counted(100, 0, &[("unreachable", 5)]), Degraded, Some(Bank), Some(4));
+        check(
+            &counted(100, 9, &[("connector-fault", 60), ("unreachable", 5)]),
+            Degraded,
+            Some(Operator),
+            Some(4),
+        );
+        check(&counted(100, 100, &[("unreachable", 99), ("unreadable", 1)]), Down, Some(Bank), Some(9));
+        check(&counted(100, 5, &[]), Degraded, Some(Operator), None);
+    }
+
+    #[test]
+    fn what_customers_must_mend_is_nobody_elses_fault() {
+        check(&counted(10, 0, &[("credentials-rejected", 10)]), HealthStatus::Healthy, None, None);
+        for reason in ["credentials-withheld", "consent-expired", "customer-needed"] {
+            assert_eq!(Fault::of(reason), Fault::Customer);
+        }
+    }
+
+    #[test]
+    fn without_accounts_nobody_knows_and_what_is_barred_is_down() {
+        let health = |counted: Option<&Freshness>, barred| InstitutionHealth::of(counted, barred);
+        assert_eq!(health(None, false).status, HealthStatus::Unknown);
+        assert_eq!(health(Some(&counted(0, 0, &[])), false).status, HealthStatus::Unknown);
+        let barred = health(Some(&counted(3, 0, &[])), true);
+        assert_eq!((barred.status, barred.fault), (HealthStatus::Down, Some(Fault::Operator)));
+        assert_eq!(barred.reason.unwrap(), "not-configured");
+    }
+}
