@@ -4,7 +4,7 @@
 use crate::linked::{Linked, accounts_read};
 use host::model::{
     AccountId, AccountState, AuthorisationId, BusinessId, ConnectionId, ConsentId, DueConsent, EventType,
-    NewEvent, Proof, SyncCode, SyncId, Timestamp, Trigger,
+    NewEvent, Proof, StaleAccount, SyncCode, SyncId, Timestamp, Trigger,
 };
 use host::webhook::payload;
 use jsonschema::{Draft, Validator};
@@ -459,9 +459,21 @@ fn every_event() -> Vec<NewEvent> {
         expires_at: at,
         due_at: at,
     };
+    let stale = StaleAccount {
+        account,
+        connection,
+        business,
+        institution: DEMO_BANK.into(),
+        fresh_at: Some(at),
+        stale_at: at,
+        failures: 0,
+        reason: None,
+        polled: true,
+    };
     vec![
         payload::account_updated(business, &sync, true),
         payload::sync_failed(business, &sync),
+        payload::account_stale(&stale, at),
         payload::reauthorisation_required(business, connection, DEMO_BANK, "consent-expired", at),
         payload::connection_authorised(business, connection, DEMO_BANK, authorisation, at),
         payload::authorisation_failed(business, connection, DEMO_BANK, authorisation, "expired", at),

@@ -287,6 +287,23 @@ mod tests {
             assert_eq!(data["institution_id"], "demo-bank");
         }
 
+        let stale = StaleAccount {
+            account: sync.account,
+            connection: sync.connection,
+            business,
+            institution: "demo-bank".into(),
+            fresh_at: Some(at),
+            stale_at: at,
+            failures: 2,
+            reason: Some("unreachable".into()),
+            polled: true,
+        };
+        let event = account_stale(&stale, at);
+        assert_eq!(event.account, Some(sync.account));
+        let data = check(&event, EventType::AccountStale);
+        assert_eq!((&data["failures"], &data["reason"]), (&json!(2), &json!("unreachable")));
+        assert_eq!(data["fresh_at"], "2023-11-14T22:13:20.000000Z");
+
         let due = DueConsent {
             id: ConsentId::new(),
             connection: sync.connection,
