@@ -101,10 +101,13 @@ CREATE INDEX connection_to_erase ON connection (id) WHERE deleted_at IS NOT NULL
 -- The row is the job: due_at is schedule, retry time and visibility timeout; token fences. closing_at:
 -- since when the job is to end the consent at the bank; failures counts the tries then.
 -- interval_minutes: null for the institution's own. reason: why the last run came to nothing for the whole connection.
+-- lane: what it is due for. What is not of the ordinary lane queues by business, so that none stands in another's way.
 CREATE TABLE schedule (
     institution      TEXT    NOT NULL,
     phase            {int}   NOT NULL,
     connection       {bytes} NOT NULL,
+    business         {bytes} NOT NULL,
+    lane             TEXT    NOT NULL,
     due_at           {int}   NOT NULL,
     token            {int}   NOT NULL,
     slot_at          {int}   NOT NULL,
@@ -114,9 +117,12 @@ CREATE TABLE schedule (
     active           {bool}  NOT NULL,
     interval_minutes {int},
     closing_at       {int},
-    CONSTRAINT schedule_key PRIMARY KEY (institution, phase, connection)
+    CONSTRAINT schedule_key PRIMARY KEY (institution, phase, connection),
+    CONSTRAINT schedule_lane CHECK (lane IN ('ordinary', 'wanted', 'first', 'history'))
 ) {in_key_order};
-CREATE INDEX schedule_due ON schedule (institution, due_at) WHERE active;
+CREATE INDEX schedule_due ON schedule (institution, due_at) WHERE active AND lane = 'ordinary';
+CREATE INDEX schedule_queued ON schedule (institution, lane, business, due_at) WHERE active AND lane <> 'ordinary';
+CREATE INDEX schedule_in_hand ON schedule (lane, business, due_at) WHERE claimed_at IS NOT NULL AND lane <> 'ordinary';
 CREATE INDEX schedule_closing ON schedule (closing_at) WHERE closing_at IS NOT NULL;
 
 -- Logins of one customer that an institution refused in a row, or may have: each is counted before it leaves. series: a

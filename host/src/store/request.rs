@@ -6,7 +6,7 @@
 
 use super::account::account_state;
 use super::arg::args;
-use super::codec::{json, parsed};
+use super::codec::{json, parsed, word};
 use super::connection::hold;
 use super::db::{Tx, row};
 use super::schedule::fence;
@@ -130,9 +130,10 @@ async fn request(
     let sql = "INSERT INTO sync_request (id, account, requested_at) VALUES ($1, $2, $3)";
     tx.run(sql, args![id, account.id, now]).await?;
     if place.claimed_at.is_none() {
-        let sql = "UPDATE schedule SET due_at = $4
-                   WHERE institution = $1 AND phase = $2 AND connection = $3 AND due_at > $4";
-        tx.run(sql, args![&place.institution, place.phase, account.connection, now]).await?;
+        let sql = "UPDATE schedule SET lane = $5, due_at = CASE WHEN due_at > $4 THEN $4 ELSE due_at END
+                   WHERE institution = $1 AND phase = $2 AND connection = $3";
+        let wanted = word(Lane::Wanted);
+        tx.run(sql, args![&place.institution, place.phase, account.connection, now, wanted]).await?;
     }
     Ok(Requested::Sync(id))
 }

@@ -10,6 +10,7 @@ mod consent;
 mod exchange;
 mod health;
 mod history;
+mod lanes;
 mod outcome;
 mod password;
 mod read;

@@ -12,6 +12,7 @@ mod consents;
 mod cursors;
 mod erasing;
 mod history;
+mod lanes;
 mod links;
 mod listing;
 mod opening;
