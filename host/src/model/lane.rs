@@ -75,6 +75,12 @@ impl Share {
     pub fn of_any(free: u32) -> Self {
         Self { free, own: PerLane::default(), most: PerLane::of(|_| free) }
     }
+    /// No more than so many, whatever they are for.
+    #[must_use]
+    pub fn at_most(self, most: u32) -> Self {
+        let free = self.free.min(most);
+        Self { free, own: PerLane::default(), most: PerLane::of(|lane| (*self.most.get(lane)).min(free)) }
+    }
     /// What no lane keeps.
     pub fn rest(&self) -> u32 {
         self.free.saturating_sub(self.own.sum())

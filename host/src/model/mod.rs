@@ -5,6 +5,7 @@
 
 mod account;
 mod authorisation;
+mod breaker;
 mod connection;
 mod consent;
 mod event;
@@ -24,6 +25,7 @@ mod transaction;
 
 pub use account::*;
 pub use authorisation::*;
+pub use breaker::*;
 pub use connection::*;
 pub use consent::*;
 pub use event::*;

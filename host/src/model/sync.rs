@@ -250,6 +250,8 @@ pub struct Lease {
     pub until: Timestamp,
     /// Failed runs in a row.
     pub failures: i32,
+    /// Its institution has failed lately: how this run goes is noted.
+    pub is_suspect: bool,
 }
 
 /// The customer is at a screen of the business, who passes these on.

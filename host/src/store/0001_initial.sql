@@ -47,7 +47,9 @@ CREATE TABLE registration (
 CREATE UNIQUE INDEX registration_of_business ON registration (business, institution) WHERE business IS NOT NULL;
 CREATE UNIQUE INDEX registration_of_operator ON registration (institution) WHERE business IS NULL;
 
--- What is known of an institution beyond its profile. Every institution with connections has a row.
+-- What is known of an institution beyond its profile. Every institution with connections has a row. breaker: whether it
+-- is left alone because it fails for many, since when and until when, how many more faults than answers there were, how
+-- often it was opened since it was closed, and the connection that met the last fault.
 CREATE TABLE institution (
     id                    TEXT NOT NULL,
     fingerprint           TEXT,
@@ -55,7 +57,15 @@ CREATE TABLE institution (
     paused_until          {int},
     pause_reason          TEXT,
     rejections_void_until {int},
-    CONSTRAINT institution_key PRIMARY KEY (id)
+    breaker               TEXT  NOT NULL DEFAULT 'closed',
+    breaker_since         {int},
+    breaker_held_since    {int},
+    breaker_until         {int},
+    breaker_faults        {int} NOT NULL DEFAULT 0,
+    breaker_opened        {int} NOT NULL DEFAULT 0,
+    breaker_last          {bytes},
+    CONSTRAINT institution_key PRIMARY KEY (id),
+    CONSTRAINT institution_breaker CHECK (breaker IN ('closed', 'open', 'half_open'))
 ) {table};
 
 CREATE TABLE connector_quarantine (

@@ -17,7 +17,7 @@ use crate::model::*;
 row! {
     HeadRow {
         state: String, excluded: bool, connection_state: String, next_sync: Option<SyncId>,
-        next_allowed_at: Option<Timestamp>, last_sync: Option<SyncId>, paused_until: Option<Timestamp>,
+        next_allowed_at: Option<Timestamp>, last_sync: Option<SyncId>, held_until: Option<Timestamp>,
     }
 }
 
@@ -32,7 +32,7 @@ const PRESENT: &str = "account_head.present";
 impl Store {
     /// Wants a sync of the account: joins the run that has not asked the bank yet, else asks for the next one
     /// (creating its id on the account's head), and makes the connection due now if it is idle.
-    /// A paused institution is too early, too; a closed account is stopped. Nothing is asked of a paused connection and
+    /// An institution that is left alone is too early, too; a closed account is stopped. Nothing is asked of a paused connection and
     /// of an account that is switched off.
     pub async fn request_sync(
         &self,
@@ -97,7 +97,8 @@ async fn request(
         return Ok(Requested::Stopped(None));
     };
     let sql = "SELECT a.state, a.excluded, c.state AS connection_state, h.next_sync, h.next_allowed_at, h.last_sync,
-                 (SELECT paused_until FROM institution WHERE id = $2) AS paused_until
+                 (SELECT CASE WHEN COALESCE(paused_until, 0) > COALESCE(breaker_until, 0) THEN paused_until
+                         ELSE breaker_until END FROM institution WHERE id = $2) AS held_until
                FROM account_head h JOIN account a ON a.id = h.account JOIN connection c ON c.id = a.connection
                WHERE h.account = $1";
     let head: HeadRow = tx.one(sql, args![account.id, &place.institution]).await?;
@@ -120,7 +121,7 @@ async fn request(
         }
         return Ok(Requested::Sync(joined));
     }
-    if let Some(next_allowed_at) = head.next_allowed_at.max(head.paused_until).filter(|at| *at > now) {
+    if let Some(next_allowed_at) = head.next_allowed_at.max(head.held_until).filter(|at| *at > now) {
         let last = last(tx, account.id, head.last_sync).await?;
         return Ok(Requested::TooEarly { next_allowed_at, last });
     }

@@ -2,6 +2,7 @@
 //! visibility timeout; `token` fences; `claimed_at` is empty while nobody holds it.
 
 use super::arg::args;
+use super::breaker::{TRIAL_RUNS, begin_trial, postpone_trial};
 use super::codec::{from_word, json, small, word};
 use super::db::{Tx, row};
 use super::dialect::Kind;
@@ -9,7 +10,7 @@ use super::waiting::{NoSync, answer_waiting, first_due, heads, lane};
 use super::{Result, Store, StoreError};
 use crate::model::*;
 use serde_json::json as value;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 row! {
     ClaimRow {
@@ -17,6 +18,8 @@ row! {
         failures: i64, interval_minutes: Option<i64>,
     }
 }
+
+row! { DueRow { institution: String, suspect: i64, trial: i64 } }
 
 /// Stands for all institutions together in the permits of a claim; no profile has an empty name.
 const ALL: &str = "";
@@ -114,17 +117,26 @@ const NEXT_DUE: &str = queues!(
             AND s.business = q.business
           ORDER BY s.due_at LIMIT 1)
        FROM queue q WHERE q.business IS NOT NULL)
-     SELECT min(CASE WHEN i.paused_until > $1 AND i.paused_until > next.due_at THEN i.paused_until ELSE next.due_at END)
-     FROM next JOIN institution i ON i.id = next.institution WHERE next.due_at IS NOT NULL"
+     SELECT min(CASE WHEN held_until > $1 AND held_until > next.due_at THEN held_until ELSE next.due_at END)
+     FROM next JOIN (SELECT id, CASE WHEN COALESCE(paused_until, 0) > COALESCE(breaker_until, 0) THEN paused_until
+                                     ELSE breaker_until END AS held_until
+                     FROM institution) AS i ON i.id = next.institution
+     WHERE next.due_at IS NOT NULL"
 );
 
-/// Institutions of the given ones at which something may be due.
-const MAY_BE_DUE: &str = "SELECT institution FROM bulk
+/// Institutions of the given ones at which something is due, and whether they have failed lately, or are to be tried.
+const DUE_AT: &str = "SELECT institution,
+      (SELECT count(*) FROM institution i
+       WHERE i.id = bulk.institution AND (i.breaker <> 'closed' OR i.breaker_faults > 0)) AS suspect,
+      (SELECT count(*) FROM institution i WHERE i.id = bulk.institution AND i.breaker <> 'closed') AS trial
+    FROM bulk
     WHERE (EXISTS (SELECT 1 FROM schedule s
                    WHERE s.active AND s.lane = 'ordinary' AND s.institution = bulk.institution AND s.due_at <= $2)
            OR EXISTS (SELECT 1 FROM schedule s
-                      WHERE s.active AND s.lane <> 'ordinary' AND s.institution = bulk.institution))
-      AND NOT EXISTS (SELECT 1 FROM institution i WHERE i.id = bulk.institution AND i.paused_until > $2)";
+                      WHERE s.active AND s.lane <> 'ordinary' AND s.institution = bulk.institution
+                        AND s.due_at <= $2))
+      AND NOT EXISTS (SELECT 1 FROM institution i
+                      WHERE i.id = bulk.institution AND (i.paused_until > $2 OR i.breaker_until > $2))";
 
 const SHARES: [(&str, Kind); 5] = [
     ("institution", Kind::Text),
@@ -135,7 +147,8 @@ const SHARES: [(&str, Kind); 5] = [
 ];
 
 impl Store {
-    /// Claims connections that are due, no more than permitted, most overdue first; paused institutions not at all.
+    /// Claims connections that are due, no more than permitted, most overdue first; paused institutions and
+    /// those that fail for many not at all. A few try a bank whose pause is over.
     pub async fn claim_due(&self, now: Timestamp, until: Timestamp, permits: &Permits) -> Result<Vec<Lease>> {
         // Most looks find nothing: ask first, without taking a lock.
         let free = permits.institutions.iter().filter(|(_, share)| share.free > 0);
@@ -143,15 +156,27 @@ impl Store {
         if names.is_empty() || permits.all.free == 0 {
             return Ok(Vec::new());
         }
-        let sql = self.db.dialect().bulk(&[("institution", Kind::Text)], MAY_BE_DUE);
-        let due: Vec<(String,)> = self.db.all(sql, args![json(&names, "permits")?, now]).await?;
-        let due: BTreeSet<String> = due.into_iter().map(|(name,)| name).collect();
+        let sql = self.db.dialect().bulk(&[("institution", Kind::Text)], DUE_AT);
+        let due: Vec<DueRow> = self.db.all(sql, args![json(&names, "permits")?, now]).await?;
+        let mut due: BTreeMap<String, DueRow> =
+            due.into_iter().map(|row| (row.institution.clone(), row)).collect();
         if due.is_empty() {
             return Ok(Vec::new());
         }
+        let mut tx = self.db.begin().await?;
+        let on_trial: Vec<String> =
+            due.values().filter(|row| row.trial > 0).map(|row| row.institution.clone()).collect();
+        for institution in &on_trial {
+            if !begin_trial(&mut tx, institution, now, until).await? {
+                due.remove(institution);
+            }
+        }
         let most = free.clone().map(|(_, share)| share.free).max().unwrap_or(0).min(permits.all.free);
-        let shares = free.filter(|(name, _)| due.contains(name)).map(|(name, share)| (name.as_str(), share));
-        let shares = std::iter::once((ALL, &permits.all)).chain(shares).flat_map(|(name, share)| {
+        let shares = free.filter_map(|(name, share)| {
+            let is_on_trial = due.get(name)?.trial > 0;
+            Some((name.as_str(), if is_on_trial { share.at_most(TRIAL_RUNS) } else { *share }))
+        });
+        let shares = std::iter::once((ALL, permits.all)).chain(shares).flat_map(|(name, share)| {
             Lane::ALL.map(|lane| {
                 let (own, most, rest) = (share.own.get(lane), share.most.get(lane), share.rest());
                 value!({"institution": name, "lane": word(lane), "own": own, "most": most, "rest": rest})
@@ -160,13 +185,18 @@ impl Store {
         let shares = json(&shares.collect::<Vec<_>>(), "permits")?;
         let cap = |lane| *permits.per_business.get(lane);
         let caps = (cap(Lane::Wanted), cap(Lane::First), cap(Lane::History));
-        let mut tx = self.db.begin().await?;
         let sql = tx.dialect().bulk(&SHARES, CLAIM);
         let rows: Vec<ClaimRow> =
             tx.all(sql, args![&shares, now, until, most, caps.0, caps.1, caps.2]).await?;
+        for institution in on_trial.iter().filter(|name| due.contains_key(*name)) {
+            if rows.iter().all(|row| row.institution != *institution) {
+                postpone_trial(&mut tx, institution, now).await?;
+            }
+        }
         tx.commit().await?;
         let lease = |row: ClaimRow| {
             Ok(Lease {
+                is_suspect: due.get(&row.institution).is_some_and(|due| due.suspect > 0),
                 connection: row.connection,
                 lane: from_word(&row.lane, "lane")?,
                 institution: row.institution,
@@ -182,8 +212,8 @@ impl Store {
         rows.into_iter().map(lease).collect()
     }
 
-    /// When the next connection of any institution is due; none if there is none. Connections of a
-    /// paused institution are due when the pause ends, at the earliest.
+    /// When the next connection of any institution is due; none if there is none. Connections of an
+    /// institution that is left alone are due when that ends, at the earliest.
     pub async fn next_due(&self, now: Timestamp) -> Result<Option<Timestamp>> {
         let (next,): (Option<Timestamp>,) = self.db.one(NEXT_DUE, args![now]).await?;
         Ok(next)

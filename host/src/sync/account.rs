@@ -74,6 +74,7 @@ pub(super) async fn sync(
         }
         Err(Halt::Store(error)) => return Err(error),
     };
+    run.answered();
     let after_commit = std::mem::take(&mut looked.reading.after_commit);
     store(run, account, head, (sync_id, trigger), looked).await?;
     acknowledge(run, after_commit).await?;

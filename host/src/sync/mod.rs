@@ -5,6 +5,7 @@
 
 mod account;
 mod authorise;
+mod breaker;
 mod close;
 mod consent;
 mod exchange;
@@ -83,6 +84,8 @@ pub(crate) struct Run<'a> {
     /// The customer has filled in a form, and this turn of the authorisation says what the bank makes of it.
     answers: bool,
     password: Password,
+    /// What this run says of its bank.
+    said: Option<breaker::Said>,
     steps: u32,
     waited_ms: u32,
     /// When the first request of the account being read left, and when its last answer was read.
@@ -211,6 +214,7 @@ async fn open<'a>(app: &'a App, lease: &'a Lease) -> Result<Run<'a>, (Option<Con
         present: None,
         answers: false,
         password: Password::Unused,
+        said: None,
         steps: 0,
         waited_ms: 0,
         asked_at: None,

@@ -154,6 +154,7 @@ fn retry_at(run: &Run<'_>, retry_after_s: Option<u32>) -> Option<Timestamp> {
 
 /// Acts on a failure: each kind has its one action.
 pub(super) async fn settle(run: &mut Run<'_>, failure: &Failure) -> Result<Settled, StoreError> {
+    run.met(failure);
     let (counted, is_lost) = (run.counted(), run.password_is_lost(failure));
     run.password_came_to(failure).await?;
     if is_lost {
@@ -384,6 +385,7 @@ async fn complete_for(
     not_before: Option<Timestamp>,
     reason: Option<&str>,
 ) -> Result<(), StoreError> {
+    run.note_of_bank().await?;
     let (institution, lease, now) = (&run.bank.institution, run.lease, run.app.clock.now());
     let slot = schedule::next_slot(institution, lease.interval_minutes, lease.phase, now);
     let retry = now.plus(schedule::back_off(institution, run.connection.id.as_bytes(), lease.failures));

@@ -38,6 +38,7 @@ pub(super) async fn sync(run: &mut Run<'_>) -> Result<(), StoreError> {
         Err(Halt::Failure(failure)) => return all_failed(run, asked, failure).await,
         Err(Halt::Store(error)) => return Err(error),
     };
+    run.answered();
     let mut all_stored = true;
     for Asked { account, head, sync, .. } in asked {
         // An account of which the statement says nothing has nothing new.

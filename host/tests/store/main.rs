@@ -5,6 +5,7 @@
 
 mod authorisations;
 mod bed;
+mod breaker;
 mod census;
 mod closing;
 mod connections;
