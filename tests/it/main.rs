@@ -23,6 +23,7 @@ mod doors;
 mod hostile;
 mod isolation;
 mod leaving;
+mod limits;
 mod link_page;
 mod linked;
 mod looks;

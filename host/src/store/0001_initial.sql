@@ -247,7 +247,8 @@ CREATE INDEX account_of_business ON account (business, id);
 
 -- standing: what the ledger remembers between two looks. window_index: what the last look showed, sealed; none
 -- if the next one must be compared row by row. history_due_at: when the next piece of older history is read.
--- take_incomplete: the business wants a statement that shows too little as far as it goes, once.
+-- take_incomplete: the business wants a statement that shows too little as far as it goes, once. reads: how often it was
+-- read without its customer on the bank's day that ends at reads_until. unattended_at: no such reading before.
 CREATE TABLE account_head (
     account         {bytes} NOT NULL,
     connection      {bytes} NOT NULL,
@@ -269,6 +270,9 @@ CREATE TABLE account_head (
     history_from    TEXT,
     history_due_at  {int},
     take_incomplete {bool}  NOT NULL,
+    reads           {int}   NOT NULL DEFAULT 0,
+    reads_until     {int},
+    unattended_at   {int},
     CONSTRAINT account_head_key PRIMARY KEY (account),
     CONSTRAINT account_head_account FOREIGN KEY (account) REFERENCES account (id)
 ) {table};

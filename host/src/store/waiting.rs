@@ -14,6 +14,7 @@ row! {
         account: AccountId, state: String, excluded: bool, seq: i64, epoch: i64, due_at: Timestamp,
         next_allowed_at: Option<Timestamp>, failures: i64, next_sync: Option<SyncId>, current_sync: Option<SyncId>,
         attended: bool, history_due_at: Option<Timestamp>, fresh_at: Option<Timestamp>,
+        unattended_at: Option<Timestamp>,
     }
 }
 
@@ -66,12 +67,14 @@ impl Head {
     }
     fn due_at(&self, now: Timestamp) -> Timestamp {
         let reading = self.reading_due_at(now);
-        self.history_due_at.map_or(reading, |history| history.max(now).min(reading))
+        let history = self.history_due_at.map(|due| due.max(now).max(self.unattended_at.unwrap_or(due)));
+        history.map_or(reading, |history| history.min(reading))
     }
     /// Apart from older history.
     fn reading_due_at(&self, now: Timestamp) -> Timestamp {
         let wanted = if self.next_sync.is_some() { now } else { self.due_at };
-        wanted.max(self.next_allowed_at.unwrap_or(wanted))
+        let unattended = self.unattended_at.filter(|_| self.next_sync.is_none() || !self.attended);
+        wanted.max(self.next_allowed_at.max(unattended).unwrap_or(wanted))
     }
 }
 
@@ -80,7 +83,7 @@ pub(super) async fn heads(tx: &mut Tx, connection: ConnectionId) -> Result<Vec<H
     let sql =
         "SELECT h.account, a.state, a.excluded, h.seq, h.epoch, h.due_at, h.next_allowed_at, h.failures,
                  h.next_sync, h.current_sync, (h.present IS NOT NULL) AS attended, h.history_due_at,
-                 h.fresh_at
+                 h.fresh_at, h.unattended_at
                FROM account_head h JOIN account a ON a.id = h.account
                WHERE h.connection = $1 ORDER BY h.account";
     tx.all(sql, args![connection]).await

@@ -4,7 +4,7 @@
 //! A run of that lane that has brought its accounts up to date reads on as long as its lease lasts and nobody asked
 //! for a sync; a run of another leaves its connection due for it. What goes wrong here waits for the next slot: the account is up to date.
 
-use super::{Halt, Run, account, outcome, read, window};
+use super::{Halt, Run, account, budget, outcome, read, window};
 use crate::model::*;
 use crate::store::StoreError;
 use std::time::Duration;
@@ -28,6 +28,14 @@ pub(super) async fn go_on(run: &mut Run<'_>) -> Result<(), StoreError> {
         if wanted || run.deadline.left() < PIECE_TAKES || run.consent_is_over() {
             return Ok(()); // due again at once, or not at all
         }
+        let limits = &run.bank.institution.limits;
+        if let Some(per_day) = limits.unattended_reads_per_day
+            && head.reads_today(now) >= budget::for_history(per_day)
+        {
+            let tomorrow = Some(budget::day_end(&run.bank.institution, now));
+            run.app.store.plan_history(run.lease, account.id, tomorrow, &head.standing).await?;
+            continue;
+        }
         piece(run, &account, head).await?;
     }
 }
@@ -40,6 +48,7 @@ async fn piece(run: &mut Run<'_>, account: &Account, head: AccountHead) -> Resul
         return end(run, account, head).await;
     };
     run.customer(None);
+    run.reads_of(vec![account.id], Some(&head));
     (run.asked_at, run.answered_at, run.steps, run.waited_ms) = (None, None, 0, 0);
     let want = Want {
         account: account.bank.bank_id.clone(),

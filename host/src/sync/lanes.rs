@@ -3,7 +3,8 @@
 //!
 //! Pure arithmetic. Must not know: the database, what a run does.
 
-use crate::model::{Lane, PerLane, Share};
+use crate::model::{Lane, LimitsProfile, PerLane, Share};
+use std::time::Duration;
 
 /// One permit in so many is kept for those whom somebody waits for: they are few, and short.
 const WANTED_KEEPS_ONE_IN: u32 = 5;
@@ -34,6 +35,18 @@ fn kept(total: u32) -> PerLane<u32> {
         Lane::First => first,
         Lane::History => history,
     })
+}
+
+/// Requests of a run: a session, the list of accounts, and several pages of each. A bank that allows few in a minute gets so
+/// few runs at a time that all of theirs find a place within the lease.
+const REQUESTS_OF_A_RUN: u64 = 25;
+
+/// How many runs a bank is given at the same time.
+pub(super) fn concurrency(limits: &LimitsProfile, lease: Duration) -> u32 {
+    let Some(per_minute) = limits.requests_per_minute else { return limits.concurrency };
+    let requests = u64::from(per_minute) * lease.as_secs() / 60;
+    let runs = u32::try_from(requests / REQUESTS_OF_A_RUN).unwrap_or(u32::MAX);
+    runs.clamp(1, limits.concurrency.max(1))
 }
 
 /// What is free of so many permits, while so many runs of each lane go on.
@@ -91,6 +104,15 @@ mod tests {
                 prop_assert!(*idle.most.get(lane) > 0, "{:?} of {}", lane, total);
             }
         }
+    }
+
+    #[test]
+    fn a_bank_that_allows_few_requests_a_minute_gets_few_runs() {
+        let limits = |requests_per_minute| LimitsProfile { requests_per_minute, ..LimitsProfile::default() };
+        let lease = Duration::from_secs(300);
+        let runs =
+            [None, Some(6_000), Some(60), Some(10), Some(1)].map(|pace| concurrency(&limits(pace), lease));
+        assert_eq!(runs, [16, 16, 12, 2, 1]);
     }
 
     #[test]

@@ -67,6 +67,7 @@ pub(super) async fn all_accounts(run: &mut Run<'_>, failure: Failure) -> Result<
     for (account, head) in &affected {
         let Some((sync, present)) = take_up(run.app, run.lease, account.id).await? else { continue };
         run.customer(present);
+        run.reads_of(Vec::new(), Some(head));
         write(run, account, head, sync, &settled).await?;
     }
     finish(run, &settled).await
@@ -96,6 +97,7 @@ pub(super) async fn sisters_failed(
     for (sister, head) in sisters.into_iter().filter(|(sister, _)| sister.id != account.id) {
         let Some((sync, present)) = take_up(run.app, run.lease, sister.id).await? else { continue };
         run.customer(present);
+        run.reads_of(Vec::new(), Some(&head));
         (run.asked_at, run.answered_at) = (None, None);
         write(run, &sister, &head, sync, settled).await?;
     }
@@ -251,6 +253,7 @@ pub(super) async fn write(
     let institution = &run.bank.institution;
     let back_off = now.plus(schedule::back_off(institution, account.id.as_bytes(), head.failures));
     let next_at = settled.not_before.or(settled.again_at).map_or(back_off, |moment| moment.max(now));
+    let next_at = run.reads_rest_until().map_or(next_at, |rested| rested.max(next_at));
     let mut failed = failed_sync(
         account,
         head,

@@ -132,7 +132,7 @@ async fn claim(app: &App, runs: &Runs, may_be_due: bool) -> Result<Vec<Lease>, S
     }
     let institutions = app.institutions.iter().map(|(id, bank)| {
         let busy = runs.busy.get(id).copied().unwrap_or_default();
-        (id.clone(), lanes::share(bank.institution.limits.concurrency, &busy))
+        (id.clone(), lanes::share(lanes::concurrency(&bank.institution.limits, config.lease), &busy))
     });
     let per_business = PerLane::of(|lane| match lane {
         Lane::Ordinary => u32::MAX,

@@ -6,6 +6,7 @@
 mod authorisations;
 mod bed;
 mod breaker;
+mod budgets;
 mod census;
 mod closing;
 mod connections;
