@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::{Mutex, Semaphore, watch};
+use tokio::sync::{Mutex, watch};
 
 /// How often approvals and quarantines are looked up (another process, the CLI, may have changed them),
 /// connections ended that should have ended by now, and consents looked at that are due.
@@ -34,8 +34,6 @@ const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// How often the ages of all accounts are counted, at most: it looks at each of them.
 const FRESHNESS_EVERY: Duration = Duration::from_secs(30);
-/// One in so many running syncs may be reading older history: new customers do not keep the others waiting.
-const HISTORY_SHARE: usize = 4;
 
 /// The built service: what every part shares.
 pub struct App {
@@ -51,8 +49,6 @@ pub struct App {
     pub institutions: BTreeMap<String, Arc<Bank>>,
     /// Wake-ups.
     pub nudge: Nudge,
-    /// Runs that may read older history of new accounts at the same time.
-    pub history_lane: Semaphore,
     /// How connectors do lately.
     pub health: Health,
     /// What an operator's monitoring reads.
@@ -196,7 +192,6 @@ impl App {
         let institutions = load_institutions(&config, &connectors)?;
         let egress = Egress::new(config.egress.clone(), clock.clone());
         let (nudge, health) = (Nudge::default(), Health::default());
-        let history_lane = Semaphore::new((config.sync_concurrency / HISTORY_SHARE).max(1));
         let app = Arc::new(Self {
             config,
             clock,
@@ -204,7 +199,6 @@ impl App {
             egress,
             institutions,
             nudge,
-            history_lane,
             health,
             metrics: Metrics::default(),
             freshness: Mutex::default(),

@@ -147,6 +147,8 @@ impl House {
             compiler: Vec::new(),
             lease: Duration::from_secs(60),
             sync_concurrency: 1,
+            sync_on_demand_per_business: 1,
+            sync_histories_per_business: 1,
             webhook_concurrency: 16,
             webhook_per_endpoint: 4,
             api_rate_per_s: 1_000,

@@ -4,7 +4,7 @@
 use crate::door_uk::{Door, setup};
 use crate::linked::{HOUR, Linked, TOKEN_LIFE, told, until};
 use chrono::{DateTime, Days, NaiveDate, Utc};
-use host::model::Timestamp;
+use host::model::{Permits, Timestamp};
 use serde_json::json;
 use std::time::Duration;
 use tests::PATIENCE;
@@ -200,7 +200,7 @@ async fn of_two_processes_one_renews() {
         bank.wait_held(1, PATIENCE).await.unwrap();
         // Whoever looks now, finds it held.
         for app in [&world.app, &other.app] {
-            let (now, permits) = (world.clock.now(), [(DEMO_BANK.to_owned(), 16)]);
+            let (now, permits) = (world.clock.now(), Permits::of_any([(DEMO_BANK.to_owned(), 16)]));
             assert_eq!(app.store.claim_due(now, now.plus(HOUR), &permits).await.unwrap(), []);
         }
         bank.release();

@@ -4,10 +4,10 @@
 use crate::linked::{Linked, Scene, told, until};
 use chrono::{DateTime, Days, NaiveDate, Timelike, Utc};
 use chrono_tz::Europe::London;
+use host::model::BusinessId;
 use serde_json::{Value, json};
 use sqlx::{Connection, Executor, PgConnection, SqliteConnection};
-use std::pin::pin;
-use std::task::Poll;
+
 use std::time::Duration;
 use tests::PATIENCE;
 use tests::bank::{
@@ -19,8 +19,6 @@ use tests::story::connection_request;
 use tests::world::{World, WorldConfig};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// Longer than a connection waits for a place in the lane of older history.
-const LANE_AGAIN: Duration = Duration::from_secs(16);
 /// Nothing is planned for a week: looks are counted.
 const UNPLANNED: &str = "[schedule]\ninterval-minutes = 10080\n";
 
@@ -236,6 +234,37 @@ async fn with_a_long_history(world: &World) -> Linked {
     Linked { customer, consent, connection, api: world.api.clone(), accounts }
 }
 
+/// Places in the lane of older history, for the one business of a world: another process may have them.
+struct HistoryLane {
+    database: String,
+    business: Vec<u8>,
+}
+
+impl HistoryLane {
+    async fn of(world: &World) -> Self {
+        let database = format!("sqlite:{}", world.folder().join("tidegate.db").display());
+        let business: BusinessId = world.business.parse().unwrap();
+        Self { database, business: business.as_bytes().to_vec() }
+    }
+    async fn run(&self, sql: &'static str) {
+        let mut database = sqlx::SqliteConnection::connect(&self.database).await.unwrap();
+        sqlx::query(sql).bind(self.business.clone()).execute(&mut database).await.unwrap();
+    }
+    /// As many runs as a business may have.
+    async fn fill(&self) {
+        self.run(
+            "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 20)
+             INSERT INTO schedule (institution, phase, connection, business, lane, due_at, token, slot_at, failures,
+               claimed_at, active)
+             SELECT 'elsewhere', n, $1, $1, 'history', 9000000000000000000, 1, 0, 0, 1, 1 FROM n",
+        )
+        .await;
+    }
+    async fn free(&self) {
+        self.run("DELETE FROM schedule WHERE institution = 'elsewhere' AND business = $1").await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn older_history_is_read_newest_first_in_a_lane_of_its_own_and_who_asks_goes_first() {
     let world = World::start(WorldConfig {
@@ -245,9 +274,8 @@ async fn older_history_is_read_newest_first_in_a_lane_of_its_own_and_who_asks_go
     })
     .await
     .unwrap();
-    let lane = &world.app.history_lane;
-    let places = u32::try_from(lane.available_permits()).unwrap();
-    let mut taken = lane.acquire_many(places).await.unwrap();
+    let lane = HistoryLane::of(&world).await;
+    lane.fill().await;
     let linked = with_a_long_history(&world).await;
     let (everyday, start) = (linked.everyday(), today(&world));
     let reaches = async |days: u64, is_complete: bool| {
@@ -267,19 +295,12 @@ async fn older_history_is_read_newest_first_in_a_lane_of_its_own_and_who_asks_go
     // One place is free. Who asks while the first piece is at the bank goes before the second.
     let target = || Target::of(PathKind::Transactions, everyday);
     world.bank.hold(target(), Hold::Answer);
-    drop(taken.split(1).unwrap());
-    world.advance(LANE_AGAIN);
+    lane.free().await;
     world.bank.wait_held(1, PATIENCE).await.unwrap();
-    let mut next_in_line = pin!(lane.acquire());
-    std::future::poll_fn(|context| {
-        assert!(next_in_line.as_mut().poll(context).is_pending(), "the piece has the place");
-        Poll::Ready(())
-    })
-    .await;
+    lane.fill().await;
     let asked = linked.ask(everyday, 0, &json!({})).await;
     expect(&asked, 202).unwrap();
     world.bank.release();
-    let place = next_in_line.await.unwrap();
     let path = format!("/v1/syncs/{}", asked.text("/id"));
     let done = until("who asked", async || {
         let shown = world.api.get(&path).await.unwrap();
@@ -291,8 +312,7 @@ async fn older_history_is_read_newest_first_in_a_lane_of_its_own_and_who_asks_go
     assert!(linked.rows(everyday).await.len() > newest);
     assert_eq!(days_read(&world, everyday, 0), [31, 14, 31 + 92, 14]);
 
-    drop((place, taken));
-    world.advance(LANE_AGAIN);
+    lane.free().await;
     until("all history", async || (linked.account(everyday).await["history_complete"] == true).then_some(()))
         .await;
     reaches(365, true).await;

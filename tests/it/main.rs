@@ -24,6 +24,7 @@ mod freshness;
 mod hostile;
 mod isolation;
 mod leaving;
+mod limits;
 mod link_page;
 mod linked;
 mod looks;

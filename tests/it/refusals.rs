@@ -3,7 +3,7 @@
 
 use crate::doors::{Door, Link, fields};
 use crate::linked::{HOUR, Scene, TOKEN_LIFE, until};
-use host::model::{AccountsKept, Connection, ConnectionId, NewCredential, Secret};
+use host::model::{AccountsKept, Connection, ConnectionId, NewCredential, Permits, Secret};
 use host::store::NewConnection;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -294,7 +294,10 @@ async fn refused_twice(world: &World) {
     loop {
         let made = rested(world, DEMO_BANK, &[]).await;
         let now = world.clock.now();
-        let claimed = store.claim_due(now, now.plus(HOUR), &[(DEMO_BANK.to_owned(), 16)]).await.unwrap();
+        let claimed = store
+            .claim_due(now, now.plus(HOUR), &Permits::of_any([(DEMO_BANK.to_owned(), 16)]))
+            .await
+            .unwrap();
         // The service looks every second, and may have been faster: then it rests, and another one is made.
         let Some(lease) = claimed.into_iter().find(|lease| lease.connection == made) else { continue };
         for _ in 0..2 {

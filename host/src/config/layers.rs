@@ -51,7 +51,7 @@ sections! {
     connectors Connectors { dir: PathBuf, cache_dir: PathBuf, threads: i64 }
     institutions Institutions { dir: PathBuf }
     egress Egress { allow: Vec<String>, bank_timeout_s: i64, webhook_timeout_s: i64 }
-    sync Sync { lease_s: i64, concurrency: i64 }
+    sync Sync { lease_s: i64, concurrency: i64, on_demand_per_business: i64, histories_per_business: i64 }
     webhook Webhook { concurrency: i64, per_endpoint: i64 }
     api Api { rate_per_s: i64, burst: i64, body_max_bytes: i64 }
     retention Retention {

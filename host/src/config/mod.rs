@@ -62,6 +62,10 @@ pub struct Config {
     pub lease: Duration,
     /// Runs at the same time, all institutions together.
     pub sync_concurrency: usize,
+    /// Of these, those of one business that somebody waits for, in all processes.
+    pub sync_on_demand_per_business: u32,
+    /// Of these, those of one business for customers who have just come in, and as many for their older history.
+    pub sync_histories_per_business: u32,
     /// Deliveries at the same time, and per endpoint.
     pub webhook_concurrency: usize,
     /// Deliveries at the same time to one endpoint.
@@ -239,6 +243,16 @@ impl Typed {
             compiler: compiler(),
             lease: seconds("sync.lease-s", &LEASE_S, self.sync.lease_s)?,
             sync_concurrency: within("sync.concurrency", &CONCURRENCY, self.sync.concurrency)?,
+            sync_on_demand_per_business: within(
+                "sync.on-demand-per-business",
+                &CONCURRENCY,
+                self.sync.on_demand_per_business,
+            )?,
+            sync_histories_per_business: within(
+                "sync.histories-per-business",
+                &CONCURRENCY,
+                self.sync.histories_per_business,
+            )?,
             webhook_concurrency: within("webhook.concurrency", &CONCURRENCY, self.webhook.concurrency)?,
             webhook_per_endpoint: within("webhook.per-endpoint", &CONCURRENCY, self.webhook.per_endpoint)?,
             api_rate_per_s: within("api.rate-per-s", &RATE, self.api.rate_per_s)?,

@@ -15,6 +15,7 @@ mod encoding;
 mod header;
 mod json;
 mod limits;
+mod pace;
 mod reply;
 mod route;
 mod secret;
@@ -56,6 +57,7 @@ pub struct Egress {
     limits: Limits,
     clock: Clock,
     clients: client::Clients,
+    pace: pace::Pace,
 }
 
 /// On whose behalf and under which rules a request leaves.
@@ -76,6 +78,8 @@ pub struct Call<'a> {
     pub counter: u64,
     /// May be sent again if its answer was lost, should the method allow it. Not so a login.
     pub repeats: bool,
+    /// How many requests a minute the bank allows; each waits for its place.
+    pub requests_per_minute: Option<u32>,
     /// After it nothing is sent.
     pub deadline: &'a Deadline,
 }
@@ -119,6 +123,12 @@ pub enum EgressError {
         /// The request may have reached it.
         left: bool,
     },
+    /// The bank allows so few requests a minute that this one would have left after the deadline.
+    #[error("too many requests wait for this bank")]
+    LineTooLong {
+        /// How long it would have waited.
+        wait: Duration,
+    },
     /// The lease ran out before the request left.
     #[error("the lease ran out before the request left")]
     DeadlinePassed,
@@ -128,7 +138,9 @@ impl EgressError {
     /// The request may have reached the bank, whether or not something came back.
     pub fn may_have_left(&self) -> bool {
         match self {
-            Self::Refused(_) | Self::BlockedAddress(_) | Self::DeadlinePassed => false,
+            Self::Refused(_) | Self::BlockedAddress(_) | Self::LineTooLong { .. } | Self::DeadlinePassed => {
+                false
+            }
             Self::Unreachable { left, .. } => *left,
             Self::SecretEchoed(_) | Self::ReplyTooLarge(_) | Self::BadReply(_) => true,
         }
@@ -153,7 +165,7 @@ impl Egress {
     /// The same with other limits: for showing that they matter.
     pub fn with_limits(config: EgressConfig, clock: Clock, limits: Limits) -> Self {
         let clients = client::Clients::new(&config.allow);
-        Self { config, limits, clock, clients }
+        Self { config, limits, clock, clients, pace: pace::Pace::default() }
     }
 
     /// Checks, fills in and sends one request of a connector.

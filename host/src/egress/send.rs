@@ -106,6 +106,7 @@ async fn transmit(
     let mut pauses = RETRY_PAUSES.iter();
     let mut left = egress.config.bank_timeout;
     loop {
+        egress.pace.wait(&egress.clock, call).await?;
         let Some(message) = message.try_clone().filter(|_| !call.deadline.passed()) else {
             return Err(EgressError::DeadlinePassed);
         };

@@ -81,8 +81,34 @@ pub struct AccountHead {
     pub standing: Standing,
     /// The business wants the next statement as far as it goes, if it shows too little.
     pub take_incomplete: bool,
+    /// How often it was read without its customer, on the bank's day that ends at `reads_until`.
+    pub reads: u32,
+    /// See `reads`.
+    pub reads_until: Option<Timestamp>,
+    /// The bank has agreed to no reading without the customer before.
+    pub unattended_at: Option<Timestamp>,
+    /// The customer waits for the next reading.
+    pub is_attended: bool,
+    /// Its institution is left alone until then.
+    pub held_until: Option<Timestamp>,
     /// What the last look showed, as the ledger wrote it; none if the next one must be compared row by row.
     pub index: Option<Vec<u8>>,
+}
+
+impl AccountHead {
+    /// May it be read now, as far as limits go?
+    pub fn is_allowed(&self, now: Timestamp) -> bool {
+        let unattended = self.unattended_at.filter(|_| !self.is_attended);
+        self.next_allowed_at.max(unattended).is_none_or(|allowed| allowed <= now)
+    }
+    /// When it may be read without the customer, whatever it is that keeps us waiting.
+    pub fn allowed_at(&self) -> Option<Timestamp> {
+        self.next_allowed_at.max(self.unattended_at).max(self.held_until)
+    }
+    /// How often it was read on the bank's day that `now` is in.
+    pub fn reads_today(&self, now: Timestamp) -> u32 {
+        if self.reads_until.is_some_and(|until| until > now) { self.reads } else { 0 }
+    }
 }
 
 /// What is remembered of an account between two looks, apart from its rows.

@@ -72,6 +72,11 @@ pub struct LimitsProfile {
     pub min_interval_s: u32,
     /// Connections of this institution synced at the same time by this process.
     pub concurrency: u32,
+    /// Requests that this process sends in a minute, one after the other at even distances; none for no limit.
+    pub requests_per_minute: Option<u32>,
+    /// How often a day (the bank's) an account may be read while its customer is not there; none for no limit. PSD2
+    /// caps it at 4 unless the bank agrees to more.
+    pub unattended_reads_per_day: Option<u32>,
     /// The bank lets a customer have one session at a time, another login ends it or is refused: connections of one
     /// customer, by `customer_ref`, take turns.
     pub exclusive_session: bool,
@@ -84,6 +89,8 @@ impl Default for LimitsProfile {
             overlap_days: 14,
             min_interval_s: 0,
             concurrency: 16,
+            requests_per_minute: None,
+            unattended_reads_per_day: None,
             exclusive_session: false,
         }
     }
@@ -140,6 +147,12 @@ impl Institution {
         }
         if !(1..=10_000).contains(&limits.concurrency) {
             return fail("limits.concurrency must be 1 to 10000".into());
+        }
+        if limits.requests_per_minute.is_some_and(|requests| !(1..=600_000).contains(&requests)) {
+            return fail("limits.requests-per-minute must be 1 to 600000".into());
+        }
+        if limits.unattended_reads_per_day.is_some_and(|reads| !(1..=1_440).contains(&reads)) {
+            return fail("limits.unattended-reads-per-day must be 1 to 1440".into());
         }
         Ok(profile)
     }

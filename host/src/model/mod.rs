@@ -5,6 +5,7 @@
 
 mod account;
 mod authorisation;
+mod breaker;
 mod connection;
 mod consent;
 mod event;
@@ -14,6 +15,7 @@ mod health;
 mod hex;
 mod id;
 mod institution;
+mod lane;
 mod manifest;
 mod money;
 mod retention;
@@ -24,6 +26,7 @@ mod transaction;
 
 pub use account::*;
 pub use authorisation::*;
+pub use breaker::*;
 pub use connection::*;
 pub use consent::*;
 pub use event::*;
@@ -33,6 +36,7 @@ pub use health::*;
 pub use hex::*;
 pub use id::*;
 pub use institution::*;
+pub use lane::*;
 pub use manifest::*;
 pub use money::*;
 pub use retention::*;

@@ -1,6 +1,8 @@
 //! Syncs: one run over one account, and what it came to.
 
-use super::{AccountId, ChangeReason, ConnectionId, Link, Proof, Standing, SyncId, Timestamp, Transaction};
+use super::{
+    AccountId, ChangeReason, ConnectionId, Lane, Link, Proof, Standing, SyncId, Timestamp, Transaction,
+};
 use serde::{Deserialize, Serialize};
 
 /// Where a sync stands.
@@ -232,6 +234,8 @@ pub struct Lease {
     pub connection: ConnectionId,
     /// At which institution.
     pub institution: String,
+    /// What it is for.
+    pub lane: Lane,
     /// Where the connection's slot lies in the interval: 0 is its start, 2³² its end.
     pub phase: i64,
     /// Minutes between its syncs, if not the institution's; what this run plans by.
@@ -246,6 +250,8 @@ pub struct Lease {
     pub until: Timestamp,
     /// Failed runs in a row.
     pub failures: i32,
+    /// Its institution has failed lately: how this run goes is noted.
+    pub is_suspect: bool,
 }
 
 /// The customer is at a screen of the business, who passes these on.

@@ -47,7 +47,9 @@ CREATE TABLE registration (
 CREATE UNIQUE INDEX registration_of_business ON registration (business, institution) WHERE business IS NOT NULL;
 CREATE UNIQUE INDEX registration_of_operator ON registration (institution) WHERE business IS NULL;
 
--- What is known of an institution beyond its profile. Every institution with connections has a row.
+-- What is known of an institution beyond its profile. Every institution with connections has a row. breaker: whether it
+-- is left alone because it fails for many, since when and until when, how many more faults than answers there were, how
+-- often it was opened since it was closed, and the connection that met the last fault.
 CREATE TABLE institution (
     id                    TEXT NOT NULL,
     fingerprint           TEXT,
@@ -55,7 +57,15 @@ CREATE TABLE institution (
     paused_until          {int},
     pause_reason          TEXT,
     rejections_void_until {int},
-    CONSTRAINT institution_key PRIMARY KEY (id)
+    breaker               TEXT  NOT NULL DEFAULT 'closed',
+    breaker_since         {int},
+    breaker_held_since    {int},
+    breaker_until         {int},
+    breaker_faults        {int} NOT NULL DEFAULT 0,
+    breaker_opened        {int} NOT NULL DEFAULT 0,
+    breaker_last          {bytes},
+    CONSTRAINT institution_key PRIMARY KEY (id),
+    CONSTRAINT institution_breaker CHECK (breaker IN ('closed', 'open', 'half_open'))
 ) {table};
 
 CREATE TABLE connector_quarantine (
@@ -101,10 +111,13 @@ CREATE INDEX connection_to_erase ON connection (id) WHERE deleted_at IS NOT NULL
 -- The row is the job: due_at is schedule, retry time and visibility timeout; token fences. closing_at:
 -- since when the job is to end the consent at the bank; failures counts the tries then.
 -- interval_minutes: null for the institution's own. reason: why the last run came to nothing for the whole connection.
+-- lane: what it is due for. What is not of the ordinary lane queues by business, so that none stands in another's way.
 CREATE TABLE schedule (
     institution      TEXT    NOT NULL,
     phase            {int}   NOT NULL,
     connection       {bytes} NOT NULL,
+    business         {bytes} NOT NULL,
+    lane             TEXT    NOT NULL,
     due_at           {int}   NOT NULL,
     token            {int}   NOT NULL,
     slot_at          {int}   NOT NULL,
@@ -114,9 +127,12 @@ CREATE TABLE schedule (
     active           {bool}  NOT NULL,
     interval_minutes {int},
     closing_at       {int},
-    CONSTRAINT schedule_key PRIMARY KEY (institution, phase, connection)
+    CONSTRAINT schedule_key PRIMARY KEY (institution, phase, connection),
+    CONSTRAINT schedule_lane CHECK (lane IN ('ordinary', 'wanted', 'first', 'history'))
 ) {in_key_order};
-CREATE INDEX schedule_due ON schedule (institution, due_at) WHERE active;
+CREATE INDEX schedule_due ON schedule (institution, due_at) WHERE active AND lane = 'ordinary';
+CREATE INDEX schedule_queued ON schedule (institution, lane, business, due_at) WHERE active AND lane <> 'ordinary';
+CREATE INDEX schedule_in_hand ON schedule (lane, business, due_at) WHERE claimed_at IS NOT NULL AND lane <> 'ordinary';
 CREATE INDEX schedule_closing ON schedule (closing_at) WHERE closing_at IS NOT NULL;
 
 -- Logins of one customer that an institution refused in a row, or may have: each is counted before it leaves. series: a
@@ -231,7 +247,8 @@ CREATE INDEX account_of_business ON account (business, id);
 
 -- standing: what the ledger remembers between two looks. window_index: what the last look showed, sealed; none
 -- if the next one must be compared row by row. history_due_at: when the next piece of older history is read.
--- take_incomplete: the business wants a statement that shows too little as far as it goes, once.
+-- take_incomplete: the business wants a statement that shows too little as far as it goes, once. reads: how often it was
+-- read without its customer on the bank's day that ends at reads_until. unattended_at: no such reading before.
 CREATE TABLE account_head (
     account         {bytes} NOT NULL,
     connection      {bytes} NOT NULL,
@@ -255,6 +272,9 @@ CREATE TABLE account_head (
     take_incomplete {bool}  NOT NULL,
     stale_at        {int},
     stale_told      {bool}  NOT NULL,
+    reads           {int}   NOT NULL DEFAULT 0,
+    reads_until     {int},
+    unattended_at   {int},
     CONSTRAINT account_head_key PRIMARY KEY (account),
     CONSTRAINT account_head_account FOREIGN KEY (account) REFERENCES account (id)
 ) {table};

@@ -25,6 +25,8 @@ row! {
         last_sync: Option<SyncId>, fresh_at: Option<Timestamp>, standing: String, window_index: Option<Vec<u8>>,
         history_from: Option<String>, history_due_at: Option<Timestamp>, take_incomplete: bool,
         stale_at: Option<Timestamp>,
+        reads: i64, reads_until: Option<Timestamp>, unattended_at: Option<Timestamp>, attended: bool,
+        held_until: Option<Timestamp>,
     }
 }
 
@@ -156,7 +158,12 @@ impl Store {
     pub async fn accounts_with_heads(&self, connection: ConnectionId) -> Result<Vec<(Account, AccountHead)>> {
         let rows: Vec<AccountRow> = self.db.all(OF_CONNECTION, args![connection]).await?;
         let sql = "SELECT account, seq, epoch, balances, state, due_at, requested_at, next_allowed_at, failures, last_sync,
-                     fresh_at, standing, window_index, history_from, history_due_at, take_incomplete, stale_at
+                     fresh_at, standing, window_index, history_from, history_due_at, take_incomplete, stale_at,
+                     reads, reads_until, unattended_at, (present IS NOT NULL) AS attended,
+                     (SELECT CASE WHEN COALESCE(i.paused_until, 0) > COALESCE(i.breaker_until, 0) THEN i.paused_until
+                                  ELSE i.breaker_until END
+                      FROM connection c JOIN institution i ON i.id = c.institution
+                      WHERE c.id = account_head.connection) AS held_until
                    FROM account_head WHERE connection = $1 ORDER BY account";
         let mut heads: Vec<HeadRow> = self.db.all(sql, args![connection]).await?;
         if rows.is_empty() {
@@ -180,6 +187,32 @@ impl Store {
         self.db.run(sql, args![account, take]).await.map(drop)
     }
 
+    /// Counts a reading without the customer before it leaves, so that no crash makes one more. `most` may be made on
+    /// the bank's day, which ends at `ends_at`; after `budget` of them there is none until then. False, and nothing counted, if
+    /// so many were made already.
+    pub async fn take_read(
+        &self,
+        lease: &Lease,
+        account: AccountId,
+        (budget, most): (u32, u32),
+        ends_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool> {
+        let mut tx = self.db.begin().await?;
+        fence(&mut tx, lease).await?;
+        let sql = "UPDATE account_head SET
+                     reads = CASE WHEN reads_until > $3 THEN reads + 1 ELSE 1 END,
+                     reads_until = CASE WHEN reads_until > $3 THEN reads_until ELSE $4 END,
+                     unattended_at = CASE WHEN CASE WHEN reads_until > $3 THEN reads + 1 ELSE 1 END >= $5
+                                     THEN CASE WHEN reads_until > $3 THEN reads_until ELSE $4 END END
+                   WHERE account = $1 AND connection = $2
+                     AND (reads_until IS NULL OR reads_until <= $3 OR reads < $6)";
+        let args = args![account, lease.connection, now, ends_at, budget, most.min(budget)];
+        let taken = tx.run(sql, args).await? == 1;
+        tx.commit().await?;
+        Ok(taken)
+    }
+
     /// When the next piece of older history is read, and what is remembered with that.
     pub async fn plan_history(
         &self,
@@ -198,7 +231,12 @@ impl Store {
     /// Where an account stands.
     pub async fn head(&self, account: AccountId) -> Result<Option<AccountHead>> {
         let sql = "SELECT account, seq, epoch, balances, state, due_at, requested_at, next_allowed_at, failures, last_sync,
-                     fresh_at, standing, window_index, history_from, history_due_at, take_incomplete, stale_at
+                     fresh_at, standing, window_index, history_from, history_due_at, take_incomplete, stale_at,
+                     reads, reads_until, unattended_at, (present IS NOT NULL) AS attended,
+                     (SELECT CASE WHEN COALESCE(i.paused_until, 0) > COALESCE(i.breaker_until, 0) THEN i.paused_until
+                                  ELSE i.breaker_until END
+                      FROM connection c JOIN institution i ON i.id = c.institution
+                      WHERE c.id = account_head.connection) AS held_until
                    FROM account_head WHERE account = $1";
         let found: Option<HeadRow> = self.db.optional(sql, args![account]).await?;
         match (found, self.key_of_account(account).await?) {
@@ -380,5 +418,10 @@ fn open_head(key: &OwnerKey, row: HeadRow) -> Result<AccountHead> {
         history_from: date(row.history_from.as_deref())?,
         history_due_at: row.history_due_at,
         take_incomplete: row.take_incomplete,
+        reads: small(row.reads, "reads")?,
+        reads_until: row.reads_until,
+        unattended_at: row.unattended_at,
+        is_attended: row.attended,
+        held_until: row.held_until,
     })
 }

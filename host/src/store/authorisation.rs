@@ -477,9 +477,10 @@ impl Store {
         tx.run(sql, args![connection, true, new.valid_until, state, false]).await?;
         clear_rejections(&mut tx, connection).await?;
         let sql =
-            "UPDATE schedule SET token = token + 1, due_at = $4, claimed_at = NULL, failures = 0, reason = NULL, active = $5
+            "UPDATE schedule SET token = token + 1, due_at = $4, claimed_at = NULL, failures = 0, reason = NULL, active = $5,
+                     lane = $6
                    WHERE institution = $1 AND phase = $2 AND connection = $3";
-        tx.run(sql, args![&lease.institution, lease.phase, connection, now, true]).await?;
+        tx.run(sql, args![&lease.institution, lease.phase, connection, now, true, word(Lane::First)]).await?;
         endpoint::tell(&mut tx, event).await?;
         tx.commit().await?;
         self.db.flush().await
@@ -592,11 +593,13 @@ async fn take_turn(tx: &mut Tx, connection: ConnectionId, id: AuthorisationId, n
     let sql = "UPDATE connection SET attempt = $2, attempt_due_at = $3 WHERE id = $1";
     tx.run(sql, args![connection, id, now]).await?;
     // A run that holds the connection sees it when it completes.
-    let sql = "UPDATE schedule SET due_at = CASE WHEN claimed_at IS NULL THEN $2 ELSE due_at END, active = $3
+    let sql =
+        "UPDATE schedule SET due_at = CASE WHEN claimed_at IS NULL THEN $2 ELSE due_at END, active = $3,
+                 lane = CASE WHEN claimed_at IS NULL THEN $4 ELSE lane END
                WHERE connection = $1
                  AND institution = (SELECT institution FROM connection WHERE id = $1)
                  AND phase = (SELECT phase FROM connection WHERE id = $1)";
-    tx.run(sql, args![connection, now, true]).await.map(drop)
+    tx.run(sql, args![connection, now, true, word(Lane::Wanted)]).await.map(drop)
 }
 
 /// Not the connector's turn any more. A connection that is not polled rests, unless a run holds it; then that

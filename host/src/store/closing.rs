@@ -6,6 +6,7 @@
 
 use super::arg::args;
 use super::authorisation::supersede;
+use super::codec::word;
 use super::connection::hold;
 use super::consent::tell_no_more;
 use super::db::row;
@@ -58,9 +59,9 @@ impl Store {
             }
         };
         let sql = "UPDATE schedule SET token = token + 1, due_at = $4, claimed_at = NULL, failures = 0, active = $5,
-                     closing_at = $4
+                     closing_at = $4, lane = $6
                    WHERE institution = $1 AND phase = $2 AND connection = $3";
-        tx.run(sql, args![&place.institution, place.phase, id, now, true]).await?;
+        tx.run(sql, args![&place.institution, place.phase, id, now, true, word(Lane::Wanted)]).await?;
         supersede(&mut tx, id, now).await?;
         let sql = "UPDATE connection SET state = 'closing', customer_ref = NULL, customer_ref_index = NULL,
                      attempt = NULL, attempt_due_at = NULL

@@ -1,7 +1,7 @@
 //! Connections: creating, listing, re-authorising.
 
 use super::arg::args;
-use super::codec::{from_word, small};
+use super::codec::{from_word, small, word};
 use super::consent::{end_consent, insert_consent};
 use super::db::{Tx, row};
 use super::seal::OwnerKey;
@@ -110,9 +110,19 @@ impl Store {
         )
         .await?;
         let sql =
-            "INSERT INTO schedule (institution, phase, connection, due_at, token, slot_at, failures, active)
-                   VALUES ($1, $2, $3, $4, 0, $5, 0, $6)";
-        tx.run(sql, args![&new.institution, new.phase, id, new.due_at, new.slot_at, true]).await?;
+            "INSERT INTO schedule (institution, phase, connection, business, lane, due_at, token, slot_at, failures, active)
+                   VALUES ($1, $2, $3, $7, $8, $4, 0, $5, 0, $6)";
+        let args = args![
+            &new.institution,
+            new.phase,
+            id,
+            new.due_at,
+            new.slot_at,
+            true,
+            business,
+            word(Lane::First)
+        ];
+        tx.run(sql, args).await?;
         super::credential::insert(tx, &key, id, 1, &new.credentials).await?;
         if let Some(consent) = &new.consent {
             insert_consent(tx, &key, id, consent, now).await?;
@@ -240,9 +250,10 @@ impl Store {
             Some(place) if place.business == business => {
                 let sql =
                     "UPDATE schedule SET token = token + 1, due_at = $4, claimed_at = NULL, failures = 0,
-                             reason = NULL, active = $5
+                             reason = NULL, active = $5, lane = $6
                            WHERE institution = $1 AND phase = $2 AND connection = $3";
-                tx.run(sql, args![&place.institution, place.phase, id, now, true]).await?;
+                let first = word(Lane::First);
+                tx.run(sql, args![&place.institution, place.phase, id, now, true, first]).await?;
             }
             _ => {
                 tx.rollback().await?;

@@ -29,20 +29,34 @@ pub(super) const FOREIGN_KEY: &str = "foreign_key";
 
 impl Dialect {
     /// Puts this dialect's words in place of `{for_update}` and `{skip_locked}`. A SQLite writer is
-    /// alone, so both are empty there.
+    /// alone, so both are empty there. Between `{first_rows}` and `{end_rows}` stands the rest of a query on
+    /// `schedule` as `d` that speaks of the table before it: each row of that is joined to what it finds, as `s`.
     pub(super) fn sql(self, text: &'static str) -> AssertSqlSafe<String> {
         AssertSqlSafe(self.fill(text))
     }
 
     fn fill(self, text: &str) -> String {
-        let (for_update, skip_locked) = match self {
-            Self::Sqlite => ("", ""),
-            Self::Postgres => ("FOR UPDATE", "FOR UPDATE SKIP LOCKED"),
+        let words = match self {
+            Self::Sqlite => [
+                ("{for_update}", ""),
+                ("{skip_locked}", ""),
+                (
+                    "{first_rows}",
+                    "JOIN schedule AS s ON (s.institution, s.phase, s.connection) IN (SELECT d.institution, d.phase, d.connection FROM schedule d",
+                ),
+                ("{end_rows}", ")"),
+            ],
+            Self::Postgres => [
+                ("{for_update}", "FOR UPDATE"),
+                ("{skip_locked}", "FOR UPDATE SKIP LOCKED"),
+                ("{first_rows}", "CROSS JOIN LATERAL (SELECT d.* FROM schedule d"),
+                ("{end_rows}", ") AS s"),
+            ],
         };
-        text.replace("{for_update}", for_update).replace("{skip_locked}", skip_locked)
+        words.iter().fold(text.to_owned(), |text, (name, word)| text.replace(name, word))
     }
 
-    /// `WITH bulk AS (…)`, then `rest`: a JSON array of objects in `$1` as rows with these columns.
+    /// `WITH RECURSIVE bulk AS (…)`, then `rest`: a JSON array of objects in `$1` as rows with these columns.
     /// One parameter and one text whatever the number of rows, so the statement stays prepared.
     pub(super) fn bulk(self, columns: &[(&'static str, Kind)], rest: &'static str) -> AssertSqlSafe<String> {
         let mut picked = String::new();
@@ -64,10 +78,10 @@ impl Dialect {
         }
         let rest = self.fill(rest);
         AssertSqlSafe(match self {
-            Self::Sqlite => format!("WITH bulk AS (SELECT {picked} FROM json_each($1)) {rest}"),
+            Self::Sqlite => format!("WITH RECURSIVE bulk AS (SELECT {picked} FROM json_each($1)) {rest}"),
             Self::Postgres => {
                 format!(
-                    "WITH bulk AS (SELECT {picked} FROM jsonb_to_recordset($1::jsonb) AS given({typed})) {rest}"
+                    "WITH RECURSIVE bulk AS (SELECT {picked} FROM jsonb_to_recordset($1::jsonb) AS given({typed})) {rest}"
                 )
             }
         })

@@ -17,6 +17,7 @@
 mod account;
 mod arg;
 mod authorisation;
+mod breaker;
 mod business;
 mod census;
 mod closing;

@@ -6,8 +6,8 @@
 
 use super::account::account_state;
 use super::arg::args;
-use super::codec::{json, parsed};
-use super::connection::hold;
+use super::codec::{json, parsed, word};
+use super::connection::{Place, hold};
 use super::db::{Tx, row};
 use super::schedule::fence;
 use super::waiting::take;
@@ -17,7 +17,7 @@ use crate::model::*;
 row! {
     HeadRow {
         state: String, excluded: bool, connection_state: String, next_sync: Option<SyncId>,
-        next_allowed_at: Option<Timestamp>, last_sync: Option<SyncId>, paused_until: Option<Timestamp>,
+        next_allowed_at: Option<Timestamp>, unattended_at: Option<Timestamp>, last_sync: Option<SyncId>, held_until: Option<Timestamp>,
     }
 }
 
@@ -32,7 +32,7 @@ const PRESENT: &str = "account_head.present";
 impl Store {
     /// Wants a sync of the account: joins the run that has not asked the bank yet, else asks for the next one
     /// (creating its id on the account's head), and makes the connection due now if it is idle.
-    /// A paused institution is too early, too; a closed account is stopped. Nothing is asked of a paused connection and
+    /// An institution that is left alone is too early, too; a closed account is stopped. Nothing is asked of a paused connection and
     /// of an account that is switched off.
     pub async fn request_sync(
         &self,
@@ -96,8 +96,9 @@ async fn request(
     let Some(place) = hold(tx, account.connection).await? else {
         return Ok(Requested::Stopped(None));
     };
-    let sql = "SELECT a.state, a.excluded, c.state AS connection_state, h.next_sync, h.next_allowed_at, h.last_sync,
-                 (SELECT paused_until FROM institution WHERE id = $2) AS paused_until
+    let sql = "SELECT a.state, a.excluded, c.state AS connection_state, h.next_sync, h.next_allowed_at, h.unattended_at, h.last_sync,
+                 (SELECT CASE WHEN COALESCE(paused_until, 0) > COALESCE(breaker_until, 0) THEN paused_until
+                         ELSE breaker_until END FROM institution WHERE id = $2) AS held_until
                FROM account_head h JOIN account a ON a.id = h.account JOIN connection c ON c.id = a.connection
                WHERE h.account = $1";
     let head: HeadRow = tx.one(sql, args![account.id, &place.institution]).await?;
@@ -117,10 +118,16 @@ async fn request(
         let sql = "UPDATE account_head SET present = COALESCE(present, $2) WHERE account = $1";
         if present.is_some() {
             tx.run(sql, args![account.id, present]).await?;
+            // It may have waited for what the bank allows only with the customer.
+            if head.next_allowed_at.max(head.held_until).is_none_or(|at| at <= now) {
+                make_due(tx, &place, account.connection, now).await?;
+            }
         }
         return Ok(Requested::Sync(joined));
     }
-    if let Some(next_allowed_at) = head.next_allowed_at.max(head.paused_until).filter(|at| *at > now) {
+    let unattended = head.unattended_at.filter(|_| present.is_none());
+    let allowed = head.next_allowed_at.max(head.held_until).max(unattended);
+    if let Some(next_allowed_at) = allowed.filter(|at| *at > now) {
         let last = last(tx, account.id, head.last_sync).await?;
         return Ok(Requested::TooEarly { next_allowed_at, last });
     }
@@ -129,12 +136,16 @@ async fn request(
     tx.run(sql, args![account.id, id, now, present]).await?;
     let sql = "INSERT INTO sync_request (id, account, requested_at) VALUES ($1, $2, $3)";
     tx.run(sql, args![id, account.id, now]).await?;
-    if place.claimed_at.is_none() {
-        let sql = "UPDATE schedule SET due_at = $4
-                   WHERE institution = $1 AND phase = $2 AND connection = $3 AND due_at > $4";
-        tx.run(sql, args![&place.institution, place.phase, account.connection, now]).await?;
-    }
+    make_due(tx, &place, account.connection, now).await?;
     Ok(Requested::Sync(id))
+}
+
+/// Somebody waits. A run that goes on finds it when it completes.
+async fn make_due(tx: &mut Tx, place: &Place, connection: ConnectionId, now: Timestamp) -> Result<()> {
+    let sql = "UPDATE schedule SET lane = $5, due_at = CASE WHEN due_at > $4 THEN $4 ELSE due_at END
+               WHERE institution = $1 AND phase = $2 AND connection = $3 AND claimed_at IS NULL";
+    let args = args![&place.institution, place.phase, connection, now, word(Lane::Wanted)];
+    tx.run(sql, args).await.map(drop)
 }
 
 async fn last(tx: &mut Tx, account: AccountId, id: Option<SyncId>) -> Result<Option<Box<Sync>>> {

@@ -2,88 +2,220 @@
 //! visibility timeout; `token` fences; `claimed_at` is empty while nobody holds it.
 
 use super::arg::args;
-use super::codec::{from_word, json, small};
+use super::breaker::{TRIAL_RUNS, begin_trial, postpone_trial};
+use super::codec::{from_word, json, small, word};
 use super::db::{Tx, row};
 use super::dialect::Kind;
-use super::waiting::{NoSync, answer_waiting, first_due, heads};
+use super::waiting::{NoSync, answer_waiting, first_due, heads, lane};
 use super::{Result, Store, StoreError};
 use crate::model::*;
 use serde_json::json as value;
+use std::collections::BTreeMap;
 
 row! {
     ClaimRow {
-        phase: i64, connection: ConnectionId, token: i64, slot_at: Timestamp, failures: i64,
-        interval_minutes: Option<i64>,
+        institution: String, phase: i64, connection: ConnectionId, lane: String, token: i64, slot_at: Timestamp,
+        failures: i64, interval_minutes: Option<i64>,
     }
 }
 
-const PERMITS: [(&str, Kind); 2] = [("institution", Kind::Text), ("permits", Kind::Int)];
+row! { DueRow { institution: String, suspect: i64, trial: i64 } }
+
+/// Stands for all institutions together in the permits of a claim; no profile has an empty name.
+const ALL: &str = "";
+
+/// Businesses with a queue in a lane of an institution, one after the other: each is found through the index, however
+/// many rows it has.
+macro_rules! queues {
+    ($before:literal, $seed:literal, $rest:literal) => {
+        concat!(
+            $before,
+            "queue (institution, lane, business) AS (
+               SELECT k.institution, k.lane,
+                 (SELECT s.business FROM schedule s
+                  WHERE s.active AND s.lane <> 'ordinary' AND s.institution = k.institution AND s.lane = k.lane
+                  ORDER BY s.business LIMIT 1)
+               FROM (",
+            $seed,
+            ") AS k
+               UNION ALL
+               SELECT q.institution, q.lane,
+                 (SELECT s.business FROM schedule s
+                  WHERE s.active AND s.lane <> 'ordinary' AND s.institution = q.institution AND s.lane = q.lane
+                    AND s.business > q.business
+                  ORDER BY s.business LIMIT 1)
+               FROM queue q WHERE q.business IS NOT NULL), ",
+            $rest
+        )
+    };
+}
+
+/// What is due, found group by group; then each limit in turn takes from what the one before has left: the
+/// business's, the lane's at its institution, the institution's, the lane's in all, and all permits. What a lane keeps is its
+/// own; the rest goes to who has waited longest.
+const CLAIM: &str = queues!(
+    ", ",
+    "SELECT institution, lane FROM bulk WHERE lane <> 'ordinary' AND most > 0 AND institution <> ''",
+    "in_hand AS (
+       SELECT lane, business, count(*) AS runs FROM schedule
+       WHERE claimed_at IS NOT NULL AND lane <> 'ordinary' AND due_at > $2 GROUP BY lane, business),
+     due AS MATERIALIZED (
+       SELECT s.institution, s.phase, s.connection, s.due_at, s.lane, s.business
+       FROM bulk k {first_rows}
+         WHERE d.active AND d.lane = 'ordinary' AND d.institution = k.institution AND d.due_at <= $2
+         ORDER BY d.due_at LIMIT $4 {skip_locked} {end_rows}
+       WHERE k.lane = 'ordinary' AND k.most > 0 AND k.institution <> ''
+       UNION ALL
+       SELECT s.institution, s.phase, s.connection, s.due_at, s.lane, s.business
+       FROM queue q {first_rows}
+         WHERE d.active AND d.lane <> 'ordinary' AND d.institution = q.institution AND d.lane = q.lane
+           AND d.business = q.business AND d.due_at <= $2
+         ORDER BY d.due_at LIMIT $4 {skip_locked} {end_rows}
+       WHERE q.business IS NOT NULL),
+     of_business AS (
+       SELECT due.*, row_number() OVER (PARTITION BY lane, business ORDER BY due_at, connection) AS nth FROM due),
+     of_lane AS (
+       SELECT o.institution, o.phase, o.connection, o.due_at, o.lane,
+         row_number() OVER (PARTITION BY o.institution, o.lane ORDER BY o.due_at, o.connection) AS nth
+       FROM of_business o LEFT JOIN in_hand h ON h.lane = o.lane AND h.business = o.business
+       WHERE o.lane = 'ordinary'
+         OR o.nth + COALESCE(h.runs, 0) <= CASE o.lane WHEN 'wanted' THEN $5 WHEN 'first' THEN $6 ELSE $7 END),
+     of_institution AS (
+       SELECT o.*, o.nth <= k.own AS is_own, k.rest,
+         row_number() OVER (PARTITION BY o.institution, o.nth <= k.own ORDER BY o.due_at, o.connection) AS place
+       FROM of_lane o JOIN bulk k ON k.institution = o.institution AND k.lane = o.lane WHERE o.nth <= k.most),
+     of_lane_in_all AS (
+       SELECT institution, phase, connection, due_at, lane,
+         row_number() OVER (PARTITION BY lane ORDER BY due_at, connection) AS nth
+       FROM of_institution WHERE is_own OR place <= rest),
+     taken AS (
+       SELECT o.institution AS of_institution, o.phase AS of_phase, o.connection AS of_connection,
+         o.nth <= k.own AS is_own, k.rest,
+         row_number() OVER (PARTITION BY o.nth <= k.own ORDER BY o.due_at, o.connection) AS place
+       FROM of_lane_in_all o JOIN bulk k ON k.institution = '' AND k.lane = o.lane WHERE o.nth <= k.most)
+     UPDATE schedule SET due_at = $3, token = token + 1, claimed_at = $2
+     FROM taken
+     WHERE institution = of_institution AND phase = of_phase AND connection = of_connection
+       AND (is_own OR place <= rest)
+     RETURNING institution, phase, connection, lane, token, slot_at, failures, interval_minutes"
+);
+
+const NEXT_DUE: &str = queues!(
+    "WITH RECURSIVE ",
+    "SELECT i.id AS institution, l.lane
+     FROM institution i CROSS JOIN (SELECT 'wanted' AS lane UNION ALL SELECT 'first' UNION ALL SELECT 'history') AS l
+     WHERE EXISTS (SELECT 1 FROM schedule s WHERE s.active AND s.lane <> 'ordinary' AND s.institution = i.id)",
+    "next AS (
+       SELECT i.id AS institution,
+         (SELECT s.due_at FROM schedule s WHERE s.active AND s.lane = 'ordinary' AND s.institution = i.id
+          ORDER BY s.due_at LIMIT 1) AS due_at
+       FROM institution i
+       UNION ALL
+       SELECT q.institution,
+         (SELECT s.due_at FROM schedule s
+          WHERE s.active AND s.lane <> 'ordinary' AND s.institution = q.institution AND s.lane = q.lane
+            AND s.business = q.business
+          ORDER BY s.due_at LIMIT 1)
+       FROM queue q WHERE q.business IS NOT NULL)
+     SELECT min(CASE WHEN held_until > $1 AND held_until > next.due_at THEN held_until ELSE next.due_at END)
+     FROM next JOIN (SELECT id, CASE WHEN COALESCE(paused_until, 0) > COALESCE(breaker_until, 0) THEN paused_until
+                                     ELSE breaker_until END AS held_until
+                     FROM institution) AS i ON i.id = next.institution
+     WHERE next.due_at IS NOT NULL"
+);
+
+/// Institutions of the given ones at which something is due, and whether they have failed lately, or are to be tried.
+const DUE_AT: &str = "SELECT institution,
+      (SELECT count(*) FROM institution i
+       WHERE i.id = bulk.institution AND (i.breaker <> 'closed' OR i.breaker_faults > 0)) AS suspect,
+      (SELECT count(*) FROM institution i WHERE i.id = bulk.institution AND i.breaker <> 'closed') AS trial
+    FROM bulk
+    WHERE (EXISTS (SELECT 1 FROM schedule s
+                   WHERE s.active AND s.lane = 'ordinary' AND s.institution = bulk.institution AND s.due_at <= $2)
+           OR EXISTS (SELECT 1 FROM schedule s
+                      WHERE s.active AND s.lane <> 'ordinary' AND s.institution = bulk.institution
+                        AND s.due_at <= $2))
+      AND NOT EXISTS (SELECT 1 FROM institution i
+                      WHERE i.id = bulk.institution AND (i.paused_until > $2 OR i.breaker_until > $2))";
+
+const SHARES: [(&str, Kind); 5] = [
+    ("institution", Kind::Text),
+    ("lane", Kind::Text),
+    ("own", Kind::Int),
+    ("most", Kind::Int),
+    ("rest", Kind::Int),
+];
 
 impl Store {
-    /// Claims connections that are due, at most so many per institution, most overdue first; paused institutions not at all.
-    pub async fn claim_due(
-        &self,
-        now: Timestamp,
-        until: Timestamp,
-        permits: &[(String, u32)],
-    ) -> Result<Vec<Lease>> {
-        // Most polls find nothing: ask first, without taking a lock.
-        let sql = "SELECT institution, permits FROM bulk
-                   WHERE EXISTS (SELECT 1 FROM schedule s
-                                 WHERE s.institution = bulk.institution AND s.active AND s.due_at <= $2)
-                     AND NOT EXISTS (SELECT 1 FROM institution i WHERE i.id = bulk.institution AND i.paused_until > $2)";
-        let wanted = permits.iter().filter(|(_, permits)| *permits > 0);
-        let wanted: Vec<_> =
-            wanted.map(|(name, permits)| value!({"institution": name, "permits": permits})).collect();
-        if wanted.is_empty() {
+    /// Claims connections that are due, no more than permitted, most overdue first; paused institutions and
+    /// those that fail for many not at all. A few try a bank whose pause is over.
+    pub async fn claim_due(&self, now: Timestamp, until: Timestamp, permits: &Permits) -> Result<Vec<Lease>> {
+        // Most looks find nothing: ask first, without taking a lock.
+        let free = permits.institutions.iter().filter(|(_, share)| share.free > 0);
+        let names: Vec<_> = free.clone().map(|(name, _)| value!({"institution": name})).collect();
+        if names.is_empty() || permits.all.free == 0 {
             return Ok(Vec::new());
         }
-        let wanted = json(&wanted, "permits")?;
-        let sql = self.db.dialect().bulk(&PERMITS, sql);
-        let due: Vec<(String, i64)> = self.db.all(sql, args![&wanted, now]).await?;
+        let sql = self.db.dialect().bulk(&[("institution", Kind::Text)], DUE_AT);
+        let due: Vec<DueRow> = self.db.all(sql, args![json(&names, "permits")?, now]).await?;
+        let mut due: BTreeMap<String, DueRow> =
+            due.into_iter().map(|row| (row.institution.clone(), row)).collect();
         if due.is_empty() {
             return Ok(Vec::new());
         }
-        let mut leases = Vec::new();
         let mut tx = self.db.begin().await?;
-        for (institution, permits) in due {
-            let sql = "WITH due AS MATERIALIZED (
-                         SELECT phase AS due_phase, connection AS due_connection FROM schedule
-                         WHERE institution = $1 AND active AND due_at <= $2
-                         ORDER BY due_at LIMIT $3 {skip_locked})
-                       UPDATE schedule SET due_at = $4, token = token + 1, claimed_at = $2
-                       FROM due
-                       WHERE institution = $1 AND phase = due_phase AND connection = due_connection
-                       RETURNING phase, connection, token, slot_at, failures, interval_minutes";
-            let sql = tx.dialect().sql(sql);
-            let rows: Vec<ClaimRow> = tx.all(sql, args![&institution, now, permits, until]).await?;
-            for row in rows {
-                leases.push(Lease {
-                    connection: row.connection,
-                    institution: institution.clone(),
-                    phase: row.phase,
-                    interval_minutes: interval(row.interval_minutes)?,
-                    token: row.token,
-                    slot_at: row.slot_at,
-                    claimed_at: now,
-                    until,
-                    failures: small(row.failures, "failures")?,
-                });
+        let on_trial: Vec<String> =
+            due.values().filter(|row| row.trial > 0).map(|row| row.institution.clone()).collect();
+        for institution in &on_trial {
+            if !begin_trial(&mut tx, institution, now, until).await? {
+                due.remove(institution);
+            }
+        }
+        let most = free.clone().map(|(_, share)| share.free).max().unwrap_or(0).min(permits.all.free);
+        let shares = free.filter_map(|(name, share)| {
+            let is_on_trial = due.get(name)?.trial > 0;
+            Some((name.as_str(), if is_on_trial { share.at_most(TRIAL_RUNS) } else { *share }))
+        });
+        let shares = std::iter::once((ALL, permits.all)).chain(shares).flat_map(|(name, share)| {
+            Lane::ALL.map(|lane| {
+                let (own, most, rest) = (share.own.get(lane), share.most.get(lane), share.rest());
+                value!({"institution": name, "lane": word(lane), "own": own, "most": most, "rest": rest})
+            })
+        });
+        let shares = json(&shares.collect::<Vec<_>>(), "permits")?;
+        let cap = |lane| *permits.per_business.get(lane);
+        let caps = (cap(Lane::Wanted), cap(Lane::First), cap(Lane::History));
+        let sql = tx.dialect().bulk(&SHARES, CLAIM);
+        let rows: Vec<ClaimRow> =
+            tx.all(sql, args![&shares, now, until, most, caps.0, caps.1, caps.2]).await?;
+        for institution in on_trial.iter().filter(|name| due.contains_key(*name)) {
+            if rows.iter().all(|row| row.institution != *institution) {
+                postpone_trial(&mut tx, institution, now).await?;
             }
         }
         tx.commit().await?;
-        Ok(leases)
+        let lease = |row: ClaimRow| {
+            Ok(Lease {
+                is_suspect: due.get(&row.institution).is_some_and(|due| due.suspect > 0),
+                connection: row.connection,
+                lane: from_word(&row.lane, "lane")?,
+                institution: row.institution,
+                phase: row.phase,
+                interval_minutes: interval(row.interval_minutes)?,
+                token: row.token,
+                slot_at: row.slot_at,
+                claimed_at: now,
+                until,
+                failures: small(row.failures, "failures")?,
+            })
+        };
+        rows.into_iter().map(lease).collect()
     }
 
-    /// When the next connection of any institution is due; none if there is none. Connections of a
-    /// paused institution are due when the pause ends, at the earliest.
+    /// When the next connection of any institution is due; none if there is none. Connections of an
+    /// institution that is left alone are due when that ends, at the earliest.
     pub async fn next_due(&self, now: Timestamp) -> Result<Option<Timestamp>> {
-        let sql = "SELECT min(CASE WHEN paused_until > $1 AND paused_until > due_at THEN paused_until ELSE due_at END)
-                   FROM (SELECT paused_until, (SELECT min(s.due_at) FROM schedule s
-                                               WHERE s.institution = i.id AND s.active) AS due_at
-                         FROM institution i) AS next
-                   WHERE due_at IS NOT NULL";
-        let (next,): (Option<Timestamp>,) = self.db.one(sql, args![now]).await?;
+        let (next,): (Option<Timestamp>,) = self.db.one(NEXT_DUE, args![now]).await?;
         Ok(next)
     }
 
@@ -164,6 +296,7 @@ impl Store {
                 answer_waiting(&mut tx, id, off, false, &NoSync::excluded(), now).await?;
             }
         }
+        let lane = lane(&heads, attempt.is_some(), now);
         let (due_at, failures) = first_due(&heads, now).unwrap_or((due_at, i64::from(failures)));
         // A connection that is not polled is due for its customer's way in only.
         let polled = state == ConnectionState::Active;
@@ -173,7 +306,8 @@ impl Store {
             None => due_at,
         };
         let sql =
-            "UPDATE schedule SET due_at = $4, slot_at = $5, failures = $6, claimed_at = NULL, active = $7, reason = $8
+            "UPDATE schedule SET due_at = $4, slot_at = $5, failures = $6, claimed_at = NULL, active = $7, reason = $8,
+                     lane = $9
                    WHERE institution = $1 AND phase = $2 AND connection = $3";
         let args = args![
             &lease.institution,
@@ -183,7 +317,8 @@ impl Store {
             slot_at,
             failures,
             polled || attempt.is_some(),
-            reason
+            reason,
+            word(lane)
         ];
         tx.run(sql, args).await?;
         tx.commit().await

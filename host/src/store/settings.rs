@@ -1,9 +1,10 @@
 //! What a business sets of a connection: how often it is synced, and which of its accounts.
 
 use super::arg::args;
+use super::codec::word;
 use super::connection::{Place, hold};
 use super::db::Tx;
-use super::waiting::{NoSync, answer_waiting, first_due, heads};
+use super::waiting::{NoSync, answer_waiting, first_due, heads, lane};
 use super::{Result, Store};
 use crate::model::*;
 use std::collections::BTreeSet;
@@ -54,11 +55,12 @@ impl Store {
             plan(&mut tx, id, &place, minutes, slot, now).await?;
         }
         // A run that goes on finds what is due when it completes.
-        let due = first_due(&heads(&mut tx, id).await?, now);
+        let heads = heads(&mut tx, id).await?;
+        let (due, lane) = (first_due(&heads, now), word(lane(&heads, false, now)));
         if let (Some((due_at, _)), None) = (due, place.claimed_at) {
-            let sql =
-                "UPDATE schedule SET due_at = $4 WHERE institution = $1 AND phase = $2 AND connection = $3";
-            tx.run(sql, args![&place.institution, place.phase, id, due_at]).await?;
+            let sql = "UPDATE schedule SET due_at = $4, lane = $5
+                       WHERE institution = $1 AND phase = $2 AND connection = $3";
+            tx.run(sql, args![&place.institution, place.phase, id, due_at, lane]).await?;
         }
         tx.commit().await?;
         Ok(Changed::To(Box::new(self.known_connection(id).await?)))

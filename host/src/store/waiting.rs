@@ -13,7 +13,8 @@ row! {
     pub(super) Head {
         account: AccountId, state: String, excluded: bool, seq: i64, epoch: i64, due_at: Timestamp,
         next_allowed_at: Option<Timestamp>, failures: i64, next_sync: Option<SyncId>, current_sync: Option<SyncId>,
-        attended: bool, history_due_at: Option<Timestamp>,
+        attended: bool, history_due_at: Option<Timestamp>, fresh_at: Option<Timestamp>,
+        unattended_at: Option<Timestamp>,
     }
 }
 
@@ -65,9 +66,15 @@ impl Head {
         self.next_sync.is_some() || (self.current_sync.is_some() && !run_goes_on)
     }
     fn due_at(&self, now: Timestamp) -> Timestamp {
+        let reading = self.reading_due_at(now);
+        let history = self.history_due_at.map(|due| due.max(now).max(self.unattended_at.unwrap_or(due)));
+        history.map_or(reading, |history| history.min(reading))
+    }
+    /// Apart from older history.
+    fn reading_due_at(&self, now: Timestamp) -> Timestamp {
         let wanted = if self.next_sync.is_some() { now } else { self.due_at };
-        let allowed = wanted.max(self.next_allowed_at.unwrap_or(wanted));
-        self.history_due_at.map_or(allowed, |history| history.max(now).min(allowed))
+        let unattended = self.unattended_at.filter(|_| self.next_sync.is_none() || !self.attended);
+        wanted.max(self.next_allowed_at.max(unattended).unwrap_or(wanted))
     }
 }
 
@@ -75,7 +82,8 @@ impl Head {
 pub(super) async fn heads(tx: &mut Tx, connection: ConnectionId) -> Result<Vec<Head>> {
     let sql =
         "SELECT h.account, a.state, a.excluded, h.seq, h.epoch, h.due_at, h.next_allowed_at, h.failures,
-                 h.next_sync, h.current_sync, (h.present IS NOT NULL) AS attended, h.history_due_at
+                 h.next_sync, h.current_sync, (h.present IS NOT NULL) AS attended, h.history_due_at,
+                 h.fresh_at, h.unattended_at
                FROM account_head h JOIN account a ON a.id = h.account
                WHERE h.connection = $1 ORDER BY h.account";
     tx.all(sql, args![connection]).await
@@ -86,6 +94,24 @@ pub(super) fn first_due(heads: &[Head], now: Timestamp) -> Option<(Timestamp, i6
     let read = || heads.iter().filter(|head| head.is_read());
     let due_at = read().map(|head| head.due_at(now)).min();
     due_at.zip(read().map(|head| head.failures).max())
+}
+
+/// What the connection is due for next.
+pub(super) fn lane(heads: &[Head], customer_comes: bool, now: Timestamp) -> Lane {
+    let read = || heads.iter().filter(|head| head.is_read());
+    let Some((due_at, _)) = first_due(heads, now) else {
+        return if customer_comes { Lane::Wanted } else { Lane::First };
+    };
+    let due = || read().filter(|head| head.due_at(now) <= due_at.max(now));
+    if customer_comes || due().any(|head| head.next_sync.is_some()) {
+        Lane::Wanted
+    } else if due().any(|head| head.fresh_at.is_none()) {
+        Lane::First
+    } else if due().all(|head| head.reading_due_at(now) > due_at.max(now)) {
+        Lane::History
+    } else {
+        Lane::Ordinary
+    }
 }
 
 /// Answers those who wait for a sync of these accounts. While a run goes on, what it is reading is left

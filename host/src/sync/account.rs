@@ -52,7 +52,7 @@ pub(super) async fn due(run: &Run<'_>) -> Result<Vec<(Account, AccountHead)>, St
     accounts.retain(|(account, head)| {
         account.state == AccountState::Active
             && (head.due_at <= now || head.requested_at.is_some())
-            && head.next_allowed_at.is_none_or(|allowed| allowed <= now)
+            && head.is_allowed(now)
     });
     Ok(accounts)
 }
@@ -66,6 +66,7 @@ pub(super) async fn sync(
 ) -> Result<Option<Settled>, StoreError> {
     let (sync_id, trigger, present) = run.app.store.begin_asking(run.lease, account.id).await?;
     run.customer(present);
+    run.reads_of(vec![account.id], Some(&head));
     (run.asked_at, run.answered_at) = (None, None);
     let read = observe(run, account, &head).await;
     let mut looked = match read {
@@ -75,6 +76,7 @@ pub(super) async fn sync(
         }
         Err(Halt::Store(error)) => return Err(error),
     };
+    run.answered();
     let after_commit = std::mem::take(&mut looked.reading.after_commit);
     store(run, account, head, (sync_id, trigger), looked).await?;
     acknowledge(run, after_commit).await?;
@@ -104,7 +106,7 @@ pub(super) async fn store(
         run.asked_at.filter(|_| !min_interval.is_zero()).map(|asked| asked.plus(min_interval));
     // A slot that the bank does not allow yet waits until it does.
     let slot = schedule::next_slot(&run.bank.institution, run.lease.interval_minutes, run.lease.phase, now);
-    let next_at = next_allowed_at.map_or(slot, |allowed| slot.max(allowed));
+    let next_at = next_allowed_at.max(run.reads_rest_until()).map_or(slot, |allowed| slot.max(allowed));
     let stale_after = Duration::from_secs(u64::from(run.bank.institution.schedule.stale_after_minutes) * 60);
     let history = trigger == Trigger::History;
     let (next_allowed_at, next_at) =
@@ -206,11 +208,11 @@ async fn observe(run: &mut Run<'_>, account: &Account, head: &AccountHead) -> Re
         return Ok(Looked { verdict, reading, index: head.index.clone() });
     }
     let mut verdict = compare(run, account, head, plan.window, &reading.observed).await?;
-    if verdict.is_err() {
+    if verdict.is_err() && run.may_read_again() {
         reading = look(run, account, head, plan).await?;
         verdict = compare(run, account, head, plan.window, &reading.observed).await?;
     }
-    if is_contradicted(&verdict) {
+    if is_contradicted(&verdict) && run.may_read_again() {
         let want = want(account, head, None);
         let again = read::read(run, want).await?;
         if !again.observed.balances.is_empty() {
@@ -218,7 +220,8 @@ async fn observe(run: &mut Run<'_>, account: &Account, head: &AccountHead) -> Re
             verdict = compare(run, account, head, plan.window, &reading.observed).await?;
         }
     }
-    if is_contradicted(&verdict) && !plan.is_all && head.fresh_at.is_some() && head.history_due_at.is_none() {
+    let knows_all = plan.is_all || head.fresh_at.is_none() || head.history_due_at.is_some();
+    if is_contradicted(&verdict) && !knows_all && run.may_read_again() {
         let (today, limits) = (run.bank.today(run.app.clock.now()), &run.bank.institution.limits);
         let all = window::all(limits, today, &head.standing);
         match look(run, account, head, all).await {

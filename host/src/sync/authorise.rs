@@ -71,12 +71,16 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<(), StoreError> {
         begin(run, &open, false)?;
         came = steps(run, "").await;
     }
+    if came.is_ok() {
+        run.answered();
+    }
     match came {
         Ok(Came::Asks(prompt)) => {
             run.password_came_to(&Failure::CustomerNeeded).await?;
             ask(run, id, prompt).await?;
         }
         Ok(Came::Ready { valid_until, state, consent }) => {
+            run.note_of_bank().await?;
             return ready(run, &open.authorisation, valid_until, state, consent).await;
         }
         Err(Halt::Failure(failure)) => settle(run, &open, failure).await?,
@@ -249,6 +253,7 @@ async fn ready(
 /// What becomes of a failure: a refused login is asked for once more, anything else has failed.
 async fn settle(run: &mut Run<'_>, open: &OpenAuthorisation, failure: Failure) -> Result<(), StoreError> {
     let (app, now, id) = (run.app, run.app.clock.now(), open.authorisation.id);
+    run.met(&failure);
     if failure != Failure::CredentialsRejected {
         run.password_came_to(&failure).await?;
         tracing::warn!(connection = %run.connection.id, %failure, "not authorised");
@@ -339,6 +344,7 @@ async fn rest(run: &Run<'_>) -> Result<(), StoreError> {
     if run.connection.state == ConnectionState::Active {
         return outcome::rest(run).await;
     }
+    run.note_of_bank().await?;
     let now = run.app.clock.now();
     let slot = schedule::next_slot(&run.bank.institution, run.lease.interval_minutes, run.lease.phase, now);
     run.app.store.complete(run.lease, slot, slot, 0, now).await

@@ -92,6 +92,7 @@ impl Run<'_> {
             values: &self.values,
             counter: self.counter,
             repeats: true,
+            requests_per_minute: self.bank.institution.limits.requests_per_minute,
             deadline: &self.deadline,
         }
     }
@@ -261,6 +262,10 @@ impl Run<'_> {
             }
             EgressError::BadReply(_) => Failure::Unreadable { row: None, field: "reply".into() }.into(),
             EgressError::Unreachable { code, .. } => Failure::Unreachable(code.to_owned()).into(),
+            EgressError::LineTooLong { wait } => {
+                let retry_after_s = u32::try_from(wait.as_secs().max(1)).ok();
+                Failure::RateLimited { retry_after_s, scope: LimitScope::Connection }.into()
+            }
             EgressError::DeadlinePassed => StoreError::LeaseLost.into(),
         }
     }

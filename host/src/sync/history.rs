@@ -1,23 +1,22 @@
 //! Older history of new accounts: read in pieces, newest first, in a lane of its own, so that a thousand new
 //! customers do not keep the others waiting.
 //!
-//! A run that has brought its accounts up to date reads on as long as its lease lasts and nobody asked for a
-//! sync; then the connection is due again. What goes wrong here waits for the next slot: the account is up to date.
+//! A run of that lane that has brought its accounts up to date reads on as long as its lease lasts and nobody asked
+//! for a sync; a run of another leaves its connection due for it. What goes wrong here waits for the next slot: the account is up to date.
 
-use super::{Halt, Run, account, outcome, read, window};
+use super::{Halt, Run, account, budget, outcome, read, window};
 use crate::model::*;
 use crate::store::StoreError;
 use std::time::Duration;
 
 /// A piece is begun only if the lease lasts so much longer: several pages of a slow bank.
 const PIECE_TAKES: Duration = Duration::from_secs(20);
-/// How soon a connection looks again for a place in the lane.
-const LANE_AGAIN: Duration = Duration::from_secs(15);
 
 /// Reads on.
 pub(super) async fn go_on(run: &mut Run<'_>) -> Result<(), StoreError> {
-    let app = run.app;
-    let mut lane = None;
+    if run.lease.lane != Lane::History {
+        return Ok(());
+    }
     loop {
         let now = run.app.clock.now();
         let accounts = run.app.store.accounts_with_heads(run.connection.id).await?;
@@ -29,12 +28,13 @@ pub(super) async fn go_on(run: &mut Run<'_>) -> Result<(), StoreError> {
         if wanted || run.deadline.left() < PIECE_TAKES || run.consent_is_over() {
             return Ok(()); // due again at once, or not at all
         }
-        if lane.is_none() {
-            lane = app.history_lane.try_acquire().ok();
-        }
-        if lane.is_none() {
-            let later = Some(now.plus(LANE_AGAIN));
-            return run.app.store.plan_history(run.lease, account.id, later, &head.standing).await;
+        let limits = &run.bank.institution.limits;
+        if let Some(per_day) = limits.unattended_reads_per_day
+            && head.reads_today(now) >= budget::for_history(per_day)
+        {
+            let tomorrow = Some(budget::day_end(&run.bank.institution, now));
+            run.app.store.plan_history(run.lease, account.id, tomorrow, &head.standing).await?;
+            continue;
         }
         piece(run, &account, head).await?;
     }
@@ -48,6 +48,7 @@ async fn piece(run: &mut Run<'_>, account: &Account, head: AccountHead) -> Resul
         return end(run, account, head).await;
     };
     run.customer(None);
+    run.reads_of(vec![account.id], Some(&head));
     (run.asked_at, run.answered_at, run.steps, run.waited_ms) = (None, None, 0, 0);
     let want = Want {
         account: account.bank.bank_id.clone(),

@@ -5,11 +5,14 @@
 
 mod account;
 mod authorise;
+mod breaker;
+mod budget;
 mod close;
 mod consent;
 mod exchange;
 mod health;
 mod history;
+mod lanes;
 mod outcome;
 mod password;
 mod read;
@@ -84,11 +87,25 @@ pub(crate) struct Run<'a> {
     /// The customer has filled in a form, and this turn of the authorisation says what the bank makes of it.
     answers: bool,
     password: Password,
+    /// Readings without the customer that are still allowed, where the bank counts them.
+    reads: Reads,
+    /// What this run says of its bank.
+    said: Option<breaker::Said>,
     steps: u32,
     waited_ms: u32,
     /// When the first request of the account being read left, and when its last answer was read.
     asked_at: Option<Timestamp>,
     answered_at: Option<Timestamp>,
+}
+
+/// What is being read, and how often that may be done.
+#[derive(Debug, Default)]
+pub(crate) struct Reads {
+    /// The accounts that one reading is of.
+    of: Vec<AccountId>,
+    /// Of the first of them: made today, and how many may be.
+    made: u32,
+    most: u32,
 }
 
 impl Run<'_> {
@@ -212,6 +229,8 @@ async fn open<'a>(app: &'a App, lease: &'a Lease) -> Result<Run<'a>, (Option<Con
         present: None,
         answers: false,
         password: Password::Unused,
+        reads: Reads::default(),
+        said: None,
         steps: 0,
         waited_ms: 0,
         asked_at: None,

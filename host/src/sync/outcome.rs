@@ -67,6 +67,7 @@ pub(super) async fn all_accounts(run: &mut Run<'_>, failure: Failure) -> Result<
     for (account, head) in &affected {
         let Some((sync, present)) = take_up(run.app, run.lease, account.id).await? else { continue };
         run.customer(present);
+        run.reads_of(Vec::new(), Some(head));
         write(run, account, head, sync, &settled).await?;
     }
     finish(run, &settled).await
@@ -96,6 +97,7 @@ pub(super) async fn sisters_failed(
     for (sister, head) in sisters.into_iter().filter(|(sister, _)| sister.id != account.id) {
         let Some((sync, present)) = take_up(run.app, run.lease, sister.id).await? else { continue };
         run.customer(present);
+        run.reads_of(Vec::new(), Some(&head));
         (run.asked_at, run.answered_at) = (None, None);
         write(run, &sister, &head, sync, settled).await?;
     }
@@ -154,6 +156,7 @@ fn retry_at(run: &Run<'_>, retry_after_s: Option<u32>) -> Option<Timestamp> {
 
 /// Acts on a failure: each kind has its one action.
 pub(super) async fn settle(run: &mut Run<'_>, failure: &Failure) -> Result<Settled, StoreError> {
+    run.met(failure);
     let (counted, is_lost) = (run.counted(), run.password_is_lost(failure));
     run.password_came_to(failure).await?;
     if is_lost {
@@ -250,6 +253,7 @@ pub(super) async fn write(
     let institution = &run.bank.institution;
     let back_off = now.plus(schedule::back_off(institution, account.id.as_bytes(), head.failures));
     let next_at = settled.not_before.or(settled.again_at).map_or(back_off, |moment| moment.max(now));
+    let next_at = run.reads_rest_until().map_or(next_at, |rested| rested.max(next_at));
     let mut failed = failed_sync(
         account,
         head,
@@ -384,6 +388,7 @@ async fn complete_for(
     not_before: Option<Timestamp>,
     reason: Option<&str>,
 ) -> Result<(), StoreError> {
+    run.note_of_bank().await?;
     let (institution, lease, now) = (&run.bank.institution, run.lease, run.app.clock.now());
     let slot = schedule::next_slot(institution, lease.interval_minutes, lease.phase, now);
     let retry = now.plus(schedule::back_off(institution, run.connection.id.as_bytes(), lease.failures));

@@ -1,6 +1,6 @@
 //! Reading accounts: the connector's steps and the requests between them, in turn.
 
-use super::{Halt, Run, session};
+use super::{Halt, Reads, Run, budget, session};
 use crate::ledger::Observed;
 use crate::model::*;
 use std::collections::BTreeMap;
@@ -43,13 +43,15 @@ pub(super) async fn read(run: &mut Run<'_>, want: Want) -> Result<Reading, Halt>
 pub(super) async fn read_together(run: &mut Run<'_>, mut wants: Vec<Want>) -> Result<Together, Halt> {
     let (mut renewed, mut shortened, mut restarts) = (false, false, 0);
     loop {
+        run.take_read().await?;
+        let again = run.may_read_again();
         match pages(run, &wants).await {
-            Err(Halt::Failure(Failure::SessionExpired)) if !renewed => {
+            Err(Halt::Failure(Failure::SessionExpired)) if !renewed && again => {
                 renewed = true;
                 session::renew(run).await?;
             }
-            Err(Halt::Failure(Failure::PagesChanged)) if restarts < RESTARTS_MAX => restarts += 1,
-            Err(Halt::Failure(Failure::WindowNotAvailable { earliest })) if !shortened => {
+            Err(Halt::Failure(Failure::PagesChanged)) if again && restarts < RESTARTS_MAX => restarts += 1,
+            Err(Halt::Failure(Failure::WindowNotAvailable { earliest })) if !shortened && again => {
                 shortened = true;
                 for want in &mut wants {
                     want.transactions = want.transactions.map(|window| shorter(window, earliest));
@@ -65,6 +67,48 @@ pub(super) async fn read_together(run: &mut Run<'_>, mut wants: Vec<Want>) -> Re
             }
             Err(halt) => return Err(halt),
         }
+    }
+}
+
+impl Run<'_> {
+    /// From now on readings are of these accounts, the first of which was read so often today.
+    pub(super) fn reads_of(&mut self, accounts: Vec<AccountId>, head: Option<&AccountHead>) {
+        let made = head.map_or(0, |head| head.reads_today(self.app.clock.now()));
+        let most = self.bank.institution.limits.unattended_reads_per_day.unwrap_or(u32::MAX);
+        self.reads = Reads { of: accounts, made, most };
+    }
+
+    /// May it be read once more, in doubt?
+    pub(super) fn may_read_again(&self) -> bool {
+        self.present.is_some() || self.reads.made < self.reads.most
+    }
+
+    /// Counts a reading without the customer, where the bank does, before it leaves.
+    async fn take_read(&mut self) -> Result<(), Halt> {
+        let budget = self.bank.institution.limits.unattended_reads_per_day;
+        let Some(budget) = budget.filter(|_| self.present.is_none()) else { return Ok(()) };
+        let now = self.app.clock.now();
+        let ends_at = budget::day_end(&self.bank.institution, now);
+        for account in &self.reads.of {
+            if !self
+                .app
+                .store
+                .take_read(self.lease, *account, (budget, self.reads.most), ends_at, now)
+                .await?
+            {
+                let retry_after_s = u32::try_from(ends_at.since(now).as_secs()).ok();
+                return Err(Failure::RateLimited { retry_after_s, scope: LimitScope::Account }.into());
+            }
+        }
+        self.reads.made = self.reads.made.saturating_add(1);
+        Ok(())
+    }
+
+    /// No reading without the customer before, once what was agreed to for today is used up.
+    pub(super) fn reads_rest_until(&self) -> Option<Timestamp> {
+        let budget = self.bank.institution.limits.unattended_reads_per_day?;
+        let now = self.app.clock.now();
+        (self.reads.made >= budget).then(|| budget::day_end(&self.bank.institution, now))
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Must not know: the database, how a sync is done.
 
+use super::budget;
 use crate::model::{Institution, Timestamp};
 use aws_lc_rs::digest;
 use std::time::Duration;
@@ -18,8 +19,26 @@ const BACK_OFF_JITTER_PERCENT: u64 = 20;
 const WINDOWS_COMPARED: usize = 10;
 
 /// The first slot after `now`. Missed slots are skipped: there is no catching up. A connection's own interval
-/// counts where it is the longer one; at a bank with windows, the first window in each interval is used.
+/// counts where it is the longer one; at a bank with windows, the first window in each interval is used. Where the bank lets
+/// us read less often than that without the customer, what it allows is spread over its day.
 pub fn next_slot(institution: &Institution, own: Option<u32>, phase: i64, now: Timestamp) -> Timestamp {
+    let Some(per_day) = institution.limits.unattended_reads_per_day else {
+        return slot_of_profile(institution, own, phase, now);
+    };
+    let between = u64::from(budget::minutes_between(per_day));
+    if minutes_of_profile(institution, now).max(own.map_or(0, u64::from)) >= between {
+        return slot_of_profile(institution, own, phase, now);
+    }
+    let spread = budget::next_slot(institution, per_day, phase, now);
+    match institution.schedule.cron {
+        // The first window that opens then.
+        Some(_) => slot_of_profile(institution, own, phase, Timestamp(spread.0 - 1)),
+        None => spread,
+    }
+}
+
+/// The same, however often the bank lets us read.
+fn slot_of_profile(institution: &Institution, own: Option<u32>, phase: i64, now: Timestamp) -> Timestamp {
     let schedule = &institution.schedule;
     let window = |after| next_in_window(institution, schedule.cron.as_deref()?, phase, after);
     let Some(first_window) = window(now) else {
@@ -73,6 +92,11 @@ fn next_in_window(institution: &Institution, cron: &str, phase: i64, now: Timest
 
 /// How many minutes lie between two syncs of a connection; for a cron expression, on average of a week.
 pub fn minutes_between(institution: &Institution, now: Timestamp) -> u64 {
+    let allowed = institution.limits.unattended_reads_per_day.map_or(0, budget::minutes_between);
+    minutes_of_profile(institution, now).max(u64::from(allowed))
+}
+
+fn minutes_of_profile(institution: &Institution, now: Timestamp) -> u64 {
     const WEEK: u64 = 7 * 24 * 60;
     let schedule = &institution.schedule;
     let cron = schedule.cron.as_deref().and_then(|cron| cron.parse::<cron::Schedule>().ok());

@@ -26,6 +26,8 @@ pub(super) async fn sync(run: &mut Run<'_>) -> Result<(), StoreError> {
         asked.push(Asked { account, head, sync: (id, trigger), present });
     }
     run.customer(asked.iter().find_map(|asked| asked.present.clone()));
+    let accounts = asked.iter().map(|asked| asked.account.id).collect();
+    run.reads_of(accounts, asked.first().map(|asked| &asked.head));
     (run.asked_at, run.answered_at) = (None, None);
     let wants = asked.iter().map(|asked| Want {
         account: asked.account.bank.bank_id.clone(),
@@ -38,6 +40,7 @@ pub(super) async fn sync(run: &mut Run<'_>) -> Result<(), StoreError> {
         Err(Halt::Failure(failure)) => return all_failed(run, asked, failure).await,
         Err(Halt::Store(error)) => return Err(error),
     };
+    run.answered();
     let mut all_stored = true;
     for Asked { account, head, sync, .. } in asked {
         // An account of which the statement says nothing has nothing new.

@@ -1,8 +1,9 @@
 //! Claims what is due and runs it: a timer and a nudge, no input, idempotent. The lease is in the
 //! row; a worker that dies leaves rows that become due again by themselves.
 
+use super::lanes;
 use crate::app::App;
-use crate::model::{ConnectionId, Lease, Timestamp};
+use crate::model::{ConnectionId, Lane, Lease, PerLane, Permits, Timestamp};
 use crate::store::StoreError;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -20,9 +21,12 @@ const DRAIN: Duration = Duration::from_secs(20);
 /// Works until `shutdown` turns true, then lets running syncs end.
 pub async fn work(app: Arc<App>, mut shutdown: watch::Receiver<bool>) {
     let mut runs = Runs::default();
+    // Something may have become due. When only time has passed, one look at the table says so, and nothing is
+    // claimed: that is all that an idle service does.
+    let mut may_be_due = true;
     while !*shutdown.borrow() {
         app.metrics.runs(runs.tasks.len());
-        let claimed = match claim(&app, &runs).await {
+        let claimed = match claim(&app, &runs, may_be_due).await {
             Ok(leases) => leases,
             Err(error) => {
                 tracing::error!(%error, "due connections could not be claimed; trying again");
@@ -34,12 +38,20 @@ pub async fn work(app: Arc<App>, mut shutdown: watch::Receiver<bool>) {
             runs.start(app.clone(), lease);
         }
         if idle {
-            let next = app.store.next_due(app.clock.now()).await.ok().flatten();
+            let now = app.clock.now();
+            let next = app.store.next_due(now).await.ok().flatten();
+            let is_due = next.is_some_and(|next| next <= now);
+            if is_due && !may_be_due {
+                may_be_due = true;
+                continue;
+            }
+            may_be_due = true;
             tokio::select! {
                 () = app.nudge.schedule.notified() => {}
                 Some(ended) = runs.tasks.join_next_with_id() => runs.ended(ended),
                 () = sleep_until(&app, next) => {}
-                _ = tokio::time::timeout(POLL, std::future::pending::<()>()) => {}
+                // What is due and was not claimed waits for a permit.
+                _ = tokio::time::timeout(POLL, std::future::pending::<()>()) => may_be_due = is_due,
                 _ = shutdown.changed() => {}
             }
         }
@@ -61,25 +73,25 @@ pub async fn work(app: Arc<App>, mut shutdown: watch::Receiver<bool>) {
 #[derive(Default)]
 struct Runs {
     tasks: JoinSet<()>,
-    /// Of which connection and institution each task is.
-    of: HashMap<task::Id, (ConnectionId, String)>,
+    /// Of which connection, institution and lane each task is.
+    of: HashMap<task::Id, (ConnectionId, String, Lane)>,
     /// The latest run of each connection.
     latest: HashMap<ConnectionId, AbortHandle>,
     /// How many there are of each institution.
-    busy: BTreeMap<String, u32>,
+    busy: BTreeMap<String, PerLane<u32>>,
 }
 
 impl Runs {
     /// A connection that is claimed again has lost the lease of its run before: what that one stores
     /// would be refused, so it asks the bank for nothing more.
     fn start(&mut self, app: Arc<App>, lease: Lease) {
-        let (connection, institution) = (lease.connection, lease.institution.clone());
+        let (connection, institution, lane) = (lease.connection, lease.institution.clone(), lease.lane);
         if let Some(before) = self.latest.get(&connection) {
             before.abort();
         }
-        *self.busy.entry(institution.clone()).or_default() += 1;
+        *self.busy.entry(institution.clone()).or_default().get_mut(lane) += 1;
         let task = self.tasks.spawn(async move { run(&app, &lease).await });
-        self.of.insert(task.id(), (connection, institution));
+        self.of.insert(task.id(), (connection, institution, lane));
         self.latest.insert(connection, task);
     }
 
@@ -94,41 +106,42 @@ impl Runs {
                 error.id()
             }
         };
-        let Some((connection, institution)) = self.of.remove(&id) else { return };
+        let Some((connection, institution, lane)) = self.of.remove(&id) else { return };
         if self.latest.get(&connection).is_some_and(|latest| latest.id() == id) {
             self.latest.remove(&connection);
         }
-        if let Some(count) = self.busy.get_mut(&institution) {
+        if let Some(busy) = self.busy.get_mut(&institution) {
+            let count = busy.get_mut(lane);
             *count = count.saturating_sub(1);
         }
+    }
+
+    /// How many there are of each lane.
+    fn of_lanes(&self) -> PerLane<u32> {
+        let of = |lane| self.busy.values().fold(0_u32, |sum, busy| sum.saturating_add(*busy.get(lane)));
+        PerLane::of(of)
     }
 }
 
 /// Permits first, rows after: no lease is taken that can't be run.
-async fn claim(app: &App, runs: &Runs) -> Result<Vec<Lease>, StoreError> {
-    let left =
-        u32::try_from(app.config.sync_concurrency.saturating_sub(runs.tasks.len())).unwrap_or(u32::MAX);
-    if left == 0 {
+async fn claim(app: &App, runs: &Runs, may_be_due: bool) -> Result<Vec<Lease>, StoreError> {
+    let config = &app.config;
+    let all = lanes::share(u32::try_from(config.sync_concurrency).unwrap_or(u32::MAX), &runs.of_lanes());
+    if !may_be_due || all.free == 0 {
         return Ok(Vec::new());
     }
-    // An even share each, so that no institution takes the permits of the others; the next round
-    // gives out what was not taken.
-    let share = (left / u32::try_from(app.institutions.len().max(1)).unwrap_or(u32::MAX)).max(1);
-    let permits: Vec<(String, u32)> = app
-        .institutions
-        .iter()
-        .map(|(id, bank)| {
-            let busy = runs.busy.get(id).copied().unwrap_or(0);
-            let free = bank.institution.limits.concurrency.saturating_sub(busy);
-            (id.clone(), free.min(share))
-        })
-        .filter(|(_, permits)| *permits > 0)
-        .collect();
-    if permits.is_empty() {
-        return Ok(Vec::new());
-    }
+    let institutions = app.institutions.iter().map(|(id, bank)| {
+        let busy = runs.busy.get(id).copied().unwrap_or_default();
+        (id.clone(), lanes::share(lanes::concurrency(&bank.institution.limits, config.lease), &busy))
+    });
+    let per_business = PerLane::of(|lane| match lane {
+        Lane::Ordinary => u32::MAX,
+        Lane::Wanted => config.sync_on_demand_per_business,
+        Lane::First | Lane::History => config.sync_histories_per_business,
+    });
+    let permits = Permits { all, institutions: institutions.collect(), per_business };
     let now = app.clock.now();
-    app.store.claim_due(now, now.plus(app.config.lease + LEASE_GRACE), &permits).await
+    app.store.claim_due(now, now.plus(config.lease + LEASE_GRACE), &permits).await
 }
 
 async fn run(app: &App, lease: &Lease) {

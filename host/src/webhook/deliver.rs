@@ -87,7 +87,7 @@ fn code(error: &EgressError) -> &'static str {
         EgressError::ReplyTooLarge(_) => "reply-too-large",
         EgressError::BadReply(_) => "bad-reply",
         EgressError::Unreachable { code, .. } => code,
-        EgressError::DeadlinePassed => "deadline",
+        EgressError::LineTooLong { .. } | EgressError::DeadlinePassed => "deadline",
     }
 }
 

@@ -94,7 +94,7 @@ async fn turn(
     let mut again = tokio::time::interval(Duration::from_millis(10));
     let lease = loop {
         again.tick().await;
-        let permits = [(ASKING.to_owned(), 1)];
+        let permits = Permits::of_any([(ASKING.to_owned(), 1)]);
         let mut due = world.app.store.claim_due(now, now.plus(HOUR), &permits).await.unwrap();
         if let Some(lease) = due.pop() {
             break lease;

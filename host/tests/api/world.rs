@@ -130,6 +130,8 @@ impl World {
             compiler: vec![],
             lease: LEASE,
             sync_concurrency: 1,
+            sync_on_demand_per_business: 1,
+            sync_histories_per_business: 1,
             webhook_concurrency: 1,
             webhook_per_endpoint: 1,
             api_rate_per_s: 10_000,
@@ -156,7 +158,6 @@ impl World {
             clock,
             store,
             institutions,
-            history_lane: tokio::sync::Semaphore::new(1),
             nudge: Nudge::default(),
             health: Health::default(),
             metrics: Metrics::default(),
@@ -242,8 +243,8 @@ impl World {
     /// The lease on a connection that is due.
     pub async fn lease(&self, connection: ConnectionId) -> Lease {
         let now = self.app.clock.now();
-        let leases =
-            self.app.store.claim_due(now, now.plus(LEASE), &[(INSTITUTION.to_owned(), 100)]).await.unwrap();
+        let permits = Permits::of_any([(INSTITUTION.to_owned(), 100)]);
+        let leases = self.app.store.claim_due(now, now.plus(LEASE), &permits).await.unwrap();
         let mut wanted = None;
         for lease in leases {
             if lease.connection == connection {

@@ -168,6 +168,7 @@ impl World {
         let values = [("token", TOKEN), ("pin", "1234"), ("client-id", "tidegate-client-id-1")];
         Self {
             egress: Egress::with_limits(config, clock.clone(), limits),
+            requests_per_minute: None,
             deadline: clock.deadline(Duration::from_secs(1_000_000)),
             clock,
             registration: None,
@@ -190,6 +191,7 @@ impl World {
             values: &self.values,
             counter: 1,
             repeats: self.repeats,
+            requests_per_minute: None,
             deadline: &self.deadline,
         };
         self.egress.send(&call, request, &mut self.jar).await
@@ -206,6 +208,7 @@ impl World {
             values: &self.values,
             counter: 1,
             repeats: true,
+            requests_per_minute: None,
             deadline: &self.deadline,
         };
         let mut url = vec![text(&self.origin)];

@@ -93,7 +93,7 @@ impl Bed {
     }
 
     pub async fn claim_all(&self, now: Timestamp) -> Vec<Lease> {
-        let permits = [(INSTITUTION.to_owned(), 100)];
+        let permits = Permits::of_any([(INSTITUTION.to_owned(), 100)]);
         self.store.claim_due(now, now.plus(MINUTE), &permits).await.unwrap()
     }
 

@@ -5,6 +5,8 @@
 
 mod authorisations;
 mod bed;
+mod breaker;
+mod budgets;
 mod census;
 mod closing;
 mod connections;
@@ -12,6 +14,7 @@ mod consents;
 mod cursors;
 mod erasing;
 mod history;
+mod lanes;
 mod links;
 mod listing;
 mod opening;

@@ -13,16 +13,16 @@ both! {
         let other = bed.connection_at("other", START).await;
         bed.connection_at(INSTITUTION, START.plus(MINUTE)).await;
         let claim = async |permits: &[(&str, u32)]| {
-            let permits: Vec<_> = permits.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
+            let permits = Permits::of_any(permits.iter().map(|(name, count)| ((*name).to_owned(), *count)));
             let leases = bed.store.claim_due(START, START.plus(MINUTE), &permits).await.unwrap();
-            leases.into_iter().map(|lease| lease.connection).collect::<Vec<_>>()
+            leases.into_iter().map(|lease| lease.connection).collect::<BTreeSet<_>>()
         };
         assert_eq!(bed.store.next_due(START).await.unwrap(), Some(START.minus(MINUTE)));
-        assert_eq!(claim(&[]).await, []);
-        assert_eq!(claim(&[(INSTITUTION, 0)]).await, []);
-        assert_eq!(claim(&[(INSTITUTION, 1)]).await, [late.id]);
-        assert_eq!(claim(&[(INSTITUTION, 5), ("other", 5)]).await, [later.id, other.id]);
-        assert_eq!(claim(&[(INSTITUTION, 5), ("other", 5)]).await, []);
+        assert_eq!(claim(&[]).await, [].into());
+        assert_eq!(claim(&[(INSTITUTION, 0)]).await, [].into());
+        assert_eq!(claim(&[(INSTITUTION, 1)]).await, [late.id].into());
+        assert_eq!(claim(&[(INSTITUTION, 5), ("other", 5)]).await, [later.id, other.id].into());
+        assert_eq!(claim(&[(INSTITUTION, 5), ("other", 5)]).await, [].into());
         assert_eq!(bed.store.next_due(START).await.unwrap(), Some(START.plus(MINUTE)));
     }
 
@@ -63,9 +63,10 @@ both! {
         for _ in 0..8 {
             let store = bed.store.clone();
             tasks.spawn(async move {
+                let permits = Permits::of_any([(INSTITUTION.to_owned(), 3)]);
                 let mut mine = Vec::new();
                 loop {
-                    let got = store.claim_due(START, START.plus(MINUTE), &[(INSTITUTION.to_owned(), 3)]).await.unwrap();
+                    let got = store.claim_due(START, START.plus(MINUTE), &permits).await.unwrap();
                     // Others may hold the rows of this round; done means that nothing is due any more.
                     if got.is_empty() && store.next_due(START).await.unwrap() > Some(START) {
                         return mine;

@@ -70,7 +70,8 @@ pub struct AccountStatus {
     /// When it is due again, apart from requests; null if it is closed or switched off.
     #[schema(value_type = Option<String>, format = DateTime)]
     next_at: Option<Timestamp>,
-    /// The bank allows no reading before.
+    /// No reading before: the bank's limit, what it has agreed to without the customer, or it fails for many. A
+    /// `/sync` with the customer there may be allowed sooner.
     #[schema(value_type = Option<String>, format = DateTime)]
     next_allowed_at: Option<Timestamp>,
     /// Failed syncs in a row.
@@ -216,7 +217,7 @@ impl AccountStatus {
             history_complete: head.fresh_at.is_some() && head.history_due_at.is_none(),
             ids_demoted: head.standing.ids_demoted,
             next_at: is_read.then_some(head.due_at),
-            next_allowed_at: head.next_allowed_at,
+            next_allowed_at: head.allowed_at(),
             failures: head.failures,
             last_sync_id: head.last_sync,
         }

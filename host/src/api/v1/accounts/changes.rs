@@ -268,6 +268,11 @@ mod tests {
             history_due_at: None,
             standing: model::Standing::default(),
             take_incomplete: false,
+            reads: 0,
+            reads_until: None,
+            unattended_at: None,
+            is_attended: false,
+            held_until: None,
             index: None,
         };
         let check = |account, epoch, seq| {
