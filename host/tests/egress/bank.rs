@@ -168,7 +168,6 @@ impl World {
         let values = [("token", TOKEN), ("pin", "1234"), ("client-id", "tidegate-client-id-1")];
         Self {
             egress: Egress::with_limits(config, clock.clone(), limits),
-            requests_per_minute: None,
             deadline: clock.deadline(Duration::from_secs(1_000_000)),
             clock,
             registration: None,
