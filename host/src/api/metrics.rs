@@ -29,8 +29,10 @@ pub async fn serve_metrics(app: Arc<App>, listener: TcpListener, mut stopping: w
 
 async fn show(State(app): State<Arc<App>>) -> Response {
     let counted = async {
-        let (freshness, queues) = (app.freshness().await?, app.store.queues(app.clock.now()).await?);
-        anyhow::Ok(app.metrics.text(&freshness, &queues)?)
+        let now = app.clock.now();
+        let (freshness, queues) = (app.freshness().await?, app.store.queues(now).await?);
+        let held = app.store.held_institutions(now).await?;
+        anyhow::Ok(app.metrics.text(&freshness, &queues, &held)?)
     };
     match counted.await {
         Ok(text) => ([(CONTENT_TYPE, OPEN_METRICS)], text).into_response(),

@@ -1,6 +1,6 @@
 //! How an institution fares, judged by the syncs of its accounts. Pure.
 
-use super::{Freshness, Timestamp};
+use super::{BreakerState, Freshness, HeldInstitution, Timestamp};
 use serde::Serialize;
 
 /// From so many hundredths of the polled accounts on that fail, an institution is degraded: fewer are accounts with
@@ -55,15 +55,18 @@ pub struct InstitutionHealth {
     pub fault: Option<Fault>,
     /// What goes wrong most often, as syncs say it.
     pub reason: Option<String>,
-    /// When the first account that fails was last read well, or, where all do, the last one.
+    /// When the first account that fails was last read well, or, where all do, the last one; of a bank that is left
+    /// alone, since when.
     pub since: Option<Timestamp>,
+    /// Nothing is asked of it before.
+    pub held_until: Option<Timestamp>,
     /// Polled accounts that fail for other reasons than their customer's.
     pub failing: i64,
 }
 
 impl InstitutionHealth {
-    /// By what is counted of its accounts; `barred`: nothing can be asked of it.
-    pub fn of(counted: Option<&Freshness>, barred: bool) -> Self {
+    /// By what is counted of its accounts; `barred`: nothing can be asked of it; `held`: it is left alone for a while.
+    pub fn of(counted: Option<&Freshness>, barred: bool, held: Option<&HeldInstitution>) -> Self {
         let failing: Vec<_> = counted
             .into_iter()
             .flat_map(|counted| &counted.failing)
@@ -75,9 +78,20 @@ impl InstitutionHealth {
         let (worst, stale) = (failing.first(), counted.map_or(0, |counted| counted.stale));
         let reason = worst.map(|worst| worst.reason.clone());
         let fault = worst.map(|worst| Fault::of(&worst.reason));
-        let is = |status, fault, reason, since| Self { status, fault, reason, since, failing: count };
+        let held_until = held.map(|held| held.until);
+        let is =
+            |status, fault, reason, since| Self { status, fault, reason, since, held_until, failing: count };
         if barred {
             return is(HealthStatus::Down, Some(Fault::Operator), Some("not-configured".to_owned()), last);
+        }
+        if let Some(held) = held {
+            // One that only wants fewer requests answers still.
+            let status = match held.state {
+                BreakerState::Closed => HealthStatus::Degraded,
+                BreakerState::Open | BreakerState::HalfOpen => HealthStatus::Down,
+            };
+            let reason = reason.unwrap_or_else(|| held.reason.clone());
+            return is(status, Some(Fault::Bank), Some(reason), held.since);
         }
         if polled == 0 {
             return is(HealthStatus::Unknown, None, None, None);
@@ -123,7 +137,7 @@ mod tests {
     }
 
     fn check(counted: &Freshness, status: HealthStatus, fault: Option<Fault>, since: Option<i64>) {
-        let health = InstitutionHealth::of(Some(counted), false);
+        let health = InstitutionHealth::of(Some(counted), false, None);
         assert_eq!(
             (health.status, health.fault, health.since),
             (status, fault, since.map(Timestamp)),
@@ -157,8 +171,31 @@ mod tests {
     }
 
     #[test]
+    fn a_bank_that_is_left_alone_is_down_and_one_that_wants_fewer_requests_degraded() {
+        let held = |state, reason: &str| HeldInstitution {
+            institution: "bank".to_owned(),
+            reason: reason.to_owned(),
+            state,
+            since: Some(Timestamp(7)),
+            until: Timestamp(99),
+            faults: 10,
+        };
+        let check = |held: &HeldInstitution, status| {
+            let health = InstitutionHealth::of(Some(&counted(100, 0, &[])), false, Some(held));
+            assert_eq!(
+                (health.status, health.fault, health.since),
+                (status, Some(Fault::Bank), Some(Timestamp(7)))
+            );
+            assert_eq!((health.reason, health.held_until), (Some(held.reason.clone()), Some(Timestamp(99))));
+        };
+        check(&held(BreakerState::Open, "failing"), HealthStatus::Down);
+        check(&held(BreakerState::HalfOpen, "failing"), HealthStatus::Down);
+        check(&held(BreakerState::Closed, "rate-limited"), HealthStatus::Degraded);
+    }
+
+    #[test]
     fn without_accounts_nobody_knows_and_what_is_barred_is_down() {
-        let health = |counted: Option<&Freshness>, barred| InstitutionHealth::of(counted, barred);
+        let health = |counted: Option<&Freshness>, barred| InstitutionHealth::of(counted, barred, None);
         assert_eq!(health(None, false).status, HealthStatus::Unknown);
         assert_eq!(health(Some(&counted(0, 0, &[])), false).status, HealthStatus::Unknown);
         let barred = health(Some(&counted(3, 0, &[])), true);

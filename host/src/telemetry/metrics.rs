@@ -3,7 +3,7 @@
 //! Counters and the histogram are of this process, since it started. What stands in the database (age of data, queues)
 //! is looked up when it is asked for. No label names a business, a connection or an account. Must not know: who counts.
 
-use crate::model::{Failing, Freshness, Queues};
+use crate::model::{Failing, Freshness, HeldInstitution, Queues};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -36,6 +36,12 @@ struct OfInstitution {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct FailingLabels {
+    institution: String,
+    reason: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct HeldLabels {
     institution: String,
     reason: String,
 }
@@ -90,7 +96,12 @@ impl Metrics {
     }
 
     /// Everything, with what was looked up just now. Ends with `# EOF`.
-    pub fn text(&self, freshness: &[Freshness], queues: &Queues) -> Result<String, fmt::Error> {
+    pub fn text(
+        &self,
+        freshness: &[Freshness],
+        queues: &Queues,
+        held: &[HeldInstitution],
+    ) -> Result<String, fmt::Error> {
         let mut registry = Registry::with_prefix("tidegate");
         registry.register("syncs", "Syncs that ended, of one account each", self.syncs.clone());
         let help = "How long a sync took, from the start of its run";
@@ -99,6 +110,12 @@ impl Metrics {
         registry.register("webhook_attempts", "Webhooks sent by this process", self.attempts.clone());
         register_freshness(&mut registry, freshness);
         register_queues(&mut registry, queues);
+        let left_alone = Family::<HeldLabels, Gauge>::default();
+        for one in held {
+            let labels = HeldLabels { institution: one.institution.clone(), reason: one.reason.clone() };
+            left_alone.get_or_create(&labels).set(1);
+        }
+        registry.register("institutions_held", "Banks that are left alone for a while, and why", left_alone);
         let mut text = String::new();
         encode(&mut text, &registry)?;
         Ok(text)

@@ -151,9 +151,13 @@ pub struct InstitutionHealth {
     fault: Option<Fault>,
     /// What goes wrong most often, as syncs say it, such as `bank-unavailable`; `late`: syncs succeed, and too late.
     reason: Option<String>,
-    /// Since when: when the first failing account was last read well, or, if none is read any more, the last one.
+    /// Since when: when the first failing account was last read well, or, if none is read any more, the last one; since
+    /// when it is left alone, if it is.
     #[schema(value_type = Option<String>, format = DateTime)]
     since: Option<Timestamp>,
+    /// It is left alone until then, since it failed for many or asked for that; null otherwise.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    held_until: Option<Timestamp>,
     /// When an account was last read well; null before the first.
     #[schema(value_type = Option<String>, format = DateTime)]
     last_success_at: Option<Timestamp>,
@@ -189,8 +193,10 @@ pub async fn health(State(api): State<Api>, Path(id): Path<String>) -> Answer<Js
     let bank = find(&api, &id)?;
     let all = api.app.freshness().await?;
     let counted = all.iter().find(|one| one.institution == id);
-    let model::InstitutionHealth { status, fault, reason, since, failing } =
-        model::InstitutionHealth::of(counted, bank.unavailable().is_some());
+    let held = api.app.store.held_institutions(api.app.clock.now()).await?;
+    let held = held.iter().find(|held| held.institution == id);
+    let model::InstitutionHealth { status, fault, reason, since, held_until, failing } =
+        model::InstitutionHealth::of(counted, bank.unavailable().is_some(), held);
     let age = |age: Age| AgeOfData { p50_s: age.p50_s, p95_s: age.p95_s, p99_s: age.p99_s };
     Ok(Json(InstitutionHealth {
         institution_id: id,
@@ -198,6 +204,7 @@ pub async fn health(State(api): State<Api>, Path(id): Path<String>) -> Answer<Js
         fault,
         reason,
         since,
+        held_until,
         last_success_at: counted.and_then(|counted| counted.last_success_at),
         accounts: counted.map_or(0, |counted| counted.accounts + counted.waiting),
         failing_accounts: failing,
