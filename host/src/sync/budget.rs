@@ -46,9 +46,9 @@ pub(super) fn next_slot(institution: &Institution, per_day: u32, phase: i64, now
         let (start, end) = (begin(zone, day), begin(zone, day + Days::new(1)));
         let part = (end.0 - start.0) / i64::from(planned(per_day).max(1));
         let offset = ((i128::from(part) * i128::from(phase)) >> PHASE_BITS) as i64;
-        let slots =
+        let mut slots =
             (0..i64::from(planned(per_day).max(1))).map(|slot| Timestamp(start.0 + slot * part + offset));
-        if let Some(next) = slots.into_iter().find(|slot| *slot > now) {
+        if let Some(next) = slots.find(|slot| *slot > now) {
             return next;
         }
         day = day + Days::new(1);
@@ -61,9 +61,8 @@ fn zone(institution: &Institution) -> Tz {
 
 /// The first moment of a day; where clocks go forward at midnight, there is no midnight.
 fn begin(zone: Tz, day: NaiveDate) -> Timestamp {
-    let hours = (0..24).filter_map(|hour| NaiveTime::from_hms_opt(hour, 0, 0));
-    let mut moments = hours.map(|time| zone.from_local_datetime(&day.and_time(time)).earliest());
-    match moments.find_map(|moment| moment) {
+    let mut hours = (0..24).filter_map(|hour| NaiveTime::from_hms_opt(hour, 0, 0));
+    match hours.find_map(|time| zone.from_local_datetime(&day.and_time(time)).earliest()) {
         Some(moment) => Timestamp::from(moment.to_utc()),
         None => Timestamp::from(day.and_time(NaiveTime::MIN).and_utc()),
     }
