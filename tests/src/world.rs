@@ -141,8 +141,7 @@ impl World {
             .unwrap_or_else(|| format!("sqlite:{}", folder.path().join("tidegate.db").display()));
         std::fs::write(&config, configuration(folder.path(), &origin, &components, &database, &allow))?;
 
-        let path = folder.path().join("tidegate.key").display().to_string();
-        tidegate(&config, &["vault", "new-key", "--file", &path])?;
+        std::fs::copy(master_key(&config, &components)?, folder.path().join("tidegate.key"))?;
         tidegate(&config, &["migrate"])?;
         match setup.registered {
             true => {
@@ -485,6 +484,20 @@ async fn components_of<'p>(profiles: impl IntoIterator<Item = &'p str>) -> anyho
         Ok(out)
     };
     tokio::task::spawn_blocking(build).await?
+}
+
+/// The file with the master key of all worlds: what one of them compiled of a connector, the others trust.
+fn master_key(config: &Path, components: &Path) -> anyhow::Result<PathBuf> {
+    static MADE: Mutex<()> = Mutex::new(());
+    let _made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    let file = components.join("tidegate.key");
+    if !file.exists() {
+        // Of several processes that come first, one key stays.
+        let mine = components.join(format!("tidegate.key.{}", std::process::id()));
+        tidegate(config, &["vault", "new-key", "--file", &mine.display().to_string()])?;
+        std::fs::rename(mine, &file)?;
+    }
+    Ok(file)
 }
 
 fn tidegate(config: &Path, arguments: &[&str]) -> anyhow::Result<String> {
