@@ -183,6 +183,8 @@ async fn a_bank_that_fails_for_many_is_left_alone_and_then_asked_carefully() {
 async fn limits_and_refusals_of_a_bank_never_make_it_one_that_fails() {
     let world = world(UNPLANNED).await;
     let linked = customers(&world, &["Ada", "Ben"]).await;
+    let leaving: Vec<String> = (0..12).map(|number| format!("Customer {number}")).collect();
+    let leaving = customers(&world, &leaving.iter().map(String::as_str).collect::<Vec<_>>()).await;
     world.advance_at_rest(SECOND).await.unwrap();
     let busy = || Fault::Status { status: 429, retry_after: None };
     world.bank.fault(PathKind::Transactions, busy(), 1_000);
@@ -191,6 +193,11 @@ async fn limits_and_refusals_of_a_bank_never_make_it_one_that_fails() {
         assert_eq!(one.sync(one.everyday()).await["reason"], "rate-limited");
     }
     world.bank.clear_faults();
+    // More customers take their consent back than failures would be needed.
+    for one in &leaving {
+        world.bank.revoke_consent(&one.consent.consent_id).unwrap();
+        assert_eq!(one.sync(one.everyday()).await["code"], "REAUTHORISATION_REQUIRED");
+    }
     assert_eq!(world.app.store.held_institutions(world.clock.now()).await.unwrap(), []);
     for one in &linked {
         one.good_sync(one.everyday()).await;

@@ -3,6 +3,7 @@
 //! Must not know: what is made of the numbers.
 
 use super::arg::args;
+use super::db::row;
 use super::{Result, Store};
 use crate::model::*;
 use std::collections::BTreeMap;
@@ -12,35 +13,40 @@ use std::collections::BTreeMap;
 const AGE_STEP: i64 = 10 * SECOND;
 const SECOND: i64 = 1_000_000;
 
+row! {
+    /// Accounts of about one age.
+    AgeRow {
+        institution: String, steps: Option<i64>, accounts: i64, last_success_at: Option<Timestamp>, stale: i64,
+    }
+}
+
 impl Store {
     /// How old the data of polled accounts is, and which of them fail, by institution. Looks at each account: not for
     /// every second.
     pub async fn freshness(&self, now: Timestamp) -> Result<Vec<Freshness>> {
-        let sql = "SELECT c.institution, ($1 - h.fresh_at) / $2 AS steps, count(*), max(h.fresh_at),
-                     CAST(sum(CASE WHEN h.stale_at <= $1 THEN 1 ELSE 0 END) AS BIGINT)
+        let sql = "SELECT c.institution, ($1 - h.fresh_at) / $2 AS steps, count(*) AS accounts,
+                     max(h.fresh_at) AS last_success_at,
+                     CAST(sum(CASE WHEN h.stale_at <= $1 THEN 1 ELSE 0 END) AS BIGINT) AS stale
                    FROM connection c JOIN account_head h ON h.connection = c.id JOIN account a ON a.id = h.account
                    WHERE c.state = 'active' AND a.state = 'active' AND NOT a.excluded
                    GROUP BY 1, 2 ORDER BY 1, 2";
-        let rows: Vec<(String, Option<i64>, i64, Option<Timestamp>, i64)> =
-            self.db.all(sql, args![now, AGE_STEP]).await?;
+        let rows: Vec<AgeRow> = self.db.all(sql, args![now, AGE_STEP]).await?;
         let mut failing = self.failing().await?;
         let mut all = Vec::new();
-        for institution in rows.chunk_by(|one, next| one.0 == next.0) {
-            let Some((name, ..)) = institution.first() else { continue };
-            let ages: Vec<_> = institution
-                .iter()
-                .filter_map(|(_, steps, count, ..)| Some((steps.as_ref()? * (AGE_STEP / SECOND), *count)))
-                .collect();
+        for rows in rows.chunk_by(|one, next| one.institution == next.institution) {
+            let Some(AgeRow { institution, .. }) = rows.first() else { continue };
+            let age = |row: &AgeRow| Some((row.steps? * (AGE_STEP / SECOND), row.accounts));
+            let ages: Vec<_> = rows.iter().filter_map(age).collect();
             let accounts = ages.iter().map(|(_, count)| count).sum();
-            let all_of_it: i64 = institution.iter().map(|(_, _, count, ..)| count).sum();
+            let all_of_it: i64 = rows.iter().map(|row| row.accounts).sum();
             all.push(Freshness {
-                institution: name.clone(),
+                institution: institution.clone(),
                 accounts,
                 waiting: all_of_it - accounts,
                 age: Age::of(&ages),
-                stale: institution.iter().map(|(.., stale)| stale).sum(),
-                last_success_at: institution.iter().filter_map(|(_, _, _, last, _)| *last).max(),
-                failing: failing.remove(name).unwrap_or_default(),
+                stale: rows.iter().map(|row| row.stale).sum(),
+                last_success_at: rows.iter().filter_map(|row| row.last_success_at).max(),
+                failing: failing.remove(institution).unwrap_or_default(),
             });
         }
         Ok(all)
