@@ -20,8 +20,13 @@ pub(super) fn judge(known: &[StoredTransaction], old: &[Row<'_>], shown: &[&Tran
     for row in shown.iter().copied() {
         let Some(id) = ids.of(row) else { continue };
         compared();
-        if seen.insert(id, row).is_some_and(|other| are_two(other, row)) {
+        let last = seen.entry(id).or_insert(row);
+        if are_two(last, row) {
             return Ids::Demoted;
+        }
+        // One that was shown before and after it was booked is booked.
+        if row.status == TransactionStatus::Booked || last.status == TransactionStatus::Pending {
+            *last = row;
         }
     }
     let mut changed = Vec::new();
