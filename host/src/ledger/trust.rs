@@ -61,5 +61,7 @@ pub(super) fn judge(known: &[StoredTransaction], old: &[Row<'_>], shown: &[&Tran
 
 /// One id, two rows: not the same one that was shown twice, before and after it was booked or described anew.
 fn are_two(one: &Transaction, other: &Transaction) -> bool {
-    one.status == other.status && (one.money != other.money || one.booked_on != other.booked_on)
+    let reads_alike = || one.text == other.text || alike(&Row::new(one), &Row::new(other));
+    one.status == other.status
+        && (one.money != other.money || one.booked_on != other.booked_on || !reads_alike())
 }
