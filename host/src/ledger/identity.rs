@@ -238,7 +238,10 @@ fn day(row: &Transaction) -> NaiveDate {
 }
 
 fn rest(row: &Transaction) -> impl Ord + '_ {
-    let last = (row.valued_on, row.counterparty.as_deref(), row.supersedes.as_deref(), row.stability as u8);
+    let last = (
+        (row.valued_on, row.counterparty.as_deref(), row.supersedes.as_deref()),
+        (row.money.currency.code(), row.stability as u8),
+    );
     (
         row.status,
         row.balance_after,
