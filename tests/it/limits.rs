@@ -3,13 +3,14 @@
 use crate::linked::{HOUR, Linked, seconds_between, until};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use chrono_tz::Europe::London;
+use host::model::Queues;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tests::PATIENCE;
 use tests::bank::{Fault, Hold, LoggedRequest, PathKind};
 use tests::http::{Answer, expect};
-use tests::world::{World, WorldConfig};
+use tests::world::{DEMO_BANK, World, WorldConfig};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// Nothing is planned for a week: what a test counts, nothing else adds to.
@@ -145,6 +146,15 @@ async fn a_bank_that_fails_for_many_is_left_alone_and_then_asked_carefully() {
     }
     let held = world.app.store.held_institutions(world.clock.now()).await.unwrap();
     assert_eq!((held.len(), held[0].reason.as_str(), held[0].faults), (1, "failing", 10), "{held:?}");
+    let health = world.api.get(&format!("/v1/institutions/{DEMO_BANK}/health")).await.unwrap().body;
+    assert_eq!(
+        (&health["status"], &health["fault"], &health["reason"]),
+        (&json!("down"), &json!("bank"), &json!("bank-unavailable"))
+    );
+    assert_eq!((&health["since"], &health["held_until"]), (&json!(held[0].since), &json!(held[0].until)));
+    let metrics = world.app.metrics.text(&[], &Queues::default(), &held).unwrap();
+    let series = format!("tidegate_institutions_held{{institution=\"{DEMO_BANK}\",reason=\"failing\"}} 1");
+    assert!(metrics.contains(&series), "{metrics}");
 
     // It is in the row: a restart changes nothing.
     world.restart().await.unwrap();

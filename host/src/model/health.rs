@@ -58,7 +58,7 @@ pub struct InstitutionHealth {
     /// When the first account that fails was last read well, or, where all do, the last one; of a bank that is left
     /// alone, since when.
     pub since: Option<Timestamp>,
-    /// Nothing is asked of it before.
+    /// It is left alone until then; in the past, if it is tried as soon as something is due.
     pub held_until: Option<Timestamp>,
     /// Polled accounts that fail for other reasons than their customer's.
     pub failing: i64,
@@ -85,13 +85,15 @@ impl InstitutionHealth {
             return is(HealthStatus::Down, Some(Fault::Operator), Some("not-configured".to_owned()), last);
         }
         if let Some(held) = held {
-            // One that only wants fewer requests answers still.
-            let status = match held.state {
-                BreakerState::Closed => HealthStatus::Degraded,
-                BreakerState::Open | BreakerState::HalfOpen => HealthStatus::Down,
+            let banks = failing.iter().find(|failing| Fault::of(&failing.reason) == Fault::Bank);
+            let (status, reason) = match held.state {
+                // One that only wants fewer requests answers still.
+                BreakerState::Closed => (HealthStatus::Degraded, &held.reason),
+                BreakerState::Open | BreakerState::HalfOpen => {
+                    (HealthStatus::Down, banks.map_or(&held.reason, |failing| &failing.reason))
+                }
             };
-            let reason = reason.unwrap_or_else(|| held.reason.clone());
-            return is(status, Some(Fault::Bank), Some(reason), held.since);
+            return is(status, Some(Fault::Bank), Some(reason.clone()), held.since);
         }
         if polled == 0 {
             return is(HealthStatus::Unknown, None, None, None);
@@ -191,6 +193,13 @@ mod tests {
         check(&held(BreakerState::Open, "failing"), HealthStatus::Down);
         check(&held(BreakerState::HalfOpen, "failing"), HealthStatus::Down);
         check(&held(BreakerState::Closed, "rate-limited"), HealthStatus::Degraded);
+        // It says what the bank does, not what else goes wrong.
+        let counted = counted(100, 0, &[("connector-fault", 60), ("unreachable", 5)]);
+        let reason = |state, reason| {
+            InstitutionHealth::of(Some(&counted), false, Some(&held(state, reason))).reason.unwrap()
+        };
+        assert_eq!(reason(BreakerState::Open, "failing"), "unreachable");
+        assert_eq!(reason(BreakerState::Closed, "rate-limited"), "rate-limited");
     }
 
     #[test]

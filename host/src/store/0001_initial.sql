@@ -248,7 +248,8 @@ CREATE INDEX account_of_business ON account (business, id);
 -- standing: what the ledger remembers between two looks. window_index: what the last look showed, sealed; none
 -- if the next one must be compared row by row. history_due_at: when the next piece of older history is read.
 -- take_incomplete: the business wants a statement that shows too little as far as it goes, once. reads: how often it was
--- read without its customer on the bank's day that ends at reads_until. unattended_at: no such reading before.
+-- read without its customer on the bank's day that ends at reads_until. unattended_at: no such reading before. stale_at:
+-- from then on what was read last is too old; stale_told: the business knows.
 CREATE TABLE account_head (
     account         {bytes} NOT NULL,
     connection      {bytes} NOT NULL,

@@ -56,6 +56,23 @@ const ACCOUNTS: &str = "SELECT a.id, a.connection, a.business, a.listed, a.curre
 const OF_CONNECTION: &str = "SELECT id, connection, business, listed, currency, state, excluded, created_at
     FROM account WHERE connection = $1 ORDER BY id";
 
+/// Heads as [`HeadRow`] has them; held_until: the institution is left alone until then, by its own word or its breaker's.
+macro_rules! heads {
+    ($which:literal) => {
+        concat!(
+            "SELECT account, seq, epoch, balances, state, due_at, requested_at, next_allowed_at, failures, last_sync,
+               fresh_at, standing, window_index, history_from, history_due_at, take_incomplete, stale_at,
+               reads, reads_until, unattended_at, (present IS NOT NULL) AS attended,
+               (SELECT CASE WHEN COALESCE(i.paused_until, 0) > COALESCE(i.breaker_until, 0) THEN i.paused_until
+                            ELSE i.breaker_until END
+                FROM connection c JOIN institution i ON i.id = c.institution
+                WHERE c.id = account_head.connection) AS held_until
+             FROM account_head WHERE ",
+            $which
+        )
+    };
+}
+
 impl Store {
     /// The bank's list of a connection's accounts: known ones (by bank id, else by number and currency; both
     /// through a keyed index) keep their id and get the new names; new ones are added, due now; vanished
@@ -157,15 +174,8 @@ impl Store {
     /// A connection's accounts with their heads, for a run.
     pub async fn accounts_with_heads(&self, connection: ConnectionId) -> Result<Vec<(Account, AccountHead)>> {
         let rows: Vec<AccountRow> = self.db.all(OF_CONNECTION, args![connection]).await?;
-        let sql = "SELECT account, seq, epoch, balances, state, due_at, requested_at, next_allowed_at, failures, last_sync,
-                     fresh_at, standing, window_index, history_from, history_due_at, take_incomplete, stale_at,
-                     reads, reads_until, unattended_at, (present IS NOT NULL) AS attended,
-                     (SELECT CASE WHEN COALESCE(i.paused_until, 0) > COALESCE(i.breaker_until, 0) THEN i.paused_until
-                                  ELSE i.breaker_until END
-                      FROM connection c JOIN institution i ON i.id = c.institution
-                      WHERE c.id = account_head.connection) AS held_until
-                   FROM account_head WHERE connection = $1 ORDER BY account";
-        let mut heads: Vec<HeadRow> = self.db.all(sql, args![connection]).await?;
+        let mut heads: Vec<HeadRow> =
+            self.db.all(heads!("connection = $1 ORDER BY account"), args![connection]).await?;
         if rows.is_empty() {
             return Ok(Vec::new());
         }
@@ -230,15 +240,7 @@ impl Store {
 
     /// Where an account stands.
     pub async fn head(&self, account: AccountId) -> Result<Option<AccountHead>> {
-        let sql = "SELECT account, seq, epoch, balances, state, due_at, requested_at, next_allowed_at, failures, last_sync,
-                     fresh_at, standing, window_index, history_from, history_due_at, take_incomplete, stale_at,
-                     reads, reads_until, unattended_at, (present IS NOT NULL) AS attended,
-                     (SELECT CASE WHEN COALESCE(i.paused_until, 0) > COALESCE(i.breaker_until, 0) THEN i.paused_until
-                                  ELSE i.breaker_until END
-                      FROM connection c JOIN institution i ON i.id = c.institution
-                      WHERE c.id = account_head.connection) AS held_until
-                   FROM account_head WHERE account = $1";
-        let found: Option<HeadRow> = self.db.optional(sql, args![account]).await?;
+        let found: Option<HeadRow> = self.db.optional(heads!("account = $1"), args![account]).await?;
         match (found, self.key_of_account(account).await?) {
             (Some(row), Some(key)) => Ok(Some(open_head(&key, row)?)),
             _ => Ok(None),
@@ -287,8 +289,8 @@ impl Listing<'_> {
             .await?;
         let sql = "INSERT INTO account_head (account, connection, seq, epoch, balances, due_at, failures, standing, take_incomplete,
                      stale_told)
-                   VALUES ($1, $2, 0, 0, '[]', $3, 0, $4, $5, $5)";
-        tx.run(sql, args![id, connection, now, NEW_STANDING, false]).await?;
+                   VALUES ($1, $2, 0, 0, '[]', $3, 0, $4, $5, $6)";
+        tx.run(sql, args![id, connection, now, NEW_STANDING, false, false]).await?;
         Ok(id)
     }
 

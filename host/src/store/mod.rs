@@ -6,10 +6,10 @@
 
 //!
 //! Rooms: `schema` (open, migrate), `db` (drivers), `arg` (parameters), `dialect` (what differs), `seal` (data keys),
-//! `codec` (stored words); then one per subject: `business`, `institution`, `connection`, `consent`,
+//! `codec` (stored words); then one per subject: `business`, `institution`, `breaker`, `connection`, `consent`,
 //! `authorisation`, `credential`, `session`, `rejection`, `pause`, `settings`, `closing`, `erase`, `account`, `history`,
 //! `schedule`, `request`, `waiting`, `commit`,
-//! `stale`, `sync`, `endpoint`, `delivery`, `idempotency`, `retention`.
+//! `stale`, `sync`, `endpoint`, `delivery`, `idempotency`, `retention`, `census`.
 //!
 //! Whoever writes anything of a connection holds its `schedule` row in the same transaction, and
 //! takes it first: that orders writers on both databases, and the row's token fences.

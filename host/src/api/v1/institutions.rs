@@ -155,7 +155,8 @@ pub struct InstitutionHealth {
     /// when it is left alone, if it is.
     #[schema(value_type = Option<String>, format = DateTime)]
     since: Option<Timestamp>,
-    /// It is left alone until then, since it failed for many or asked for that; null otherwise.
+    /// It is left alone until then, since it failed for many or asked for that; in the past, if it is tried as soon as
+    /// something is due; null otherwise.
     #[schema(value_type = Option<String>, format = DateTime)]
     held_until: Option<Timestamp>,
     /// When an account was last read well; null before the first.
