@@ -10,7 +10,7 @@
 //! that drip), [`world`] (all of it beside the service, as an operator runs it), [`compare`] (what is stored
 //! against what the bank has), [`story`] (the main job, each step verified), [`linking`] (ways in and out),
 //! [`doors`] (the same by every front door of the bank), [`trial`] (the ledger against random histories), [`fuzz`]
-//! (the ledger and the cursors against a fuzzer's bytes).
+//! (the ledger and the cursors against a fuzzer's bytes), [`load`] (how much one machine does).
 
 // Not the service: the bank and the sink have clocks of their own, and indexing JSON gives null.
 #![allow(clippy::disallowed_methods, clippy::indexing_slicing)]
@@ -23,6 +23,7 @@ pub mod doors;
 pub mod fuzz;
 pub mod http;
 pub mod linking;
+pub mod load;
 pub mod mock_bank;
 pub mod postgres;
 pub mod sink;

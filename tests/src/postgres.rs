@@ -51,13 +51,19 @@ impl Drop for Postgres {
     }
 }
 
-/// Stands between this process and the server. `$1` is the directory. Interrupting the tests from a
+/// What is forgotten with the process need not survive a power cut.
+const THROW_AWAY: &str = "-c fsync=off";
+/// Every commit is flushed, and there is room for the tables that are read again and again.
+const DURABLE: &str = "-c fsync=on -c shared_buffers=1GB -c max_wal_size=8GB";
+
+/// Stands between this process and the server. `$1` is the directory, `$2` how many may connect, `$3` more settings.
+/// Interrupting the tests from a
 /// terminal interrupts it too; it goes on to clean up.
 const KEEPER: &str = r#"
 trap : INT TERM HUP
 cd "$1" || exit 1
 initdb -D data -U postgres --auth=trust --no-sync -E UTF8 --locale=C >log 2>&1 &&
-pg_ctl -D data -w -t 120 -l log -o "-c listen_addresses= -k $1 -c fsync=off -c synchronous_commit=on -c max_connections=$2" start >>log 2>&1 &&
+pg_ctl -D data -w -t 120 -l log -o "-c listen_addresses= -k $1 -c synchronous_commit=on -c max_connections=$2 $3" start >>log 2>&1 &&
 echo ready || { tail -n 20 log; rm -rf "$1"/*; exit 1; }
 read -r _
 pg_ctl -D data -m immediate -w stop >>log 2>&1
@@ -84,6 +90,23 @@ impl Postgres {
 
     /// A server of its own.
     pub fn start() -> Result<Self, PostgresError> {
+        Self::start_with(THROW_AWAY)
+    }
+
+    /// A server of its own, set up as for a business: what was committed survives a power cut.
+    pub fn start_durable() -> Result<Self, PostgresError> {
+        Self::start_with(DURABLE)
+    }
+
+    /// The process that all others of the server are children of.
+    pub fn process(&self) -> Result<u32, PostgresError> {
+        let failed = |why: String| PostgresError::Start(format!("its process is not known: {why}"));
+        let file = std::fs::read_to_string(self.directory.join("data/postmaster.pid"));
+        let file = file.map_err(|error| failed(error.to_string()))?;
+        file.lines().next().and_then(|line| line.parse().ok()).ok_or_else(|| failed(file.clone()))
+    }
+
+    fn start_with(settings: &str) -> Result<Self, PostgresError> {
         let failed = |error: std::io::Error| PostgresError::Start(error.to_string());
         let path = search_path().ok_or(PostgresError::Missing)?;
         // The keeper deletes the directory, also if this process is killed.
@@ -103,7 +126,7 @@ impl Postgres {
             }
             false => Command::new("sh"),
         };
-        command.args(["-c", KEEPER, "keeper"]).arg(&directory).arg(CONNECTIONS_MAX.to_string());
+        command.args(["-c", KEEPER, "keeper"]).arg(&directory).arg(CONNECTIONS_MAX.to_string()).arg(settings);
         command.env("PATH", path).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut keeper = command.spawn().map_err(failed)?;
         let leash = keeper.stdin.take();
@@ -177,8 +200,7 @@ mod tests {
         }
         let postgres = Postgres::start().unwrap();
         let directory = postgres.directory.clone();
-        let pid = std::fs::read_to_string(directory.join("data/postmaster.pid")).unwrap();
-        let process = Path::new("/proc").join(pid.lines().next().unwrap());
+        let process = Path::new("/proc").join(postgres.process().unwrap().to_string());
         assert!(process.exists());
         drop(postgres);
         assert!(!directory.exists());

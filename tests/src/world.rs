@@ -487,7 +487,7 @@ async fn components_of<'p>(profiles: impl IntoIterator<Item = &'p str>) -> anyho
 }
 
 /// The file with the master key of all worlds: what one of them compiled of a connector, the others trust.
-fn master_key(config: &Path, components: &Path) -> anyhow::Result<PathBuf> {
+pub(crate) fn master_key(config: &Path, components: &Path) -> anyhow::Result<PathBuf> {
     static MADE: Mutex<()> = Mutex::new(());
     let _made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
     let file = components.join("tidegate.key");
@@ -500,7 +500,7 @@ fn master_key(config: &Path, components: &Path) -> anyhow::Result<PathBuf> {
     Ok(file)
 }
 
-fn tidegate(config: &Path, arguments: &[&str]) -> anyhow::Result<String> {
+pub(crate) fn tidegate(config: &Path, arguments: &[&str]) -> anyhow::Result<String> {
     let output = Command::new(program()?).arg("--config").arg(config).args(arguments).output()?;
     if !output.status.success() {
         bail!("tidegate {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr).trim());
@@ -508,7 +508,7 @@ fn tidegate(config: &Path, arguments: &[&str]) -> anyhow::Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-fn made(config: &Path, arguments: &[&str], pointer: &str) -> anyhow::Result<String> {
+pub(crate) fn made(config: &Path, arguments: &[&str], pointer: &str) -> anyhow::Result<String> {
     let printed: Value = serde_json::from_str(&tidegate(config, arguments)?)?;
     let value = printed.pointer(pointer).and_then(Value::as_str);
     Ok(value.with_context(|| format!("`tidegate {}` printed no {pointer}", arguments.join(" ")))?.to_owned())

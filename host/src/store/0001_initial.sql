@@ -1,4 +1,5 @@
--- Customer text stands only in columns of sealed bytes; ids, numbers, codes and times are clear.
+-- Customer text stands only in columns of sealed bytes; ids, numbers, codes and times are clear. Narrow rows lie in the
+-- order of their key; wide ones (200 bytes and more, on SQLite) would make its tree deep, so they lie beside it.
 
 -- display_name, colour and purpose: what the hosted link page shows; null for the defaults.
 CREATE TABLE business (
@@ -320,7 +321,7 @@ CREATE TABLE txn_body (
     number  {int}   NOT NULL,
     sealed  {bytes} NOT NULL,
     CONSTRAINT txn_body_key PRIMARY KEY (account, number)
-) {in_key_order};
+) {table};
 
 -- Append-only; erasing empties before_image and after_image. links: for an added one, the numbers of pending
 -- ones that it may be the booking of, and how likely, as JSON.
@@ -338,7 +339,7 @@ CREATE TABLE txn_change (
     sync         {bytes} NOT NULL,
     CONSTRAINT txn_change_key PRIMARY KEY (account, seq),
     CONSTRAINT txn_change_kind CHECK (kind IN ('added', 'modified', 'removed'))
-) {in_key_order};
+) {table};
 CREATE INDEX txn_change_of_txn ON txn_change (account, number, seq);
 CREATE INDEX txn_change_observed ON txn_change (account, observed_at, seq);
 
@@ -368,7 +369,7 @@ CREATE TABLE sync (
     connector        TEXT    NOT NULL,
     runs             {int}   NOT NULL,
     CONSTRAINT sync_key PRIMARY KEY (account, id)
-) {in_key_order};
+) {table};
 CREATE INDEX sync_by_id ON sync (id);
 CREATE INDEX sync_unchanged ON sync (finished_at) WHERE NOT has_new_data;
 

@@ -7,7 +7,8 @@ use super::arg::Arg;
 use super::{Result, StoreError, dialect::Dialect};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, PgPool, Postgres, SqlSafeStr, Sqlite, SqlitePool};
+use sqlx::{AssertSqlSafe, ConnectOptions, PgPool, Postgres, SqlSafeStr, Sqlite, SqlitePool};
+use std::fmt::Write as _;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,8 +21,18 @@ const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const SQLITE_WRITE_CACHE_KIB: u32 = 32 * 1024;
 /// Page cache of each reader, in KiB: eight of them stay below the writer's.
 const SQLITE_READ_CACHE_KIB: u32 = 4 * 1024;
+/// Readers see so many bytes of the file as memory, rather than copy page by page what the system has in memory anyway.
+const SQLITE_MAPPED_BYTES: u64 = 16 << 30;
 /// The write-ahead log is cut back to this many bytes after a checkpoint.
 const SQLITE_WAL_BYTES_MAX: u64 = 64 << 20;
+/// Pages of the write-ahead log (of 4 KiB) after which it is moved into the file: a page that many commits change is
+/// moved once.
+const SQLITE_WAL_PAGES: u32 = 8_000;
+/// How many rows one statement inserts: the most that fit, then the rest. The widest row has fourteen values, and SQLite
+/// takes 32,766 of them.
+const INSERT_ROWS: [usize; 4] = [64, 16, 4, 1];
+/// Statements that each connection keeps prepared: about all that the service has.
+const STATEMENTS_PREPARED: usize = 300;
 /// Connections of one process to PostgreSQL: five processes fit its default of 100.
 const POSTGRES_CONNECTIONS_MAX: u32 = 16;
 
@@ -118,6 +129,7 @@ impl Db {
     pub(super) async fn open(url: &str) -> Result<Self> {
         if url.starts_with("postgres:") || url.starts_with("postgresql:") {
             let options: PgConnectOptions = url.parse()?;
+            let options = options.statement_cache_capacity(STATEMENTS_PREPARED);
             let pool = PgPoolOptions::new()
                 .max_connections(POSTGRES_CONNECTIONS_MAX)
                 .connect_with(options.application_name("tidegate").disable_statement_logging());
@@ -141,6 +153,7 @@ impl Db {
             .synchronous(SqliteSynchronous::Normal)
             .busy_timeout(SQLITE_BUSY_TIMEOUT)
             .foreign_keys(true)
+            .statement_cache_capacity(STATEMENTS_PREPARED)
             .pragma("temp_store", "memory")
             .disable_statement_logging();
         let write = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
@@ -150,6 +163,7 @@ impl Db {
                 .create_if_missing(true)
                 .journal_mode(SqliteJournalMode::Wal)
                 .pragma("cache_size", format!("-{SQLITE_WRITE_CACHE_KIB}"))
+                .pragma("wal_autocheckpoint", SQLITE_WAL_PAGES.to_string())
                 .pragma("journal_size_limit", SQLITE_WAL_BYTES_MAX.to_string())
                 // What is deleted is overwritten: a wrapped data key must not linger in a free page.
                 .pragma("secure_delete", "on"),
@@ -157,7 +171,12 @@ impl Db {
         let write = write.await?;
         let read = SqlitePoolOptions::new().max_connections(SQLITE_READERS_MAX);
         let read = read
-            .connect_with(options.read_only(true).pragma("cache_size", format!("-{SQLITE_READ_CACHE_KIB}")))
+            .connect_with(
+                options
+                    .read_only(true)
+                    .pragma("cache_size", format!("-{SQLITE_READ_CACHE_KIB}"))
+                    .pragma("mmap_size", SQLITE_MAPPED_BYTES.to_string()),
+            )
             .await?;
         Ok(Self::Sqlite { read, write, path: path.to_owned() })
     }
@@ -268,9 +287,40 @@ impl Tx {
         on!(self, |connection| Ok(bound!(sqlx::query(sql), args).execute(connection).await?.rows_affected()))
     }
 
+    /// Inserts rows of `width` values each: `into` ends with `VALUES`, `rest` follows the rows. Statements have a few
+    /// sizes, so that each stays prepared.
+    pub(super) async fn insert(
+        &mut self,
+        into: &'static str,
+        width: usize,
+        rest: &'static str,
+        values: &[Arg<'_>],
+    ) -> Result<()> {
+        let mut left = values;
+        for size in INSERT_ROWS {
+            while left.len() >= size * width {
+                let (now, later) = left.split_at(size * width);
+                left = later;
+                let mut sql = String::with_capacity(into.len() + rest.len() + size * width * 6);
+                sql.push_str(into);
+                for row in 0..size {
+                    sql.push_str(if row == 0 { " (" } else { "), (" });
+                    for column in 1..=width {
+                        let comma = if column == 1 { "" } else { ", " };
+                        let _ = write!(sql, "{comma}${}", row * width + column);
+                    }
+                }
+                sql.push_str(") ");
+                sql.push_str(rest);
+                self.run(AssertSqlSafe(sql), now).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Runs several statements without parameters, as a migration has.
     pub(super) async fn script(&mut self, sql: String) -> Result<()> {
-        let sql = sqlx::AssertSqlSafe(sql);
+        let sql = AssertSqlSafe(sql);
         on!(self, |connection| sqlx::raw_sql(sql).execute(connection).await.map(drop))?;
         Ok(())
     }

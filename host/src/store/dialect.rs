@@ -28,8 +28,8 @@ pub(super) enum Kind {
 pub(super) const FOREIGN_KEY: &str = "foreign_key";
 
 impl Dialect {
-    /// Puts this dialect's words in place of `{for_update}` and `{skip_locked}`. A SQLite writer is
-    /// alone, so both are empty there. Between `{first_rows}` and `{end_rows}` stands the rest of a query on
+    /// Puts this dialect's words in place of `{for_update}`, `{for_update_of_s}` and `{skip_locked}`. A SQLite writer is
+    /// alone, so they are empty there. Between `{first_rows}` and `{end_rows}` stands the rest of a query on
     /// `schedule` as `d` that speaks of the table before it: each row of that is joined to what it finds, as `s`.
     pub(super) fn sql(self, text: &'static str) -> AssertSqlSafe<String> {
         AssertSqlSafe(self.fill(text))
@@ -39,6 +39,7 @@ impl Dialect {
         let words = match self {
             Self::Sqlite => [
                 ("{for_update}", ""),
+                ("{for_update_of_s}", ""),
                 ("{skip_locked}", ""),
                 (
                     "{first_rows}",
@@ -48,6 +49,7 @@ impl Dialect {
             ],
             Self::Postgres => [
                 ("{for_update}", "FOR UPDATE"),
+                ("{for_update_of_s}", "FOR UPDATE OF s"),
                 ("{skip_locked}", "FOR UPDATE SKIP LOCKED"),
                 ("{first_rows}", "CROSS JOIN LATERAL (SELECT d.* FROM schedule d"),
                 ("{end_rows}", ") AS s"),
@@ -78,7 +80,7 @@ impl Dialect {
         }
         let rest = self.fill(rest);
         AssertSqlSafe(match self {
-            Self::Sqlite => format!("WITH RECURSIVE bulk AS (SELECT {picked} FROM json_each($1)) {rest}"),
+            Self::Sqlite => format!("WITH RECURSIVE bulk AS (SELECT {picked} FROM jsonb_each($1)) {rest}"),
             Self::Postgres => {
                 format!(
                     "WITH RECURSIVE bulk AS (SELECT {picked} FROM jsonb_to_recordset($1::jsonb) AS given({typed})) {rest}"

@@ -9,6 +9,7 @@ use super::{Result, Store, StoreError};
 use crate::model::*;
 use serde::{Deserialize, Serialize};
 use serde_json::json as value;
+use std::collections::BTreeSet;
 
 row! {
     EndpointRow {
@@ -154,29 +155,66 @@ impl Store {
 /// Stores an event with one delivery, due at once, for each active endpoint of its business that
 /// wants its kind.
 pub(super) async fn tell(tx: &mut Tx, event: &NewEvent) -> Result<()> {
+    tell_all(tx, &[event]).await
+}
+
+/// The same of many events.
+pub(super) async fn tell_all(tx: &mut Tx, events: &[&NewEvent]) -> Result<()> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    let rows = events.iter().map(|event| {
+        value!({
+            "id": hex(event.id.as_bytes()),
+            "business": hex(event.business.as_bytes()),
+            "kind": event.kind.name(),
+            "connection": hex(event.connection.as_bytes()),
+            "account": event.account.map(|id| hex(id.as_bytes())),
+            "payload": &event.payload,
+            "created_at": event.created_at.0,
+        })
+    });
+    let columns = [
+        ("id", Kind::Bytes),
+        ("business", Kind::Bytes),
+        ("kind", Kind::Text),
+        ("connection", Kind::Bytes),
+        ("account", Kind::Bytes),
+        ("payload", Kind::Text),
+        ("created_at", Kind::Int),
+    ];
     let sql = "INSERT INTO event (id, business, kind, connection, account, payload, created_at)
-               VALUES ($1, $2, $3, $4, $5, $6, $7)";
-    let kind = event.kind.name();
-    let (connection, account) = (event.connection, event.account);
-    tx.run(sql, args![event.id, event.business, kind, connection, account, &event.payload, event.created_at])
-        .await?;
-    let sql = "SELECT id, event_types FROM endpoint WHERE business = $1 AND state = 'active' ORDER BY id";
-    let endpoints: Vec<(EndpointId, String)> = tx.all(sql, args![event.business]).await?;
+               SELECT id, business, kind, connection, account, payload, created_at FROM bulk";
+    let sql = tx.dialect().bulk(&columns, sql);
+    tx.run(sql, args![json(&rows.collect::<Vec<_>>(), "events")?]).await?;
+    let businesses: BTreeSet<&[u8]> = events.iter().map(|event| event.business.as_bytes()).collect();
+    let businesses: Vec<_> = businesses.into_iter().map(|id| value!({ "of_business": hex(id) })).collect();
+    let sql = "SELECT id, business, event_types FROM endpoint
+               WHERE business IN (SELECT of_business FROM bulk) AND state = 'active' ORDER BY id";
+    let sql = tx.dialect().bulk(&[("of_business", Kind::Bytes)], sql);
+    let endpoints: Vec<(EndpointId, BusinessId, String)> =
+        tx.all(sql, args![json(&businesses, "businesses")?]).await?;
     let mut deliveries = Vec::new();
-    for (endpoint, wanted) in endpoints {
+    for (endpoint, business, wanted) in endpoints {
         let wanted: Vec<EventType> = parsed(&wanted, "event types")?;
-        if wanted.is_empty() || wanted.contains(&event.kind) {
-            let id = DeliveryId::new();
-            deliveries.push(value!({"id": hex(id.as_bytes()), "endpoint": hex(endpoint.as_bytes())}));
+        let of_business = events.iter().filter(|event| event.business == business);
+        for event in of_business.filter(|event| wanted.is_empty() || wanted.contains(&event.kind)) {
+            let ids =
+                [DeliveryId::new().as_bytes().to_vec(), event.id.as_bytes().to_vec()].map(|id| hex(&id));
+            let [id, of_event] = ids;
+            let (endpoint, due_at) = (hex(endpoint.as_bytes()), event.created_at.0);
+            deliveries.push(value!({"id": id, "event": of_event, "endpoint": endpoint, "due_at": due_at}));
         }
     }
     if deliveries.is_empty() {
         return Ok(());
     }
     let sql = "INSERT INTO delivery (id, event, endpoint, state, due_at, token, attempts)
-               SELECT id, $2, endpoint, 'pending', $3, 0, 0 FROM bulk";
-    let sql = tx.dialect().bulk(&[("id", Kind::Bytes), ("endpoint", Kind::Bytes)], sql);
-    tx.run(sql, args![json(&deliveries, "deliveries")?, event.id, event.created_at]).await?;
+               SELECT id, event, endpoint, 'pending', due_at, 0, 0 FROM bulk";
+    let columns =
+        [("id", Kind::Bytes), ("event", Kind::Bytes), ("endpoint", Kind::Bytes), ("due_at", Kind::Int)];
+    let sql = tx.dialect().bulk(&columns, sql);
+    tx.run(sql, args![json(&deliveries, "deliveries")?]).await?;
     Ok(())
 }
 

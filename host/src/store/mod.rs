@@ -9,7 +9,7 @@
 //! `codec` (stored words); then one per subject: `business`, `institution`, `breaker`, `connection`, `consent`,
 //! `authorisation`, `credential`, `session`, `rejection`, `pause`, `settings`, `closing`, `erase`, `account`, `history`,
 //! `schedule`, `request`, `waiting`, `commit`,
-//! `stale`, `sync`, `endpoint`, `delivery`, `idempotency`, `retention`, `census`.
+//! `group`, `stale`, `sync`, `endpoint`, `delivery`, `idempotency`, `retention`, `census`.
 //!
 //! Whoever writes anything of a connection holds its `schedule` row in the same transaction, and
 //! takes it first: that orders writers on both databases, and the row's token fences.
@@ -31,6 +31,7 @@ mod delivery;
 mod dialect;
 mod endpoint;
 mod erase;
+mod group;
 mod history;
 mod idempotency;
 mod institution;
@@ -61,6 +62,7 @@ pub use settings::{Changed, Settings};
 pub struct Store {
     db: db::Db,
     keys: seal::Keys,
+    groups: group::Groups,
 }
 
 /// Why the database did not do it.

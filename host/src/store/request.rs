@@ -2,7 +2,7 @@
 //!
 //! `account_head.next_sync` is the sync that requests join; when the run is about to ask the bank
 //! it becomes `current_sync`, and from then on requests make a new one: so the bank is always asked
-//! after the request.
+//! after the request. A run that nobody waits for writes nothing of it.
 
 use super::account::account_state;
 use super::arg::args;
@@ -28,6 +28,19 @@ row! {
 }
 
 const PRESENT: &str = "account_head.present";
+
+/// Who waits for a sync of the account, and whether it is to be read at all; nothing if the lease is lost.
+const ASKING: &str = "SELECT h.next_sync, h.current_sync, h.present, (c.state = 'paused' OR a.excluded) AS unwanted
+    FROM schedule s JOIN account_head h ON h.connection = s.connection
+    JOIN account a ON a.id = h.account JOIN connection c ON c.id = a.connection
+    WHERE s.institution = $1 AND s.phase = $2 AND s.connection = $3 AND s.token = $4 AND s.claimed_at IS NOT NULL
+      AND h.account = $5";
+
+macro_rules! asking_args {
+    ($lease:expr, $account:expr) => {
+        args![&$lease.institution, $lease.phase, $lease.connection, $lease.token, $account]
+    };
+}
 
 impl Store {
     /// Wants a sync of the account: joins the run that has not asked the bank yet, else asks for the next one
@@ -64,23 +77,29 @@ impl Store {
         account: AccountId,
     ) -> Result<(SyncId, Trigger, Option<CustomerPresent>)> {
         let key = self.lease_key(lease).await?;
+        // Most runs are the schedule's, and nobody waits for one: then there is nothing to write.
+        let asking: Option<AskingRow> = self.db.optional(ASKING, asking_args!(lease, account)).await?;
+        let asking = asking.ok_or(StoreError::LeaseLost)?;
+        if asking.unwanted {
+            return Err(StoreError::Unwanted);
+        }
+        if asking.next_sync.is_none() && asking.current_sync.is_none() {
+            return Ok((SyncId::new(), Trigger::Schedule, None));
+        }
         let mut tx = self.db.begin().await?;
         fence(&mut tx, lease).await?;
-        let sql = "SELECT h.next_sync, h.current_sync, h.present, (c.state = 'paused' OR a.excluded) AS unwanted
-                   FROM account_head h JOIN account a ON a.id = h.account JOIN connection c ON c.id = a.connection
-                   WHERE h.account = $1 AND h.connection = $2";
-        let head: Option<AskingRow> = tx.optional(sql, args![account, lease.connection]).await?;
-        let head = head.ok_or(StoreError::LeaseLost)?;
-        if head.unwanted {
+        let asking: Option<AskingRow> = tx.optional(ASKING, asking_args!(lease, account)).await?;
+        let asking = asking.ok_or(StoreError::LeaseLost)?;
+        if asking.unwanted {
             tx.rollback().await?;
             return Err(StoreError::Unwanted);
         }
-        let (id, trigger) = take(&mut tx, account, head.next_sync, head.current_sync).await?;
+        let (id, trigger) = take(&mut tx, account, asking.next_sync, asking.current_sync).await?;
         let sql = "UPDATE account_head SET current_sync = $2, next_sync = NULL, present = NULL
                    WHERE account = $1";
         tx.run(sql, args![account, id]).await?;
         tx.commit().await?;
-        let present = key.open_text(PRESENT, account.as_bytes(), head.present.as_deref())?;
+        let present = key.open_text(PRESENT, account.as_bytes(), asking.present.as_deref())?;
         let present = present.map(|text| parsed(&text, PRESENT)).transpose()?;
         Ok((id, trigger, present))
     }

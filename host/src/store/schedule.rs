@@ -6,11 +6,12 @@ use super::breaker::{TRIAL_RUNS, begin_trial, postpone_trial};
 use super::codec::{from_word, json, small, word};
 use super::db::{Tx, row};
 use super::dialect::Kind;
-use super::waiting::{NoSync, answer_waiting, first_due, heads, lane};
+use super::group::Write;
+use super::waiting::{NoSync, answer_waiting, first_due, heads_of, lane};
 use super::{Result, Store, StoreError};
 use crate::model::*;
 use serde_json::json as value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 row! {
     ClaimRow {
@@ -270,34 +271,77 @@ impl Store {
         reason: Option<&str>,
         now: Timestamp,
     ) -> Result<()> {
-        let mut tx = self.db.begin().await?;
-        fence(&mut tx, lease).await?;
-        // Statements of their own, so that they see all that came before the fence.
-        let id = lease.connection;
-        let sql =
-            "SELECT c.state, s.interval_minutes, c.attempt_due_at FROM schedule s JOIN connection c ON c.id = s.connection
-                   WHERE s.institution = $1 AND s.phase = $2 AND s.connection = $3";
-        let (state, minutes, attempt): (String, Option<i64>, Option<Timestamp>) =
-            tx.one(sql, args![&lease.institution, lease.phase, id]).await?;
-        if interval(minutes)? != lease.interval_minutes {
+        let completion = Completion {
+            lease: lease.clone(),
+            slot_at,
+            due_at,
+            failures,
+            reason: reason.map(str::to_owned),
+            now,
+        };
+        self.groups.join(Write::Complete(completion)).await.map(drop)
+    }
+}
+
+/// A run that is over, as it will be written.
+pub(super) struct Completion {
+    pub(super) lease: Lease,
+    slot_at: Timestamp,
+    due_at: Timestamp,
+    failures: i32,
+    reason: Option<String>,
+    now: Timestamp,
+}
+
+row! {
+    PlaceRow {
+        connection: ConnectionId, state: String, interval_minutes: Option<i64>, attempt_due_at: Option<Timestamp>,
+    }
+}
+
+/// Writes that these runs are over, whose leases are held.
+pub(super) async fn complete_all(tx: &mut Tx, completions: &[&Completion]) -> Result<()> {
+    if completions.is_empty() {
+        return Ok(());
+    }
+    // Statements of their own, so that they see all that came before the fence.
+    let names: Vec<_> = completions.iter().map(|done| place(&done.lease)).collect();
+    let sql = "SELECT s.connection, c.state, s.interval_minutes, c.attempt_due_at
+               FROM bulk JOIN schedule s
+                 ON s.institution = of_institution AND s.phase = of_phase AND s.connection = of_connection
+               JOIN connection c ON c.id = s.connection";
+    let places: Vec<PlaceRow> =
+        tx.all(tx.dialect().bulk(&PLACE, sql), args![json(&names, "leases")?]).await?;
+    let places: HashMap<ConnectionId, PlaceRow> =
+        places.into_iter().map(|row| (row.connection, row)).collect();
+    for done in completions {
+        let planned = places.get(&done.lease.connection).map(|place| interval(place.interval_minutes));
+        if planned.transpose()?.is_some_and(|minutes| minutes != done.lease.interval_minutes) {
             // This run planned by the interval of before: the accounts are read once more and planned anew.
             let sql =
                 "UPDATE account_head SET due_at = $2 WHERE connection = $1 AND due_at > $2 AND failures = 0";
-            tx.run(sql, args![id, now]).await?;
+            tx.run(sql, args![done.lease.connection, done.now]).await?;
         }
-        let state: ConnectionState = from_word(&state, "connection state")?;
-        let heads = heads(&mut tx, id).await?;
+    }
+    let mut heads = heads_of(tx, completions.iter().map(|done| done.lease.connection)).await?;
+    let mut lines = Vec::new();
+    for done in completions {
+        let (id, now) = (done.lease.connection, done.now);
+        let place = places.get(&id).ok_or(StoreError::LeaseLost)?;
+        let state: ConnectionState = from_word(&place.state, "connection state")?;
+        let heads = heads.remove(&id).unwrap_or_default();
         match state {
             ConnectionState::Paused => {
-                answer_waiting(&mut tx, id, heads.iter(), false, &NoSync::paused(), now).await?;
+                answer_waiting(tx, id, heads.iter(), false, &NoSync::paused(), now).await?;
             }
             _ => {
                 let off = heads.iter().filter(|head| head.is_excluded());
-                answer_waiting(&mut tx, id, off, false, &NoSync::excluded(), now).await?;
+                answer_waiting(tx, id, off, false, &NoSync::excluded(), now).await?;
             }
         }
+        let attempt = place.attempt_due_at;
         let lane = lane(&heads, attempt.is_some(), now);
-        let (due_at, failures) = first_due(&heads, now).unwrap_or((due_at, i64::from(failures)));
+        let (due_at, failures) = first_due(&heads, now).unwrap_or((done.due_at, i64::from(done.failures)));
         // A connection that is not polled is due for its customer's way in only.
         let polled = state == ConnectionState::Active;
         let due_at = match attempt {
@@ -305,28 +349,56 @@ impl Store {
             Some(at) => at.max(now),
             None => due_at,
         };
-        let sql =
-            "UPDATE schedule SET due_at = $4, slot_at = $5, failures = $6, claimed_at = NULL, active = $7, reason = $8,
-                     lane = $9
-                   WHERE institution = $1 AND phase = $2 AND connection = $3";
-        let args = args![
-            &lease.institution,
-            lease.phase,
-            id,
-            due_at,
-            slot_at,
-            failures,
-            polled || attempt.is_some(),
-            reason,
-            word(lane)
-        ];
-        tx.run(sql, args).await?;
-        tx.commit().await
+        lines.push(value!({
+            "of_institution": done.lease.institution,
+            "of_phase": done.lease.phase,
+            "of_connection": hex(id.as_bytes()),
+            "new_due_at": due_at.0,
+            "new_slot_at": done.slot_at.0,
+            "new_failures": failures,
+            "is_active": i64::from(polled || attempt.is_some()),
+            "new_reason": done.reason,
+            "new_lane": word(lane),
+        }));
     }
+    let columns = [
+        ("of_institution", Kind::Text),
+        ("of_phase", Kind::Int),
+        ("of_connection", Kind::Bytes),
+        ("new_due_at", Kind::Int),
+        ("new_slot_at", Kind::Int),
+        ("new_failures", Kind::Int),
+        ("is_active", Kind::Int),
+        ("new_reason", Kind::Text),
+        ("new_lane", Kind::Text),
+    ];
+    let sql = "UPDATE schedule SET due_at = new_due_at, slot_at = new_slot_at, failures = new_failures, claimed_at = NULL,
+                 active = (is_active <> 0), reason = new_reason, lane = new_lane
+               FROM bulk
+               WHERE institution = of_institution AND phase = of_phase AND connection = of_connection";
+    tx.run(tx.dialect().bulk(&columns, sql), args![json(&lines, "schedule")?]).await?;
+    Ok(())
 }
 
 fn interval(minutes: Option<i64>) -> Result<Option<u32>> {
     minutes.map(|minutes| small(minutes, "interval")).transpose()
+}
+
+/// Where a lease's row is.
+const PLACE: [(&str, Kind); 4] = [
+    ("of_institution", Kind::Text),
+    ("of_phase", Kind::Int),
+    ("of_connection", Kind::Bytes),
+    ("of_token", Kind::Int),
+];
+
+fn place(lease: &Lease) -> serde_json::Value {
+    value!({
+        "of_institution": lease.institution,
+        "of_phase": lease.phase,
+        "of_connection": hex(lease.connection.as_bytes()),
+        "of_token": lease.token,
+    })
 }
 
 /// Holds the connection's schedule row if the lease still does, until the transaction ends.
@@ -337,4 +409,19 @@ pub(super) async fn fence(tx: &mut Tx, lease: &Lease) -> Result<()> {
     let args = args![&lease.institution, lease.phase, lease.connection, lease.token];
     let held: Option<(i64,)> = tx.optional(tx.dialect().sql(sql), args).await?;
     held.map(|_| ()).ok_or(StoreError::LeaseLost)
+}
+
+/// The same of many connections, in one order, so that two groups never wait for each other: those that are held.
+pub(super) async fn fence_all(tx: &mut Tx, leases: &[&Lease]) -> Result<HashSet<(ConnectionId, i64)>> {
+    let sql = "SELECT s.connection, s.token
+               FROM bulk JOIN schedule s
+                 ON s.institution = of_institution AND s.phase = of_phase AND s.connection = of_connection
+               WHERE s.token = of_token AND s.claimed_at IS NOT NULL
+               ORDER BY s.institution, s.phase, s.connection {for_update_of_s}";
+    let names: BTreeMap<_, _> =
+        leases.iter().map(|lease| ((lease.connection, lease.token), place(lease))).collect();
+    let names: Vec<_> = names.into_values().collect();
+    let held: Vec<(ConnectionId, i64)> =
+        tx.all(tx.dialect().bulk(&PLACE, sql), args![json(&names, "leases")?]).await?;
+    Ok(held.into_iter().collect())
 }

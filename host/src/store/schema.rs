@@ -4,6 +4,7 @@
 
 use super::arg::args;
 use super::db::Db;
+use super::group::Groups;
 use super::seal::Keys;
 use super::{Result, Store, StoreError};
 use crate::vault::Vault;
@@ -17,7 +18,8 @@ impl Store {
     /// Opens `sqlite:PATH` or `postgres://…`. SQLite: takes a lock file so that two processes
     /// can't share it. Does not migrate.
     pub async fn open(url: &str, vault: Arc<Vault>) -> Result<Self> {
-        Ok(Self { db: Db::open(url).await?, keys: Keys::new(vault) })
+        let db = Db::open(url).await?;
+        Ok(Self { groups: Groups::start(&db), db, keys: Keys::new(vault) })
     }
 
     /// Only one process may serve an SQLite file: its lock, to be held while serving. None on

@@ -3,15 +3,18 @@
 
 use super::Result;
 use super::arg::args;
-use super::codec::small;
+use super::codec::{json, small};
 use super::commit::finish;
 use super::db::{Tx, row};
+use super::dialect::Kind;
 use crate::model::*;
+use serde_json::json as value;
+use std::collections::HashMap;
 
 row! {
     /// An account's head, as far as due times and answers need it.
     pub(super) Head {
-        account: AccountId, state: String, excluded: bool, seq: i64, epoch: i64, due_at: Timestamp,
+        account: AccountId, connection: ConnectionId, state: String, excluded: bool, seq: i64, epoch: i64, due_at: Timestamp,
         next_allowed_at: Option<Timestamp>, failures: i64, next_sync: Option<SyncId>, current_sync: Option<SyncId>,
         attended: bool, history_due_at: Option<Timestamp>, fresh_at: Option<Timestamp>,
         unattended_at: Option<Timestamp>,
@@ -80,13 +83,26 @@ impl Head {
 
 /// The heads of a connection's accounts.
 pub(super) async fn heads(tx: &mut Tx, connection: ConnectionId) -> Result<Vec<Head>> {
-    let sql =
-        "SELECT h.account, a.state, a.excluded, h.seq, h.epoch, h.due_at, h.next_allowed_at, h.failures,
+    Ok(heads_of(tx, [connection].into_iter()).await?.remove(&connection).unwrap_or_default())
+}
+
+/// The same of many connections.
+pub(super) async fn heads_of(
+    tx: &mut Tx,
+    connections: impl Iterator<Item = ConnectionId>,
+) -> Result<HashMap<ConnectionId, Vec<Head>>> {
+    let names: Vec<_> = connections.map(|id| value!({ "of_connection": hex(id.as_bytes()) })).collect();
+    let sql = "SELECT h.account, h.connection, a.state, a.excluded, h.seq, h.epoch, h.due_at, h.next_allowed_at, h.failures,
                  h.next_sync, h.current_sync, (h.present IS NOT NULL) AS attended, h.history_due_at,
                  h.fresh_at, h.unattended_at
-               FROM account_head h JOIN account a ON a.id = h.account
-               WHERE h.connection = $1 ORDER BY h.account";
-    tx.all(sql, args![connection]).await
+               FROM bulk JOIN account_head h ON h.connection = of_connection JOIN account a ON a.id = h.account
+               ORDER BY h.account";
+    let sql = tx.dialect().bulk(&[("of_connection", Kind::Bytes)], sql);
+    let mut heads: HashMap<ConnectionId, Vec<Head>> = HashMap::new();
+    for head in tx.all::<Head>(sql, args![json(&names, "connections")?]).await? {
+        heads.entry(head.connection).or_default().push(head);
+    }
+    Ok(heads)
 }
 
 /// When the first account that is read is due, and the most failures in a row; none if none is read.

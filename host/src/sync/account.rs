@@ -159,9 +159,10 @@ pub(super) async fn store(
         stale_at: next_at.plus(stale_after),
     };
     let business = run.connection.business;
-    let event =
-        |sync: &Sync| sync.has_new_data.then(|| payload::account_updated(business, sync, balances_changed));
-    let stored = run.app.store.commit_sync(run.lease, &commit, &event).await?;
+    let event = move |sync: &Sync| {
+        sync.has_new_data.then(|| payload::account_updated(business, sync, balances_changed))
+    };
+    let stored = run.app.store.commit_sync(run.lease, &commit, event).await?;
     outcome::told(run, &stored);
     Ok(())
 }

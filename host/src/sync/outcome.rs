@@ -61,6 +61,8 @@ pub(super) async fn without_connector(
 
 /// The session or the list of accounts failed: that is every due account's failure.
 pub(super) async fn all_accounts(run: &mut Run<'_>, failure: Failure) -> Result<(), StoreError> {
+    let (connection, institution) = (run.connection.id, &run.connection.institution);
+    tracing::warn!(%connection, institution, %failure, "nothing could be read");
     let due = super::account::due(run).await?;
     let settled = settle(run, &failure).await?;
     let affected = if settled.stopped { active(run).await? } else { due };

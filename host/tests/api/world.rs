@@ -329,8 +329,8 @@ impl World {
                 due_at,
                 stale_at: due_at.plus(Duration::from_secs(3_600)),
             };
-            let event = |sync: &Sync| Some(payload::account_updated(business, sync, true));
-            self.app.store.commit_sync(lease, &commit, &event).await.unwrap()
+            let event = move |sync: &Sync| Some(payload::account_updated(business, sync, true));
+            self.app.store.commit_sync(lease, &commit, event).await.unwrap()
         } else {
             let event = |sync: &Sync| Some(payload::sync_failed(business, sync));
             self.app.store.fail_sync(lease, &SyncFailure { sync, due_at }, &event).await.unwrap()

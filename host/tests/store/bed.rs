@@ -140,8 +140,14 @@ impl Bed {
     /// Asks and commits these changes.
     pub async fn commit(&self, lease: &Lease, account: &Account, changes: Vec<NewChange>) -> Sync {
         let (id, trigger, _) = self.store.begin_asking(lease, account.id).await.unwrap();
-        let commit = commit(sync(lease, account, id, trigger), changes);
-        self.store.commit_sync(lease, &commit, &|_| None).await.unwrap()
+        let commit = commit(self.after(sync(lease, account, id, trigger)).await, changes);
+        self.store.commit_sync(lease, &commit, |_| None).await.unwrap()
+    }
+
+    /// A sync that continues the history as it stands.
+    pub async fn after(&self, sync: Sync) -> Sync {
+        let seq = self.store.head(sync.account).await.unwrap().unwrap().seq;
+        Sync { seq, ..sync }
     }
 
     /// What the endpoint was told, in order.

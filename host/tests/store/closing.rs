@@ -61,7 +61,7 @@ both! {
         let (store, late) = (&bed.store, sync(&lease, &account, id, trigger));
         let event = bed.event(lease.connection, EventType::ReauthorisationRequired);
         let results = [
-            store.commit_sync(&lease, &commit(late.clone(), vec![NewChange::added(booked(1, 1, "late"))]), &|_| None).await.err(),
+            store.commit_sync(&lease, &commit(late.clone(), vec![NewChange::added(booked(1, 1, "late"))]), |_| None).await.err(),
             store.fail_sync(&lease, &failure(late), &|_| None).await.err(),
             store.save_captures(&lease, &[(credential("access_token", "late"), 0)], START).await.err(),
             store.save_session(&lease, None, Some("late"), true).await.err(),

@@ -219,10 +219,11 @@ async fn play(bed: &Bed, commits: &[Vec<Act>], readers: &[Reader]) {
     let mut truth = Truth { after: vec![Rows::new()], commits: Vec::new() };
     let mut reading: Vec<Reading> = Vec::new();
     for (place, acts) in commits.iter().enumerate() {
+        let seq = truth.head();
         let changes = truth.commit(acts);
         let at = START.plus(MINUTE * u32::try_from(place).unwrap());
-        let one = Sync { finished_at: at, ..sync(&lease, &account, SyncId::new(), Trigger::Schedule) };
-        let stored = store.commit_sync(&lease, &commit(one, changes), &|_| None).await.unwrap();
+        let one = Sync { finished_at: at, seq, ..sync(&lease, &account, SyncId::new(), Trigger::Schedule) };
+        let stored = store.commit_sync(&lease, &commit(one, changes), |_| None).await.unwrap();
         assert_eq!(stored.seq, truth.head());
         truth.commits.push((stored.seq, at));
         for reader in readers.iter().filter(|reader| reader.begins.index(commits.len()) == place) {

@@ -79,7 +79,7 @@ both! {
         let (id, trigger, _) = bed.store.begin_asking(&lease, account.id).await.unwrap();
         assert!(bed.delete(lease.connection).await);
         let late = commit(sync(&lease, &account, id, trigger), vec![NewChange::added(booked(1, 1, "late"))]);
-        let refused = bed.store.commit_sync(&lease, &late, &|_| None).await;
+        let refused = bed.store.commit_sync(&lease, &late, |_| None).await;
         assert!(matches!(refused, Err(StoreError::LeaseLost)));
         let refused = bed.store.save_captures(&lease, &[(credential("access_token", "late"), 0)], START).await;
         assert!(matches!(refused, Err(StoreError::LeaseLost)));

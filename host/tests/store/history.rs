@@ -4,7 +4,7 @@ use crate::bed::*;
 use crate::both;
 use chrono::NaiveDate;
 use host::model::*;
-use host::store::TransactionFilter;
+use host::store::{StoreError, TransactionFilter};
 
 fn day(day: u32) -> NaiveDate {
     NaiveDate::from_ymd_opt(2027, 1, day).unwrap()
@@ -98,8 +98,8 @@ both! {
         bed.commit(&lease, &account, vec![NewChange::added(booked(2, -350, "coffee"))]).await;
         let renamed = Transaction { bank_id: Some("another".into()), balance_after: Some(7), ..booked(2, -350, "coffee") };
         let (id, trigger, _) = bed.store.begin_asking(&lease, account.id).await.unwrap();
-        let rekeyed = SyncCommit { rekeyed: vec![(1, renamed.clone())], ..commit(sync(&lease, &account, id, trigger), vec![]) };
-        let stored = bed.store.commit_sync(&lease, &rekeyed, &|_| None).await.unwrap();
+        let rekeyed = SyncCommit { rekeyed: vec![(1, renamed.clone())], ..commit(bed.after(sync(&lease, &account, id, trigger)).await, vec![]) };
+        let stored = bed.store.commit_sync(&lease, &rekeyed, |_| None).await.unwrap();
         assert_eq!((stored.has_new_data, stored.seq), (false, 1));
         let row = bed.store.transaction(TransactionId { account: account.id, number: 1 }).await.unwrap().unwrap();
         assert_eq!((row.transaction, row.last_seq), (renamed, 1));
@@ -130,7 +130,7 @@ both! {
             history_due_at: Some(START),
             ..commit(sync(&lease, &account, id, trigger), vec![])
         };
-        bed.store.commit_sync(&lease, &done, &|_| None).await.unwrap();
+        bed.store.commit_sync(&lease, &done, |_| None).await.unwrap();
         let known = head().await;
         assert_eq!((known.standing, known.index), (standing.clone(), Some(vec![1, 2, 3])));
         assert_eq!((known.history_from, known.history_due_at), (Some(day(1)), Some(START)));
@@ -138,7 +138,7 @@ both! {
         // Older history moves neither freshness nor the time of the next sync.
         let fresh_at = known.fresh_at;
         let piece = Sync { trigger: Trigger::History, bank_answered_at: Some(START.plus(HOUR)), ..sync(&lease, &account, SyncId::new(), trigger) };
-        bed.store.commit_sync(&lease, &SyncCommit { standing: standing.clone(), ..commit(piece, vec![]) }, &|_| None).await.unwrap();
+        bed.store.commit_sync(&lease, &SyncCommit { standing: standing.clone(), ..commit(piece, vec![]) }, |_| None).await.unwrap();
         assert_eq!(head().await.fresh_at, fresh_at);
         standing.reach_days = None;
         bed.store.plan_history(&lease, account.id, None, &standing).await.unwrap();
@@ -150,7 +150,7 @@ both! {
         let run = async |at: Timestamp, trigger, proof| {
             let (id, _, _) = bed.store.begin_asking(&lease, account.id).await.unwrap();
             let one = Sync { started_at: at, finished_at: at, proof, ..sync(&lease, &account, id, trigger) };
-            bed.store.commit_sync(&lease, &commit(one, vec![]), &|_| None).await.unwrap()
+            bed.store.commit_sync(&lease, &commit(one, vec![]), |_| None).await.unwrap()
         };
         let hour = |hours: u32| START.plus(HOUR * hours);
         let with_balance = run(hour(0), Trigger::Schedule, Proof::Proved).await;
@@ -211,16 +211,22 @@ both! {
         assert_eq!(all.items[1].transaction, coffee);
     }
 
-    async fn seq_has_no_gap_when_many_try_to_commit_at_once(bed) {
+    async fn seq_has_no_gap_when_many_try_to_commit_at_once_and_who_knew_an_older_one_is_refused(bed) {
         let (lease, account) = bed.running().await;
+        let bed = std::sync::Arc::new(bed);
         let mut tasks = tokio::task::JoinSet::new();
         for writer in 0..8 {
-            let (store, lease, account) = (bed.store.clone(), lease.clone(), account.clone());
+            let (bed, lease, account) = (bed.clone(), lease.clone(), account.clone());
             tasks.spawn(async move {
-                for _ in 0..5 {
+                let mut stored = 0;
+                while stored < 5 {
                     let changes = vec![NewChange::added(pending(writer, "a")), NewChange::added(pending(writer, "b"))];
-                    let commit = commit(sync(&lease, &account, SyncId::new(), Trigger::Schedule), changes);
-                    store.commit_sync(&lease, &commit, &|_| None).await.unwrap();
+                    let one = bed.after(sync(&lease, &account, SyncId::new(), Trigger::Schedule)).await;
+                    match bed.store.commit_sync(&lease, &commit(one, changes), |_| None).await {
+                        Ok(_) => stored += 1,
+                        Err(StoreError::LeaseLost) => {}
+                        Err(error) => panic!("{error}"),
+                    }
                 }
             });
         }
@@ -266,15 +272,15 @@ both! {
             known.into_iter().map(|one| (one.id.number, one.missed)).collect::<Vec<_>>()
         };
         assert_eq!(known(day(5)).await, [(2, 0), (3, 0), (4, 0)]);
-        let missed = SyncCommit { missed: vec![(2, 1), (4, 2)], ..commit(sync(&lease, &account, SyncId::new(), Trigger::Schedule), vec![]) };
-        assert!(!bed.store.commit_sync(&lease, &SyncCommit { balances: vec![balance(100)], ..missed }, &|_| None).await.unwrap().has_new_data);
+        let missed = SyncCommit { missed: vec![(2, 1), (4, 2)], ..commit(bed.after(sync(&lease, &account, SyncId::new(), Trigger::Schedule)).await, vec![]) };
+        assert!(!bed.store.commit_sync(&lease, &SyncCommit { balances: vec![balance(100)], ..missed }, |_| None).await.unwrap().has_new_data);
         assert_eq!(known(day(5)).await, [(2, 1), (3, 0), (4, 2)]);
         let before = booked(5, 2, "new");
         let seen = SyncCommit {
             missed: vec![(4, 0)],
-            ..commit(sync(&lease, &account, SyncId::new(), Trigger::Schedule), vec![NewChange::amended(2, before.clone(), booked(3, 2, "moved"))])
+            ..commit(bed.after(sync(&lease, &account, SyncId::new(), Trigger::Schedule)).await, vec![NewChange::amended(2, before.clone(), booked(3, 2, "moved"))])
         };
-        bed.store.commit_sync(&lease, &seen, &|_| None).await.unwrap();
+        bed.store.commit_sync(&lease, &seen, |_| None).await.unwrap();
         assert_eq!(known(day(5)).await, [(3, 0), (4, 0)], "number 2 is booked before the window now");
         assert_eq!(known(day(3)).await, [(1, 0), (2, 0), (3, 0), (4, 0)]);
     }

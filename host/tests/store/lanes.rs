@@ -150,7 +150,7 @@ both! {
         let account = bed.list(&lease, &[bank_account("a1", None)], START).await.unwrap().remove(0);
         let (id, trigger, _) = bed.store.begin_asking(&lease, account.id).await.unwrap();
         let older = SyncCommit { history_due_at: Some(START), ..commit(sync(&lease, &account, id, trigger), vec![]) };
-        bed.store.commit_sync(&lease, &older, &|_| None).await.unwrap();
+        bed.store.commit_sync(&lease, &older, |_| None).await.unwrap();
         bed.store.complete(&lease, START, START, 0, START).await.unwrap();
         let (older, lease) = lane(START).await;
         assert_eq!(older, Lane::History);

@@ -90,7 +90,7 @@ both! {
         let begun = bed.store.begin_asking(&lease, next.id).await;
         assert!(matches!(begun, Err(StoreError::Unwanted)), "{begun:?}");
         let done = commit(sync(&lease, &reading, id, trigger), vec![NewChange::added(booked(1, 1, "rent"))]);
-        bed.store.commit_sync(&lease, &done, &|_| None).await.unwrap();
+        bed.store.commit_sync(&lease, &done, |_| None).await.unwrap();
         bed.store.complete(&lease, START, START, 0, START).await.unwrap();
         assert_eq!(bed.reason(wanted).await, None, "a good sync has no reason");
         assert_eq!(bed.claim_all(START.plus(24 * HOUR)).await, []);
@@ -114,7 +114,7 @@ both! {
         let (lease, account) = bed.running().await;
         let (id, trigger, _) = bed.store.begin_asking(&lease, account.id).await.unwrap();
         let done = commit(sync(&lease, &account, id, trigger), vec![]);
-        bed.store.commit_sync(&lease, &done, &|_| None).await.unwrap();
+        bed.store.commit_sync(&lease, &done, |_| None).await.unwrap();
         bed.pause(lease.connection).await;
         let soon = START.plus(Duration::from_secs(10));
         bed.resume(lease.connection, soon).await;

@@ -29,16 +29,16 @@ impl Bed {
         changes: Vec<NewChange>,
     ) -> Sync {
         let (id, trigger, _) = self.store.begin_asking(lease, account.id).await.unwrap();
-        let done = Sync { finished_at: at, ..sync(lease, account, id, trigger) };
-        self.store.commit_sync(lease, &commit(done, changes), &|_| None).await.unwrap()
+        let done = Sync { finished_at: at, ..self.after(sync(lease, account, id, trigger)).await };
+        self.store.commit_sync(lease, &commit(done, changes), |_| None).await.unwrap()
     }
 
     /// An event of this moment; its deliveries are due then.
     async fn tell_at(&self, lease: &Lease, account: &Account, at: Timestamp) {
         let (id, trigger, _) = self.store.begin_asking(lease, account.id).await.unwrap();
         let event = NewEvent { created_at: at, ..self.event(lease.connection, EventType::AccountUpdated) };
-        let commit = commit(sync(lease, account, id, trigger), vec![]);
-        self.store.commit_sync(lease, &commit, &|_| Some(event.clone())).await.unwrap();
+        let commit = commit(self.after(sync(lease, account, id, trigger)).await, vec![]);
+        self.store.commit_sync(lease, &commit, move |_| Some(event.clone())).await.unwrap();
     }
 }
 

@@ -103,7 +103,7 @@ both! {
         let head = bed.store.head(account.id).await.unwrap();
         let (store, now) = (&bed.store, START.plus(MINUTE));
         let event = || bed.event(stale.connection, EventType::AccountUpdated);
-        let done = sync(&stale, &account, id, trigger);
+        let (done, late) = (sync(&stale, &account, id, trigger), event());
         let results = [
             ("save_captures", store.save_captures(&stale, &[(credential("t", "v"), 0)], now).await.err()),
             ("save_session", store.save_session(&stale, None, Some("s"), true).await.err()),
@@ -112,7 +112,7 @@ both! {
             ("note_rejection", store.note_rejection(&stale, None, now).await.err()),
             ("record_accounts", bed.list(&stale, &[bank_account("new", None)], now).await.err()),
             ("begin_asking", store.begin_asking(&stale, account.id).await.err()),
-            ("commit_sync", store.commit_sync(&stale, &commit(done.clone(), vec![NewChange::added(pending(1, "x"))]), &|_| Some(event())).await.err()),
+            ("commit_sync", store.commit_sync(&stale, &commit(done.clone(), vec![NewChange::added(pending(1, "x"))]), move |_| Some(late.clone())).await.err()),
             ("fail_sync", store.fail_sync(&stale, &failure(done), &|_| Some(event())).await.err()),
             ("release", store.release(&stale, now).await.err()),
             ("complete", store.complete(&stale, now, now, 3, now).await.err()),
@@ -183,7 +183,7 @@ both! {
             let (id, trigger, _) = bed.store.begin_asking(&lease, account.id).await.unwrap();
             let done = Sync { next_allowed_at: limit, ..sync(&lease, account, id, trigger) };
             let commit = SyncCommit { due_at, ..commit(done, vec![]) };
-            bed.store.commit_sync(&lease, &commit, &|_| None).await.unwrap();
+            bed.store.commit_sync(&lease, &commit, |_| None).await.unwrap();
         }
         bed.store.complete(&lease, START, START, 7, START).await.unwrap();
         assert_eq!(bed.store.next_due(START).await.unwrap(), Some(START.plus(2 * HOUR)), "two's limit comes later");

@@ -47,7 +47,7 @@ both! {
         assert_ne!(second, first);
         assert_eq!(bed.store.sync(bed.business, first).await.unwrap(), running);
 
-        let stored = bed.store.commit_sync(&lease, &commit(sync(&lease, &account, first, Trigger::Request), vec![]), &|_| None).await.unwrap();
+        let stored = bed.store.commit_sync(&lease, &commit(sync(&lease, &account, first, Trigger::Request), vec![]), |_| None).await.unwrap();
         assert_eq!(bed.store.sync(bed.business, first).await.unwrap(), Some(FoundSync::Finished(Box::new(stored))));
         assert_eq!(bed.store.sync(BusinessId::new(), first).await.unwrap(), None);
         let (id, trigger, present) = bed.store.begin_asking(&lease, account.id).await.unwrap();
@@ -55,12 +55,15 @@ both! {
         assert_eq!(bed.store.sync(bed.business, SyncId::new()).await.unwrap(), None);
     }
 
-    async fn a_scheduled_run_makes_an_id_of_its_own_and_keeps_it_over_an_interruption(bed) {
+    async fn a_scheduled_run_makes_an_id_of_its_own_and_a_wanted_one_keeps_its_own_over_an_interruption(bed) {
         let (lease, account) = bed.running().await;
         let (id, trigger, _) = bed.store.begin_asking(&lease, account.id).await.unwrap();
         assert_eq!(trigger, Trigger::Schedule);
+        assert_ne!(bed.store.begin_asking(&lease, account.id).await.unwrap().0, id);
+        let Requested::Sync(id) = bed.store.request_sync(&account, None, START).await.unwrap() else { panic!() };
+        assert_eq!(bed.store.begin_asking(&lease, account.id).await.unwrap(), (id, Trigger::Request, None));
         let lease = bed.claim(START.plus(MINUTE)).await;
-        assert_eq!(bed.store.begin_asking(&lease, account.id).await.unwrap(), (id, Trigger::Schedule, None));
+        assert_eq!(bed.store.begin_asking(&lease, account.id).await.unwrap(), (id, Trigger::Request, None));
         bed.commit(&lease, &account, vec![]).await;
         assert_ne!(bed.store.begin_asking(&lease, account.id).await.unwrap().0, id);
     }
@@ -92,7 +95,7 @@ both! {
         let (id, trigger, _) = bed.store.begin_asking(&lease, account.id).await.unwrap();
         let allowed = START.plus(10 * MINUTE);
         let done = Sync { next_allowed_at: Some(allowed), ..sync(&lease, &account, id, trigger) };
-        let last = Some(Box::new(bed.store.commit_sync(&lease, &commit(done, vec![]), &|_| None).await.unwrap()));
+        let last = Some(Box::new(bed.store.commit_sync(&lease, &commit(done, vec![]), |_| None).await.unwrap()));
         let ask = async |now| bed.store.request_sync(&account, None, now).await.unwrap();
         assert_eq!(ask(START).await, Requested::TooEarly { next_allowed_at: allowed, last: last.clone() });
         let pause = START.plus(20 * MINUTE);
@@ -116,11 +119,13 @@ both! {
         let commit = commit(sync(&lease, &account, id, trigger), changes);
         let event = NewEvent { account: Some(account.id), ..bed.event(lease.connection, EventType::AccountUpdated) };
         let told = event.clone();
-        let seen = std::sync::Mutex::new(None);
-        let stored = bed.store.commit_sync(&lease, &commit, &|done| { *seen.lock().unwrap() = Some(done.clone()); Some(told.clone()) }).await.unwrap();
+        let seen = std::sync::Arc::new(std::sync::Mutex::new(None));
+        let sees = seen.clone();
+        let tell = move |done: &Sync| { *sees.lock().unwrap() = Some(done.clone()); Some(told.clone()) };
+        let stored = bed.store.commit_sync(&lease, &commit, tell).await.unwrap();
         assert_eq!((stored.added, stored.modified, stored.removed, stored.seq), (2, 0, 0, 2));
         assert!(stored.has_new_data);
-        assert_eq!(seen.into_inner().unwrap(), Some(stored.clone()), "the event is built from what is stored");
+        assert_eq!(*seen.lock().unwrap(), Some(stored.clone()), "the event is built from what is stored");
         assert_eq!(bed.store.syncs(account.id, None, 9).await.unwrap().items, std::slice::from_ref(&stored));
 
         let head = bed.store.head(account.id).await.unwrap().unwrap();
@@ -139,7 +144,7 @@ both! {
         let run = async |balances: Vec<Balance>| {
             let (id, trigger, _) = bed.store.begin_asking(&lease, account.id).await.unwrap();
             let commit = SyncCommit { balances, ..commit(sync(&lease, &account, id, trigger), vec![]) };
-            bed.store.commit_sync(&lease, &commit, &|_| None).await.unwrap().has_new_data
+            bed.store.commit_sync(&lease, &commit, |_| None).await.unwrap().has_new_data
         };
         let other = Balance { kind: BalanceKind::Available, ..balance(5) };
         assert!(run(vec![balance(100), other]).await);
@@ -159,7 +164,7 @@ both! {
             let (id, trigger, _) = bed.store.begin_asking(&lease, account.id).await.unwrap();
             let history_from = Some(day.parse().unwrap());
             let commit = SyncCommit { history_from, ..commit(sync(&lease, &account, id, trigger), vec![]) };
-            bed.store.commit_sync(&lease, &commit, &|_| None).await.unwrap();
+            bed.store.commit_sync(&lease, &commit, |_| None).await.unwrap();
             assert_eq!(since().await, history_from);
         }
         let (id, trigger, _) = bed.store.begin_asking(&lease, account.id).await.unwrap();
@@ -217,6 +222,7 @@ both! {
 
     async fn a_commit_that_dies_between_two_steps_leaves_all_or_nothing(bed) {
         let (lease, _) = bed.running().await;
+        let lease = Lease { lane: Lane::Wanted, ..lease }; // somebody waits: its transaction is its own, and dies with it
         let endpoint = bed.endpoint(&[]).await;
         let mut died = 0;
         for round in 0.. {
@@ -229,7 +235,7 @@ both! {
             let commit = commit(sync(&lease, &account, id, trigger), changes);
             for polls in 1.. {
                 let event = bed.event(lease.connection, EventType::AccountUpdated);
-                let done = drop_after(polls, bed.store.commit_sync(&lease, &commit, &|_| Some(event.clone()))).await;
+                let done = drop_after(polls, bed.store.commit_sync(&lease, &commit, move |_| Some(event.clone()))).await;
                 // A write of the same connection waits until the dropped transaction is gone.
                 bed.store.close_session(&lease).await.unwrap();
                 let stored = (

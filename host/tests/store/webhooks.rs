@@ -10,7 +10,8 @@ impl Bed {
     async fn tell(&self, lease: &Lease, account: &Account, kind: EventType) -> NewEvent {
         let event = NewEvent { account: Some(account.id), ..self.event(lease.connection, kind) };
         let commit = commit(sync(lease, account, SyncId::new(), Trigger::Schedule), vec![]);
-        self.store.commit_sync(lease, &commit, &|_| Some(event.clone())).await.unwrap();
+        let told = event.clone();
+        self.store.commit_sync(lease, &commit, move |_| Some(told.clone())).await.unwrap();
         event
     }
 
