@@ -13,6 +13,7 @@ mod connections;
 mod consents;
 mod cursors;
 mod erasing;
+mod groups;
 mod history;
 mod lanes;
 mod links;
