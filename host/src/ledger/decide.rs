@@ -174,20 +174,17 @@ impl<'a> Look<'a> {
 
     /// A new row is a known one.
     pub(super) fn amend(&mut self, row: &StoredTransaction, after: &'a Transaction) {
-        if let Some(place) = self.added.iter().position(|(new, _)| std::ptr::eq(*new, after)) {
-            self.added.remove(place);
-            self.moved -= self.weight(&row.transaction);
+        if self.give_back(after) {
+            self.moved += self.weight(after) - self.weight(&row.transaction);
             let before = row.transaction.clone();
             self.changes.push(NewChange::amended(row.id.number, before, after.clone()));
         }
     }
 
     fn count_otherwise(&mut self, open: &proof::Open<'a>, otherwise: i64) {
-        for _ in otherwise..0 {
-            if let Some(place) = self.added.iter().position(|(row, _)| *row == open.row) {
-                let (row, _) = self.added.swap_remove(place);
-                self.moved -= self.weight(row);
-            }
+        let fewer = usize::try_from(otherwise.saturating_neg()).unwrap_or(0);
+        for row in open.new.iter().rev().take(fewer) {
+            self.give_back(row);
         }
         for _ in 0..otherwise {
             self.take(open.row, Vec::new());
@@ -229,9 +226,11 @@ fn open_doubts<'a>(matches: &Matches, reading: &repeats::Reading<'a>) -> Vec<pro
         let first = doubt.places.start;
         let row = reading.rows.get(first)?.of;
         let is_new = |place: &usize| matches.taken.get(*place) == Some(&false);
-        let new = doubt.places.clone().filter(is_new).count();
-        let fewer = new.min(doubt.places.len() - doubt.held.clamp(1, doubt.places.len()));
-        (fewer > 0 || doubt.left_out > 0).then_some(proof::Open { row, fewer, more: doubt.left_out })
+        let new = doubt.places.clone().filter(is_new);
+        let new: Vec<_> = new.filter_map(|place| Some(reading.rows.get(place)?.of)).collect();
+        let fewer = new.len().min(doubt.places.len() - doubt.held.clamp(1, doubt.places.len()));
+        let more = doubt.left_out;
+        (fewer > 0 || more > 0).then_some(proof::Open { row, new, fewer, more })
     };
     reading.doubts.iter().filter_map(open).collect()
 }

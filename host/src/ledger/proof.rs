@@ -222,6 +222,8 @@ impl Scale {
 /// Equal rows of which some are new, and how much less or more often they may count.
 pub(super) struct Open<'a> {
     pub(super) row: &'a Transaction,
+    /// Those that are new: equal in all but an id that names nothing.
+    pub(super) new: Vec<&'a Transaction>,
     pub(super) fewer: usize,
     pub(super) more: usize,
 }
