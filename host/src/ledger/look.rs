@@ -32,6 +32,8 @@ pub(super) struct Look<'a> {
     pub(super) waits: bool,
     /// The signs are the other way round, and rightly so.
     pub(super) turned_back: bool,
+    /// Rows that were not shown stand, as the balance counts them.
+    pub(super) leaves_out: bool,
 }
 
 impl<'a> Look<'a> {
@@ -49,6 +51,7 @@ impl<'a> Look<'a> {
             ids_are_new: false,
             waits: false,
             turned_back: false,
+            leaves_out: false,
         }
     }
 
@@ -254,7 +257,8 @@ impl<'a> Look<'a> {
             self.added.into_iter().map(|(after, links)| NewChange::Added { after: after.clone(), links });
         self.changes.extend(added);
         self.missed.sort_unstable();
-        Verdict { changes: self.changes, rekeyed: self.rekeyed, missed: self.missed, proof, standing }
+        let Self { changes, rekeyed, missed, leaves_out, .. } = self;
+        Verdict { changes, rekeyed, missed, leaves_out, proof, standing }
     }
 }
 
