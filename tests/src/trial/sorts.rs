@@ -47,10 +47,15 @@ impl Sort {
         self.shown > self.most || self.fresh > 0
     }
 
-    /// How many may be real if the answer is taken at its word: each shown copy is one, and some may be hidden.
-    pub fn as_shown(&self) -> RangeInclusive<usize> {
-        let most =
-            if self.covered { self.shown + self.missing() } else { self.most.max(self.shown) + self.fresh };
+    /// How many may be real if the answer is taken at its word: each shown copy is one, and of those that must be
+    /// held some may be hidden; none if they may be among the shown ones in other words.
+    pub fn as_shown(&self, in_other_words: bool) -> RangeInclusive<usize> {
+        let known = self.fewest - self.fewest.min(self.shown - self.fresh.min(self.shown));
+        let most = match (self.covered, in_other_words) {
+            (true, true) => self.shown,
+            (true, false) => self.shown + known,
+            (false, _) => self.most.max(self.shown) + self.fresh,
+        };
         let fewest = if self.covered { self.shown } else { self.shown.max(self.fewest) };
         fewest..=most.max(fewest)
     }
