@@ -31,8 +31,8 @@ impl<'a> Look<'a> {
         let scale = self.scale(sides.known, standing);
         let doubts = open_doubts(matches, reading);
         let twins = if booked.is_empty() { BTreeSet::new() } else { twins_shown(sides, matches) };
-        let judged =
-            Jury { scale: scale.as_ref(), doubts: &doubts, standing, twins: &twins }.judge(booked, &anew);
+        let jury = Jury { scale: scale.as_ref(), doubts: &doubts, standing, ids: sides.ids, twins: &twins };
+        let judged = jury.judge(booked, &anew);
         let mut decided = BTreeSet::new();
         if let Some(weighed) = &judged.weighed {
             decided = self.decide(&judged, weighed, &anew, allow_incomplete)?;
@@ -45,12 +45,13 @@ impl<'a> Look<'a> {
             self.is_not_shrunk(sides, judged.booked.iter().filter(is_missing).count())?;
         }
         let undecided = absent.iter().filter_map(known).filter(|row| !decided.contains(&row.id.number));
-        self.count_misses(sides.ids, undecided, &judged.repeats);
+        self.count_misses(sides.ids, undecided, &judged.uncounted());
         let scale = self.scale(sides.known, standing);
-        if let Some(scale) = scale.as_ref().filter(|scale| scale.is_even() && !allow_incomplete) {
+        let is_open = judged.weighed.as_ref().is_some_and(|weighed| weighed.open.is_some());
+        if let Some(scale) = scale.as_ref().filter(|scale| scale.is_even() && !allow_incomplete && !is_open) {
             self.counts_only_what_is_shown(scale, &judged)?;
         }
-        self.difference = scale.as_ref().map(proof::Scale::difference);
+        self.difference = scale.as_ref().and_then(proof::Scale::difference);
         Ok(match adds_up {
             Some(true) => Proof::Proved,
             // The rest of what is held has the wrong signs still.
@@ -132,6 +133,11 @@ impl<'a> Look<'a> {
         for row in gone {
             self.remove_or_amend(row, anew.get(&row.id.number));
         }
+        for row in &judged.gone_too {
+            self.remove(row, ChangeReason::ProvedAbsent);
+            self.moved += self.weight(&row.transaction); // the anchor never counted it
+            decided.insert(row.id.number);
+        }
         for row in &judged.described {
             if let Some(after) = anew.get(&row.id.number) {
                 self.amend(row, after);
@@ -146,12 +152,12 @@ impl<'a> Look<'a> {
         &mut self,
         ids: Ids,
         undecided: impl Iterator<Item = &'b StoredTransaction>,
-        repeats: &BTreeSet<i64>,
+        uncounted: &BTreeSet<i64>,
     ) {
         for row in undecided {
             let misses = row.missed.saturating_add(1);
-            if repeats.contains(&row.id.number) && misses >= MISSES_BEFORE_REMOVAL {
-                self.moved += self.weight(&row.transaction); // the anchor never counted it
+            if uncounted.contains(&row.id.number) && misses >= MISSES_BEFORE_REMOVAL {
+                self.moved += self.weight(&row.transaction); // the sum of before never was without it
             }
             match (misses >= MISSES_BEFORE_REMOVAL, row.transaction.status) {
                 (true, TransactionStatus::Booked) => self.remove(row, ChangeReason::AbsentTwice),

@@ -81,11 +81,12 @@ pub(super) fn count<'a>(ids: Ids, held: &[Row<'_>], shown: &[&'a Transaction]) -
 }
 
 /// How many of the held rows each group may be: those that are equal to the letter; then, one for each group that has
-/// none, and in the groups' order, those that are left of its contents and running balance.
+/// none, and in the groups' order, those that are left of its contents. A row that is inserted before them moves the
+/// balances after them, and may so make those of twins equal.
 fn held_of_each(held: &[Row<'_>], equal: &[Equal<'_>], letters: &Letters<'_>) -> Vec<usize> {
     let mut known = vec![0_usize; equal.len()];
     let firsts: Vec<Row<'_>> = equal.iter().map(|group| Row::new(group.first)).collect();
-    let mut left: HashMap<(Content<'_>, Option<i64>), usize> = HashMap::new();
+    let mut left: HashMap<Content<'_>, usize> = HashMap::new();
     for row in held {
         compared();
         let group = letters.find(row.of).filter(|group| {
@@ -94,12 +95,12 @@ fn held_of_each(held: &[Row<'_>], equal: &[Equal<'_>], letters: &Letters<'_>) ->
         });
         match group.and_then(|group| known.get_mut(group)) {
             Some(known) => *known += 1,
-            None => *left.entry((row.content(), row.of.balance_after)).or_default() += 1,
+            None => *left.entry(row.content()).or_default() += 1,
         }
     }
     for is_none in [true, false] {
         for ((known, row), group) in known.iter_mut().zip(&firsts).zip(equal) {
-            let Some(left) = left.get_mut(&(row.content(), row.of.balance_after)) else { continue };
+            let Some(left) = left.get_mut(&row.content()) else { continue };
             let most = if is_none { 1 } else { group.more.len() + 1 };
             let taken = most.saturating_sub(*known).min(*left);
             *known += taken;
