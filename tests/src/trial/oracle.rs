@@ -183,7 +183,8 @@ impl Oracle {
         let could_be = |(other, sort): (&Contents, &Sort)| sort.is_new() && contents.may_settle_as(other);
         let could_be_booked = !contents.is_booked() && all.iter().any(could_be);
         if !sort.covered {
-            let most = sort.most.max(shown) + sort.fresh;
+            // A row that need not be shown, and its equal under another id: two, or one whose id is new.
+            let most = sort.most.max(shown) + sort.fresh.max(sort.renamed);
             let mut misses = sort.misses.clone();
             misses.resize(most, 0);
             let is_old =

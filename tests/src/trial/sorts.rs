@@ -24,6 +24,8 @@ pub struct Sort {
     pub covered: bool,
     /// Entries that are new to this sort, where ids decide that.
     pub fresh: usize,
+    /// Entries that by the bank's promise of ids could be new to this sort, though they are not.
+    pub renamed: usize,
     /// At least so many were held.
     pub fewest: usize,
     /// At most so many.
@@ -110,6 +112,7 @@ pub fn sorts(
         } else {
             (all, 1)
         };
+        sort.renamed = trust.may_be_others(&sort.who);
         sort.sure = sort.who.len().min(sort.shown);
         if after.len() == all {
             sort.sure = sort.sure.min(sort.distinct);
