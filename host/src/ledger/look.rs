@@ -162,7 +162,7 @@ impl<'a> Look<'a> {
         let Some(place) = self.added.iter().rposition(|(new, _)| std::ptr::eq(*new, row)) else {
             return false;
         };
-        self.added.remove(place);
+        self.added.swap_remove(place); // they are put in order in the end
         if !self.is_old_ground(row) {
             self.moved -= self.weight(row);
         }
