@@ -31,8 +31,8 @@ impl<'a> Look<'a> {
         let scale = self.scale(sides.known, standing);
         let doubts = open_doubts(matches, reading);
         let twins = if booked.is_empty() { BTreeSet::new() } else { twins_shown(sides, matches) };
-        let judged =
-            Jury { scale: scale.as_ref(), doubts: &doubts, standing, twins: &twins }.judge(booked, &anew);
+        let jury = Jury { scale: scale.as_ref(), doubts: &doubts, standing, ids: sides.ids, twins: &twins };
+        let judged = jury.judge(booked, &anew);
         let mut decided = BTreeSet::new();
         if let Some(weighed) = &judged.weighed {
             decided = self.decide(&judged, weighed, &anew, allow_incomplete)?;
@@ -45,12 +45,13 @@ impl<'a> Look<'a> {
             self.is_not_shrunk(sides, judged.booked.iter().filter(is_missing).count())?;
         }
         let undecided = absent.iter().filter_map(known).filter(|row| !decided.contains(&row.id.number));
-        self.count_misses(sides.ids, undecided, &judged.repeats);
+        self.count_misses(sides.ids, undecided, &judged.uncounted());
         let scale = self.scale(sides.known, standing);
-        if let Some(scale) = scale.as_ref().filter(|scale| scale.is_even() && !allow_incomplete) {
+        let is_open = judged.weighed.as_ref().is_some_and(|weighed| weighed.open.is_some());
+        if let Some(scale) = scale.as_ref().filter(|scale| scale.is_even() && !allow_incomplete && !is_open) {
             self.counts_only_what_is_shown(scale, &judged)?;
         }
-        self.difference = scale.as_ref().map(proof::Scale::difference);
+        self.difference = scale.as_ref().and_then(proof::Scale::difference);
         Ok(match adds_up {
             Some(true) => Proof::Proved,
             // The rest of what is held has the wrong signs still.
@@ -127,9 +128,15 @@ impl<'a> Look<'a> {
         if !still.is_empty() && !allow_incomplete {
             return Err(Incomplete::Missing(if weighed.unclear { 1 } else { still.len() }));
         }
+        self.leaves_out = !still.is_empty();
         let mut decided: BTreeSet<i64> = still.iter().chain(&gone).map(|row| row.id.number).collect();
         for row in gone {
             self.remove_or_amend(row, anew.get(&row.id.number));
+        }
+        for row in &judged.gone_too {
+            self.remove(row, ChangeReason::ProvedAbsent);
+            self.moved += self.weight(&row.transaction); // the anchor never counted it
+            decided.insert(row.id.number);
         }
         for row in &judged.described {
             if let Some(after) = anew.get(&row.id.number) {
@@ -145,12 +152,12 @@ impl<'a> Look<'a> {
         &mut self,
         ids: Ids,
         undecided: impl Iterator<Item = &'b StoredTransaction>,
-        repeats: &BTreeSet<i64>,
+        uncounted: &BTreeSet<i64>,
     ) {
         for row in undecided {
             let misses = row.missed.saturating_add(1);
-            if repeats.contains(&row.id.number) && misses >= MISSES_BEFORE_REMOVAL {
-                self.moved += self.weight(&row.transaction); // the anchor never counted it
+            if uncounted.contains(&row.id.number) && misses >= MISSES_BEFORE_REMOVAL {
+                self.moved += self.weight(&row.transaction); // the sum of before never was without it
             }
             match (misses >= MISSES_BEFORE_REMOVAL, row.transaction.status) {
                 (true, TransactionStatus::Booked) => self.remove(row, ChangeReason::AbsentTwice),
@@ -174,20 +181,17 @@ impl<'a> Look<'a> {
 
     /// A new row is a known one.
     pub(super) fn amend(&mut self, row: &StoredTransaction, after: &'a Transaction) {
-        if let Some(place) = self.added.iter().position(|(new, _)| std::ptr::eq(*new, after)) {
-            self.added.remove(place);
-            self.moved -= self.weight(&row.transaction);
+        if self.give_back(after) {
+            self.moved += self.weight(after) - self.weight(&row.transaction);
             let before = row.transaction.clone();
             self.changes.push(NewChange::amended(row.id.number, before, after.clone()));
         }
     }
 
     fn count_otherwise(&mut self, open: &proof::Open<'a>, otherwise: i64) {
-        for _ in otherwise..0 {
-            if let Some(place) = self.added.iter().position(|(row, _)| *row == open.row) {
-                let (row, _) = self.added.swap_remove(place);
-                self.moved -= self.weight(row);
-            }
+        let fewer = usize::try_from(otherwise.saturating_neg()).unwrap_or(0);
+        for row in open.new.iter().rev().take(fewer) {
+            self.give_back(row);
         }
         for _ in 0..otherwise {
             self.take(open.row, Vec::new());
@@ -229,9 +233,11 @@ fn open_doubts<'a>(matches: &Matches, reading: &repeats::Reading<'a>) -> Vec<pro
         let first = doubt.places.start;
         let row = reading.rows.get(first)?.of;
         let is_new = |place: &usize| matches.taken.get(*place) == Some(&false);
-        let new = doubt.places.clone().filter(is_new).count();
-        let fewer = new.min(doubt.places.len() - doubt.held.clamp(1, doubt.places.len()));
-        (fewer > 0 || doubt.left_out > 0).then_some(proof::Open { row, fewer, more: doubt.left_out })
+        let new = doubt.places.clone().filter(is_new);
+        let new: Vec<_> = new.filter_map(|place| Some(reading.rows.get(place)?.of)).collect();
+        let fewer = new.len().min(doubt.places.len() - doubt.held.clamp(1, doubt.places.len()));
+        let more = doubt.left_out;
+        (fewer > 0 || more > 0).then_some(proof::Open { row, new, fewer, more })
     };
     reading.doubts.iter().filter_map(open).collect()
 }

@@ -239,7 +239,7 @@ fn day(row: &Transaction) -> NaiveDate {
 
 fn rest(row: &Transaction) -> impl Ord + '_ {
     let last = (
-        (row.valued_on, row.counterparty.as_deref(), row.supersedes.as_deref()),
+        (row.booked_on, row.valued_on, row.counterparty.as_deref(), row.supersedes.as_deref()),
         (row.money.currency.code(), row.stability as u8),
     );
     (

@@ -2,8 +2,9 @@
 
 use super::identity::{self, Ids, Row};
 use super::matching;
-use super::proof::{self, Open, Question, Scale, Weighed};
+use super::proof::{self, Agrees, Open, Question, Scale, Weighed};
 use crate::model::*;
+use foldhash::{HashSet, HashSetExt};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Missing booked rows, and what the balance says of them.
@@ -14,8 +15,19 @@ pub(super) struct Judged<'k> {
     pub(super) described: Vec<&'k StoredTransaction>,
     /// Those that may never have been more than another one, shown twice at the first look.
     pub(super) repeats: BTreeSet<i64>,
+    /// Those that were never more than another one which is gone, shown twice at the first look.
+    pub(super) gone_too: Vec<&'k StoredTransaction>,
     /// What it says; none if nothing explains it, or several things would.
     pub(super) weighed: Option<Weighed>,
+}
+
+impl Judged<'_> {
+    /// Rows, by number, that the balance agrees without: where they go, it does not move.
+    pub(super) fn uncounted(&self) -> BTreeSet<i64> {
+        let open = self.weighed.as_ref().and_then(|weighed| weighed.open);
+        let all = self.booked.iter().filter(|_| open == Some(Agrees::WithoutThem));
+        self.repeats.iter().copied().chain(all.map(|row| row.id.number)).collect()
+    }
 }
 
 /// Who judges.
@@ -23,6 +35,7 @@ pub(super) struct Jury<'j> {
     pub(super) scale: Option<&'j Scale>,
     pub(super) doubts: &'j [Open<'j>],
     pub(super) standing: &'j Standing,
+    pub(super) ids: Ids,
     /// Contents of known rows without a name that were shown.
     pub(super) twins: &'j BTreeSet<identity::Content<'j>>,
 }
@@ -56,21 +69,40 @@ impl Jury<'_> {
     /// At the first look nothing told twins from one row on two pages: rows that are shown once less than they are
     /// held may be one, if that explains everything.
     fn judge_missing<'k>(&self, booked: Vec<&'k StoredTransaction>, only_simple: bool) -> Judged<'k> {
-        let was_one = |row: &&StoredTransaction| {
-            row.id.number <= self.standing.first_rows
-                && self.twins.contains(&Row::new(&row.transaction).content())
-        };
-        let (repeats, rest): (Vec<_>, Vec<_>) = booked.iter().copied().partition(was_one);
-        match self.weigh(&rest, only_simple).filter(|weighed| !repeats.is_empty() && explains(weighed)) {
+        let [repeats, gone_too, rest] = self.may_have_been_one(&booked);
+        let is_doubtful = !repeats.is_empty() || !gone_too.is_empty();
+        match self.weigh(&rest, only_simple).filter(|weighed| is_doubtful && explains(weighed)) {
             Some(weighed) => {
                 let repeats = repeats.iter().map(|row| row.id.number).collect();
-                Judged { booked: rest, described: Vec::new(), repeats, weighed: Some(weighed) }
+                Judged { booked: rest, described: Vec::new(), repeats, gone_too, weighed: Some(weighed) }
             }
             None => {
                 let weighed = self.weigh(&booked, only_simple);
-                Judged { booked, described: Vec::new(), repeats: BTreeSet::new(), weighed }
+                let (described, repeats, gone_too) = (Vec::new(), BTreeSet::new(), Vec::new());
+                Judged { booked, described, repeats, gone_too, weighed }
             }
         }
+    }
+
+    /// Rows of the first look that are equal to one without a name that is shown; those that are equal to another
+    /// one that is missing, too; and the others.
+    fn may_have_been_one<'k>(&self, booked: &[&'k StoredTransaction]) -> [Vec<&'k StoredTransaction>; 3] {
+        let rows: Vec<_> = booked.iter().map(|row| Row::new(&row.transaction)).collect();
+        let mut ones: HashSet<identity::Content<'_>> = HashSet::new();
+        let [mut repeats, mut gone_too, mut rest] = [Vec::new(), Vec::new(), Vec::new()];
+        for (held, row) in booked.iter().zip(&rows) {
+            let is_first = held.id.number <= self.standing.first_rows;
+            let weighs = self.scale.is_some_and(|scale| proof::weight(row.of, scale.balance) != 0);
+            let is_nameless = self.ids.of(row.of).is_none();
+            if is_first && self.twins.contains(&row.content()) {
+                repeats.push(*held);
+            } else if is_first && weighs && is_nameless && !ones.insert(row.content()) {
+                gone_too.push(*held);
+            } else {
+                rest.push(*held);
+            }
+        }
+        [repeats, gone_too, rest]
     }
 
     fn weigh(&self, absent: &[&StoredTransaction], only_simple: bool) -> Option<Weighed> {
@@ -81,7 +113,7 @@ impl Jury<'_> {
 
 /// Nothing that is missing still counts.
 fn explains(weighed: &Weighed) -> bool {
-    !weighed.unclear && !weighed.gone.contains(&Some(false))
+    !weighed.unclear && weighed.open.is_none() && !weighed.gone.contains(&Some(false))
 }
 
 /// The place of the nearest of the new rows that the old one may be, dated or described anew.

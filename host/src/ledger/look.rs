@@ -32,6 +32,8 @@ pub(super) struct Look<'a> {
     pub(super) waits: bool,
     /// The signs are the other way round, and rightly so.
     pub(super) turned_back: bool,
+    /// Rows that were not shown stand, as the balance counts them.
+    pub(super) leaves_out: bool,
 }
 
 impl<'a> Look<'a> {
@@ -49,6 +51,7 @@ impl<'a> Look<'a> {
             ids_are_new: false,
             waits: false,
             turned_back: false,
+            leaves_out: false,
         }
     }
 
@@ -154,9 +157,36 @@ impl<'a> Look<'a> {
         self.added.push((row, links));
     }
 
+    /// This row is no new one: it counts no longer. False if it was none.
+    pub(super) fn give_back(&mut self, row: &Transaction) -> bool {
+        let Some(place) = self.added.iter().rposition(|(new, _)| std::ptr::eq(*new, row)) else {
+            return false;
+        };
+        self.added.swap_remove(place); // they are put in order in the end
+        if !self.is_old_ground(row) {
+            self.moved -= self.weight(row);
+        }
+        true
+    }
+
     /// From before anything that was ever read: the balance counted it all along.
     fn is_old_ground(&self, row: &Transaction) -> bool {
         self.observed.held_from.zip(row.booked_on).is_some_and(|(from, day)| day <= from)
+    }
+
+    /// A link says that both stand: a row that goes with this look has none.
+    fn drop_links_to_what_goes(&mut self) {
+        if self.added.iter().all(|(_, links)| links.is_empty()) {
+            return;
+        }
+        let removed = self.changes.iter().filter_map(|change| match change {
+            NewChange::Removed { number, .. } => Some(*number),
+            _ => None,
+        });
+        let removed: BTreeSet<i64> = removed.collect();
+        for (_, links) in &mut self.added {
+            links.retain(|link| !removed.contains(&link.number));
+        }
     }
 
     /// By how much the balance differs for good, as far as one look can tell: all that is held was looked for, and no
@@ -182,7 +212,11 @@ impl<'a> Look<'a> {
             standing.first_rows = i64::try_from(self.added.len()).unwrap_or(i64::MAX);
         }
         let anchor = before.expected.filter(|_| !self.turned_back);
-        standing.expected = proof::anchored(anchor, self.observed, self.moved, rows);
+        // Whether a first balance counts rows that are missing, nothing tells: it is none to begin from.
+        standing.expected = match anchor.is_none() && self.waits {
+            true => None,
+            false => proof::anchored(anchor, self.observed, self.moved, rows),
+        };
         standing.in_doubt = match proof {
             // Of rows that were not shown the balance may well say something else.
             Proof::Contradicted => before.in_doubt || self.sees_all,
@@ -206,13 +240,14 @@ impl<'a> Look<'a> {
             Proof::Contradicted if self.sees_all => difference,
             Proof::Contradicted => before.unexplained,
             Proof::Proved => None,
-            Proof::Unproved => before.unexplained,
+            Proof::Unproved => before.unexplained.filter(|_| anchor.is_some()),
         };
         self.count_lateness(&mut standing);
         standing.looked_on = self.observed.today.or(before.looked_on);
         if self.observed.is_all {
             standing.all_looked_on = self.observed.today.or(before.all_looked_on);
         }
+        self.drop_links_to_what_goes();
         self.added.sort_by(|(a, _), (b, _)| identity::in_order(a, b));
         self.changes.sort_by_key(|change| match change {
             NewChange::Modified { number, .. } | NewChange::Removed { number, .. } => *number,
@@ -222,7 +257,8 @@ impl<'a> Look<'a> {
             self.added.into_iter().map(|(after, links)| NewChange::Added { after: after.clone(), links });
         self.changes.extend(added);
         self.missed.sort_unstable();
-        Verdict { changes: self.changes, rekeyed: self.rekeyed, missed: self.missed, proof, standing }
+        let Self { changes, rekeyed, missed, leaves_out, .. } = self;
+        Verdict { changes, rekeyed, missed, leaves_out, proof, standing }
     }
 }
 

@@ -136,15 +136,18 @@ impl<'a> Pairing<'a> {
         self.pair_only_ones(&old, &new);
     }
 
-    /// The bank says which pending row this one replaces: as good as its ids.
+    /// The bank says which pending row this one replaces: as good as its ids. One that is held has replaced its own
+    /// already, though it be one of twins.
     fn by_supersedes(&mut self) {
         if self.sides.ids == Ids::Demoted {
             return;
         }
         let pending = self.free_old().filter(|(_, row)| row.of.status == TransactionStatus::Pending);
         let old = groups(pending.filter_map(|(place, row)| Some((row.of.bank_id.as_deref()?, place))));
-        let new =
-            groups(self.free_new().filter_map(|(place, row)| Some((row.of.supersedes.as_deref()?, place))));
+        let replaced = |row: &'a Row<'a>| Some((row.of.supersedes.as_deref()?, row.content(), row.exact()));
+        let held: HashSet<_> = self.free_old().filter_map(|(_, row)| replaced(row)).collect();
+        let new = self.free_new().filter_map(|(place, row)| Some((replaced(row)?, place)));
+        let new = groups(new.filter(|(row, _)| !held.contains(row)).map(|((id, ..), place)| (id, place)));
         self.pair_only_ones(&old, &new);
     }
 

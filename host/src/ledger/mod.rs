@@ -30,7 +30,8 @@
 //! 7. **The booked balance is the judge of the whole** ([`proof`]), and of what the rows leave open ([`jury`]): the
 //!    fewest changes that explain it, first as if missing rows were described anew, then none gone, all gone, some
 //!    gone, twins counted otherwise. Two explanations are none. A balance that nothing explained decides at the next
-//!    look only by what it moved since.
+//!    look only by what it moved since. One that agrees whether missing rows are gone or not, or that agreed before
+//!    while they were missing, says nothing of them.
 //!
 //! The same rows give the same result in any order and on any pages, and the same look again changes nothing.
 //!
@@ -108,6 +109,8 @@ pub struct Verdict {
     pub rekeyed: Vec<(i64, Transaction)>,
     /// Rows (by number) whose count of misses changes, and to what.
     pub missed: Vec<(i64, i16)>,
+    /// Rows stand that a complete reading should have shown: an incomplete statement was allowed.
+    pub leaves_out: bool,
     /// Did the balance agree?
     pub proof: Proof,
     /// For the next look.
@@ -178,7 +181,8 @@ pub fn unchanged(standing: &Standing, observed: &Observed, proof: Proof) -> Verd
     let looked_on = observed.today.or(standing.looked_on);
     let in_doubt = standing.in_doubt && proof != Proof::Proved;
     let standing = Standing { looked_on, in_doubt, ..standing.clone() };
-    Verdict { changes: Vec::new(), rekeyed: Vec::new(), missed: Vec::new(), proof, standing }
+    let (changes, rekeyed, missed) = (Vec::new(), Vec::new(), Vec::new());
+    Verdict { changes, rekeyed, missed, leaves_out: false, proof, standing }
 }
 
 /// Would the reading have shown a row of that day; none for one that belongs to every day?

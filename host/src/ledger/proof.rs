@@ -75,6 +75,17 @@ pub(super) struct Weighed {
     pub(super) otherwise: Vec<i64>,
     /// Some of the absent rows are gone and others are not, and nobody knows which.
     pub(super) unclear: bool,
+    /// Why it does not speak of the absent rows at all, though it agrees.
+    pub(super) open: Option<Agrees>,
+}
+
+/// Why a balance says nothing of rows that are missing, though it agrees with what is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Agrees {
+    /// It does so also if they are gone: rows that are dated after it weigh as much, and may count or not.
+    EitherWay,
+    /// It agreed when they were missing before, too, and nothing was refused then: it never counted them.
+    WithoutThem,
 }
 
 /// What is open, and how far the anchor can be relied on.
@@ -89,6 +100,20 @@ pub(super) struct Question<'k, 'o> {
     pub(super) unexplained: Option<i64>,
     /// No combinations: the rows are to be taken as they are shown.
     pub(super) only_simple: bool,
+}
+
+impl Question<'_, '_> {
+    /// Whether a balance that agrees as if nothing were gone says so indeed.
+    fn open(&self, views: &[&View]) -> Option<Agrees> {
+        let weighs = |view: &View| view.weights.iter().any(|weight| *weight != 0);
+        let all: Vec<i128> = views.iter().map(|view| view.weights.iter().sum()).collect();
+        let is_gone = |(view, all): (&&View, &i128)| *all != 0 && view.needed == -all;
+        if views.iter().zip(&all).any(is_gone) {
+            return Some(Agrees::EitherWay);
+        }
+        let missed_before = !self.in_doubt && self.absent.iter().all(|row| row.missed > 0);
+        (missed_before && views.iter().any(|view| weighs(view))).then_some(Agrees::WithoutThem)
+    }
 }
 
 /// One way to read a balance.
@@ -115,7 +140,7 @@ impl View {
             needed if needed == -all => true,
             _ => return None,
         };
-        Some(Weighed { gone: self.gone(|_| is_gone), otherwise: vec![0; doubts], unclear: false })
+        Some(Weighed { gone: self.gone(|_| is_gone), otherwise: vec![0; doubts], unclear: false, open: None })
     }
 
     fn gone(&self, is_gone: impl Fn(usize) -> bool) -> Vec<Option<bool>> {
@@ -125,10 +150,9 @@ impl View {
 }
 
 impl Scale {
-    /// What there is to explain, in minor units.
-    pub(super) fn difference(&self) -> i64 {
-        let needed = self.needed + self.not_yet;
-        i64::try_from(needed).unwrap_or(if needed < 0 { i64::MIN } else { i64::MAX })
+    /// What there is to explain, in minor units; none if that is more than an amount can be.
+    pub(super) fn difference(&self) -> Option<i64> {
+        i64::try_from(self.needed + self.not_yet).ok()
     }
 
     /// The same without rows of this weight, of which so much is dated after the balance.
@@ -161,7 +185,11 @@ impl Scale {
         let views = [Some(&all), Some(&so_far), stands.as_ref()];
         let simple = || views.into_iter().flatten().filter_map(|view| view.simple(doubts.len()));
         if let Some(none) = simple().find(|weighed| !weighed.gone.contains(&Some(true))) {
-            return Some(none);
+            let open = question.open(&[&all, &so_far]);
+            return Some(match open {
+                Some(_) => Weighed { gone: vec![None; none.gone.len()], open, ..none },
+                None => none,
+            });
         }
         let is_first = question.unexplained.is_none() && question.absent.iter().all(|row| row.missed == 0);
         if question.in_doubt && !is_first {
@@ -189,8 +217,12 @@ impl Scale {
 
     fn weigh_closely(&self, view: &View, doubts: &[Open<'_>]) -> Option<Weighed> {
         let all: i128 = view.weights.iter().sum();
-        let none =
-            || Weighed { gone: view.gone(|_| false), otherwise: vec![0; doubts.len()], unclear: false };
+        let none = || Weighed {
+            gone: view.gone(|_| false),
+            otherwise: vec![0; doubts.len()],
+            unclear: false,
+            open: None,
+        };
         match subsets(&view.weights, -view.needed) {
             Subsets::One(gone) => {
                 let gone = view.gone(|place| gone.get(place) == Some(&true));
@@ -204,7 +236,7 @@ impl Scale {
             return Some(Weighed { otherwise, ..none() });
         }
         let otherwise = self.only_counts(doubts, view.needed + all)?;
-        Some(Weighed { otherwise, gone: view.gone(|_| true), unclear: false })
+        Some(Weighed { otherwise, gone: view.gone(|_| true), unclear: false, open: None })
     }
 
     fn only_counts(&self, doubts: &[Open<'_>], needed: i128) -> Option<Vec<i64>> {
@@ -222,6 +254,8 @@ impl Scale {
 /// Equal rows of which some are new, and how much less or more often they may count.
 pub(super) struct Open<'a> {
     pub(super) row: &'a Transaction,
+    /// Those that are new: equal in all but an id that names nothing.
+    pub(super) new: Vec<&'a Transaction>,
     pub(super) fewer: usize,
     pub(super) more: usize,
 }

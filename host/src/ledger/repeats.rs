@@ -59,21 +59,15 @@ pub(super) fn count<'a>(ids: Ids, held: &[Row<'_>], shown: &[&'a Transaction]) -
             None => equal.push(Equal { first: row, more: Vec::new() }),
         }
     }
-    let mut of_held: HashMap<(Content<'_>, Option<i64>), usize> = HashMap::new();
-    if equal.len() < shown.len() {
-        for row in held {
-            *of_held.entry((row.content(), row.of.balance_after)).or_default() += 1;
-        }
-    }
+    let known = if equal.len() < shown.len() { held_of_each(held, &equal, &letters) } else { Vec::new() };
     let (mut rows, mut doubts) = (Vec::with_capacity(shown.len()), Vec::new());
     let mut places = Vec::with_capacity(equal.len());
-    for Equal { first, more } in equal {
+    for (group, Equal { first, more }) in equal.into_iter().enumerate() {
         let begin = rows.len();
         rows.push(Row::new(first));
         if !more.is_empty() && ids.of(first).is_none() {
             let shown = more.len() + 1;
-            let one = Row::new(first);
-            let known = of_held.get(&(one.content(), first.balance_after)).copied().unwrap_or(0);
+            let known = known.get(group).copied().unwrap_or(0);
             let shows_balance = first.balance_after.is_some() && first.money.minor != 0;
             let counted = if shows_balance { known.clamp(1, shown) } else { shown };
             rows.extend(more.into_iter().take(counted - 1).map(Row::new));
@@ -84,4 +78,34 @@ pub(super) fn count<'a>(ids: Ids, held: &[Row<'_>], shown: &[&'a Transaction]) -
         places.push(begin..rows.len());
     }
     Reading { rows, doubts, letters, places }
+}
+
+/// How many of the held rows each group may be: those that are equal to the letter; then, one for each group that has
+/// none, and in the groups' order, those that are left of its contents. A row that is inserted before them moves the
+/// balances after them, and may so make those of twins equal.
+fn held_of_each(held: &[Row<'_>], equal: &[Equal<'_>], letters: &Letters<'_>) -> Vec<usize> {
+    let mut known = vec![0_usize; equal.len()];
+    let firsts: Vec<Row<'_>> = equal.iter().map(|group| Row::new(group.first)).collect();
+    let mut left: HashMap<Content<'_>, usize> = HashMap::new();
+    for row in held {
+        compared();
+        let group = letters.find(row.of).filter(|group| {
+            let shown = equal.get(*group).map_or(0, |group| group.more.len() + 1);
+            known.get(*group).is_some_and(|known| *known < shown)
+        });
+        match group.and_then(|group| known.get_mut(group)) {
+            Some(known) => *known += 1,
+            None => *left.entry(row.content()).or_default() += 1,
+        }
+    }
+    for is_none in [true, false] {
+        for ((known, row), group) in known.iter_mut().zip(&firsts).zip(equal) {
+            let Some(left) = left.get_mut(&row.content()) else { continue };
+            let most = if is_none { 1 } else { group.more.len() + 1 };
+            let taken = most.saturating_sub(*known).min(*left);
+            *known += taken;
+            *left -= taken;
+        }
+    }
+    known
 }

@@ -97,7 +97,7 @@ impl<'a> Look<'a> {
             |row: &Transaction| if scale.is_later(row) { 0 } else { proof::weight(row, scale.balance) };
         let new: i128 = self.added.iter().map(|(row, _)| weight(row)).sum();
         let moved = new - turned.iter().map(|(_, row)| weight(row)).sum::<i128>();
-        moved != 0 && i128::from(scale.difference()) == moved
+        moved != 0 && scale.difference().map(i128::from) == Some(moved)
     }
 }
 

@@ -51,7 +51,11 @@ pub(super) fn judge(known: &[StoredTransaction], old: &[Row<'_>], shown: &[&Tran
     }
     let new: Vec<Row<'_>> = shown.iter().copied().map(Row::new).collect();
     let contents: HashSet<Content<'_>> = new.iter().map(Row::content).collect();
-    changed.retain(|(row, _)| contents.contains(&row.content()));
+    let own: HashSet<_> = new.iter().map(|row| (ids.of(row.of), row.content())).collect();
+    // What stands under its own id, too, is one row in two wordings.
+    changed.retain(|(row, _)| {
+        contents.contains(&row.content()) && !own.contains(&(ids.of(row.of), row.content()))
+    });
     let is_another = |(row, now): &(&Row<'_>, &Transaction)| {
         let differs = row.of.money != now.money || row.of.booked_on != now.booked_on;
         differs && !alike(row, &Row::new(now))

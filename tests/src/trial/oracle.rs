@@ -121,20 +121,22 @@ impl Oracle {
         self.end_what_ids_replace(reading, &before);
         self.end_what_balances_replace(reading);
         let sorts = sorts(&self.groups, &self.trust, look, reading);
-        let possible = self.weigh(&sorts, reading, |sort| sort.possible(false));
+        let possible = self.weigh(&sorts, reading, |_, sort| sort.possible(false));
+        let as_shown =
+            |contents: &Contents, sort: &Sort| sort.as_shown(may_be_described_anew(contents, sort, &sorts));
         let was_contradicted = std::mem::replace(&mut self.contradicted, false);
         let was_confirmed = self.confirmed;
         match (&possible, balance(reading)) {
             (Some(possible), _) => {
                 let booked = || sorts.iter().filter(|(contents, sort)| contents.is_booked() && sort.covered);
                 let is_plain = booked().all(|(_, sort)| sort.missing() == 0 && !sort.is_doubtful());
-                self.confirmed |= is_plain && self.weigh(&sorts, reading, Sort::as_shown).is_some();
+                self.confirmed |= is_plain && self.weigh(&sorts, reading, as_shown).is_some();
                 self.bases = Some(possible.bases.clone());
             }
             (None, Some((balance, day))) => {
                 self.contradicted = self.bases.is_some();
                 if was_contradicted || !was_confirmed {
-                    self.bases = anchor(&weights(&sorts, day, |sort| sort.possible(false)), balance);
+                    self.bases = anchor(&weights(&sorts, day, |_, sort| sort.possible(false)), balance);
                 }
                 self.confirmed = false;
             }
@@ -143,13 +145,13 @@ impl Oracle {
         let decides = was_confirmed && !was_contradicted;
         let may_be = possible.clone();
         let possible = possible.filter(|_| decides);
-        let as_shown = decides.then(|| self.weigh(&sorts, reading, Sort::as_shown)).flatten();
+        let is_explained = decides && self.weigh(&sorts, reading, as_shown).is_some();
         let mut places = 0..;
         self.groups.clear();
         for (contents, sort) in &sorts {
             let decided = contents.is_booked().then(|| places.next()).flatten();
             let is_told =
-                sort.is_doubtful() || (as_shown.is_some() && !may_be_described_anew(contents, sort, &sorts));
+                sort.is_doubtful() || (is_explained && !may_be_described_anew(contents, sort, &sorts));
             let copies = decided.zip(possible.as_ref()).and_then(|(at, all)| all.copies.get(at));
             let copies = copies.filter(|_| is_told);
             let fewest =
@@ -181,7 +183,8 @@ impl Oracle {
         let could_be = |(other, sort): (&Contents, &Sort)| sort.is_new() && contents.may_settle_as(other);
         let could_be_booked = !contents.is_booked() && all.iter().any(could_be);
         if !sort.covered {
-            let most = sort.most.max(shown) + sort.fresh;
+            // A row that need not be shown, and its equal under another id: two, or one whose id is new.
+            let most = sort.most.max(shown) + sort.fresh.max(sort.renamed);
             let mut misses = sort.misses.clone();
             misses.resize(most, 0);
             let is_old =
@@ -307,7 +310,7 @@ impl Oracle {
         &self,
         sorts: &BTreeMap<Contents, Sort>,
         reading: &Reading,
-        copies: impl Fn(&Sort) -> RangeInclusive<usize>,
+        copies: impl Fn(&Contents, &Sort) -> RangeInclusive<usize>,
     ) -> Option<Possible> {
         let (balance, day) = balance(reading)?;
         weigh(&weights(sorts, day, copies), self.bases.as_ref()?, balance)
@@ -349,7 +352,7 @@ impl Oracle {
         let missing: usize = covered().map(|(_, sort)| sort.missing()).sum();
         let known: usize = covered().map(|(_, sort)| sort.most).sum();
         let shrunk = balance(reading).is_none() && missing >= 4 && missing * 2 > known;
-        let possible = self.weigh(&sorts, reading, |sort| sort.possible(false));
+        let possible = self.weigh(&sorts, reading, |_, sort| sort.possible(false));
         let may_lack = match possible.as_ref().filter(|_| !self.contradicted) {
             Some(possible) => {
                 let booked = sorts.iter().filter(|(contents, _)| contents.is_booked());
@@ -374,7 +377,7 @@ impl Oracle {
         let turned = turned > straight;
         let is_untrue =
             sorts.iter().any(|(contents, sort)| contents.is_booked() && sort.shown > 0 && sort.there == 0);
-        let may_be_complete = self.weigh(&sorts, reading, |sort| sort.possible(true)).is_some();
+        let may_be_complete = self.weigh(&sorts, reading, |_, sort| sort.possible(true)).is_some();
         let doubtful = may_lack && self.refused_in_a_row <= DOUBTS_MAX;
         let deserved = lacks
             || is_untrue
@@ -408,13 +411,13 @@ fn balance(reading: &Reading) -> Option<(i64, Option<NaiveDate>)> {
 fn weights(
     sorts: &BTreeMap<Contents, Sort>,
     day: Option<NaiveDate>,
-    copies: impl Fn(&Sort) -> RangeInclusive<usize>,
+    copies: impl Fn(&Contents, &Sort) -> RangeInclusive<usize>,
 ) -> Vec<Weight> {
     let booked = sorts.iter().filter(|(contents, _)| contents.is_booked());
     booked
         .map(|(contents, sort)| Weight {
             minor: contents.minor,
-            copies: copies(sort),
+            copies: copies(contents, sort),
             may_wait: contents.day.zip(day).is_some_and(|(row, balance)| row > balance),
         })
         .collect()

@@ -24,6 +24,8 @@ pub struct Sort {
     pub covered: bool,
     /// Entries that are new to this sort, where ids decide that.
     pub fresh: usize,
+    /// Entries that by the bank's promise of ids could be new to this sort, though they are not.
+    pub renamed: usize,
     /// At least so many were held.
     pub fewest: usize,
     /// At most so many.
@@ -47,10 +49,15 @@ impl Sort {
         self.shown > self.most || self.fresh > 0
     }
 
-    /// How many may be real if the answer is taken at its word: each shown copy is one, and some may be hidden.
-    pub fn as_shown(&self) -> RangeInclusive<usize> {
-        let most =
-            if self.covered { self.shown + self.missing() } else { self.most.max(self.shown) + self.fresh };
+    /// How many may be real if the answer is taken at its word: each shown copy is one, and of those that must be
+    /// held some may be hidden; none if they may be among the shown ones in other words.
+    pub fn as_shown(&self, in_other_words: bool) -> RangeInclusive<usize> {
+        let known = self.fewest - self.fewest.min(self.shown - self.fresh.min(self.shown));
+        let most = match (self.covered, in_other_words) {
+            (true, true) => self.shown,
+            (true, false) => self.shown + known,
+            (false, _) => self.most.max(self.shown) + self.fresh,
+        };
         let fewest = if self.covered { self.shown } else { self.shown.max(self.fewest) };
         fewest..=most.max(fewest)
     }
@@ -105,6 +112,7 @@ pub fn sorts(
         } else {
             (all, 1)
         };
+        sort.renamed = trust.may_be_others(&sort.who);
         sort.sure = sort.who.len().min(sort.shown);
         if after.len() == all {
             sort.sure = sort.sure.min(sort.distinct);

@@ -9,7 +9,7 @@
 use super::contents::Contents;
 use super::shown::Reading;
 use host::model::{IdStability, Transaction};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What was seen of ids.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +20,8 @@ pub struct Trust {
     last: BTreeMap<String, (usize, Contents)>,
     /// Under which id each entry was shown last.
     present: BTreeMap<usize, String>,
+    /// Those that had another id than before, in the last answer.
+    renamed: BTreeSet<usize>,
     /// More entries had other ids than before, in the last answer, than had their own.
     rotated: bool,
 }
@@ -42,7 +44,8 @@ impl Trust {
             .collect();
         let mut now: BTreeMap<&str, Contents> = BTreeMap::new();
         let mut changed = Vec::new();
-        let (mut kept, mut renamed) = (0, 0);
+        let mut kept = 0;
+        self.renamed.clear();
         for (row, who) in reading.seen.transactions.iter().zip(&reading.who) {
             let Some(id) = claimed(row) else { continue };
             let contents = Contents::of(row);
@@ -52,7 +55,7 @@ impl Trust {
             now.insert(id, contents.clone());
             match self.present.insert(*who, id.to_owned()) {
                 Some(old) if old == id => kept += 1,
-                Some(_) => renamed += 1,
+                Some(_) => drop(self.renamed.insert(*who)),
                 None => {}
             }
             if let Some((other, last)) = self.last.insert(id.to_owned(), (*who, contents.clone())) {
@@ -62,7 +65,7 @@ impl Trust {
                 changed.extend((last != contents && !is_settled).then_some((id, last)));
             }
         }
-        self.rotated = renamed > kept;
+        self.rotated = self.renamed.len() > kept;
         let stands =
             |(id, old): &&(&str, Contents)| now.iter().any(|(at, contents)| at != id && contents == old);
         self.lied |= changed.iter().filter(stands).count() > 1;
@@ -77,6 +80,12 @@ impl Trust {
     /// Most ids of the last answer were other ones than before.
     pub fn has_just_rotated(&self) -> bool {
         self.rotated
+    }
+
+    /// Of these entries, so many stood under another id before while most ids of the last answer were the old ones:
+    /// by the bank's promise they are new.
+    pub fn may_be_others(&self, who: &BTreeSet<usize>) -> usize {
+        if self.rotated || self.is_gone() { 0 } else { self.renamed.intersection(who).count() }
     }
 
     /// They were seen to lie.

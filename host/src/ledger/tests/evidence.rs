@@ -73,6 +73,24 @@ fn a_list_with_its_signs_turned_is_refused_until_the_balance_says_that_it_is_the
 }
 
 #[test]
+fn a_balance_that_begins_anew_beside_a_missing_row_says_nothing_of_it() {
+    let rows = [row("", 2, -10, "Coffee"), row("", 3, -20, "Tea"), row("", 4, -40, "Rent")];
+    let turned: Vec<_> =
+        rows.iter().map(|row| Transaction { money: gbp(-row.money.minor), ..row.clone() }).collect();
+    let mut held = Held::default();
+    held.look(&whole_month(turned, booked(500)));
+    // The coffee is gone, or not shown: no sum that was right before tells which.
+    let bus = row("", 5, -7, "Bus");
+    let look = whole_month(vec![rows[1].clone(), rows[2].clone(), bus], booked(493));
+    assert_eq!((kinds(&held.look(&look)).as_str(), held.standing.expected), ("~~+", None));
+    let verdict = held.look(&look);
+    assert_eq!(
+        (reasons(&verdict), held.standing.expected),
+        (vec![ChangeReason::AbsentTwice], Some(gbp(493)))
+    );
+}
+
+#[test]
 fn balances_after_rows_find_turned_signs_at_the_very_first_look() {
     let rows = [(90, -10, "Coffee"), (70, -20, "Tea"), (30, -40, "Rent"), (130, 100, "Pay")];
     let listed = |sign: i64| {

@@ -113,6 +113,30 @@ fn rows_that_show_the_same_balance_after_them_are_one() {
 }
 
 #[test]
+fn what_is_held_of_equal_rows_is_held_once_though_the_bank_links_one_of_them() {
+    let one = Transaction { balance_after: Some(90), ..row("", 2, -10, "Coffee") };
+    let other = Transaction { supersedes: Some("p".into()), ..one.clone() };
+    let look = whole_month(vec![one.clone(), one, other], vec![]);
+    let mut held = Held::default();
+    assert_eq!(kinds(&held.look(&look)), "++");
+    assert_eq!(kinds(&held.look(&look)), "");
+}
+
+#[test]
+fn what_the_balance_counts_once_is_one_row_also_under_two_positions() {
+    let at = |place: &str, text: &str| Transaction {
+        stability: IdStability::Positional,
+        ..row(place, 3, -20, text)
+    };
+    let mut held = Held::default();
+    held.confirmed(&statement(&[at("0", "Rent")]));
+    let look = whole_month(vec![at("0", "Tea"), at("1", "Tea"), at("2", "Rent")], booked(-40));
+    assert_eq!(kinds(&held.look(&look)), "+");
+    let verdict = held.look(&look);
+    assert_eq!((kinds(&verdict).as_str(), verdict.proof), ("", Proof::Proved));
+}
+
+#[test]
 fn a_row_at_the_edge_is_the_twin_that_was_shown_until_all_is_read() {
     let rows = [row("a", 5, -10, "Coffee"), row("b", 5, -10, "Coffee")];
     let mut held = Held::default();
@@ -216,8 +240,15 @@ fn an_announced_entry_that_is_never_booked_goes_with_a_reason() {
         look
     };
     assert_eq!(kinds(&held.look(&look(35))), "");
+    let mut late = held.clone();
     let verdict = held.look(&look(36));
     assert_eq!(verdict.changes.iter().map(NewChange::reason).collect::<Vec<_>>(), [ChangeReason::Expired]);
+    // What is booked in the same look names no row that goes with it.
+    let mut booked = look(36);
+    booked.transactions.push(row("b", 6, -41, "Hold"));
+    let verdict = late.look(&booked);
+    let names = |change: &NewChange| matches!(change, NewChange::Added { links, .. } if !links.is_empty());
+    assert_eq!((kinds(&verdict).as_str(), verdict.changes.iter().any(names)), ("-+", false));
 }
 
 #[test]
