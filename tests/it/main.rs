@@ -27,6 +27,7 @@ mod leaving;
 mod limits;
 mod link_page;
 mod linked;
+mod load;
 mod looks;
 mod mock_bank;
 mod operations;

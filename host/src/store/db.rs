@@ -26,8 +26,8 @@ const SQLITE_MAPPED_BYTES: u64 = 16 << 30;
 /// The write-ahead log is cut back to this many bytes after a checkpoint.
 const SQLITE_WAL_BYTES_MAX: u64 = 64 << 20;
 /// Pages of the write-ahead log (of 4 KiB) after which it is moved into the file: a page that many commits change is
-/// moved once.
-const SQLITE_WAL_PAGES: u32 = 8_000;
+/// moved once, and whoever commits then waits for eight megabytes.
+const SQLITE_WAL_PAGES: u32 = 2_000;
 /// How many rows one statement inserts: the most that fit, then the rest. The widest row has fourteen values, and SQLite
 /// takes 32,766 of them.
 const INSERT_ROWS: [usize; 4] = [64, 16, 4, 1];

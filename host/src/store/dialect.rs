@@ -58,8 +58,9 @@ impl Dialect {
         words.iter().fold(text.to_owned(), |text, (name, word)| text.replace(name, word))
     }
 
-    /// `WITH RECURSIVE bulk AS (…)`, then `rest`: a JSON array of objects in `$1` as rows with these columns.
-    /// One parameter and one text whatever the number of rows, so the statement stays prepared.
+    /// `WITH RECURSIVE bulk AS MATERIALIZED (…)`, then `rest`: a JSON array of objects in `$1` as rows with these columns.
+    /// One parameter and one text whatever the number of rows, so the statement stays prepared. Materialised: what is joined
+    /// to it would else take the document apart again for each row.
     pub(super) fn bulk(self, columns: &[(&'static str, Kind)], rest: &'static str) -> AssertSqlSafe<String> {
         let mut picked = String::new();
         let mut typed = String::new();
@@ -80,10 +81,12 @@ impl Dialect {
         }
         let rest = self.fill(rest);
         AssertSqlSafe(match self {
-            Self::Sqlite => format!("WITH RECURSIVE bulk AS (SELECT {picked} FROM jsonb_each($1)) {rest}"),
+            Self::Sqlite => {
+                format!("WITH RECURSIVE bulk AS MATERIALIZED (SELECT {picked} FROM jsonb_each($1)) {rest}")
+            }
             Self::Postgres => {
                 format!(
-                    "WITH RECURSIVE bulk AS (SELECT {picked} FROM jsonb_to_recordset($1::jsonb) AS given({typed})) {rest}"
+                    "WITH RECURSIVE bulk AS MATERIALIZED (SELECT {picked} FROM jsonb_to_recordset($1::jsonb) AS given({typed})) {rest}"
                 )
             }
         })

@@ -89,7 +89,7 @@ impl Account {
 
     /// Something new comes to it.
     pub fn is_fresh(self) -> bool {
-        self.number() % FRESH_ONE_IN == 0
+        self.number().is_multiple_of(FRESH_ONE_IN)
     }
 }
 

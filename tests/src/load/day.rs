@@ -41,10 +41,10 @@ const DAY: u32 = 24 * 12;
 pub struct Arguments {
     /// Connections at each of the twenty banks.
     #[arg(long, default_value_t = 10)]
-    connections_per_bank: u32,
+    pub connections_per_bank: u32,
     /// Which database.
     #[arg(long, value_enum, default_value = "sqlite")]
-    database: DatabaseKind,
+    pub database: DatabaseKind,
 }
 
 /// What it came to.
@@ -107,18 +107,16 @@ pub async fn run(arguments: &Arguments, say: &dyn Fn(&str)) -> anyhow::Result<Re
     let now: DateTime<Utc> = Utc::now();
     let midnight =
         (now.date_naive() + chrono::Days::new(2)).and_hms_opt(0, 0, 0).context("midnight")?.and_utc();
-    let steps = (midnight - now).to_std()?.as_secs() / STEP.as_secs();
-    for _ in 0..steps {
-        day.step().await?;
+    while day.clock.now().utc() < midnight {
+        day.advance((midnight - day.clock.now().utc()).min(chrono::Duration::hours(1))).await?;
     }
-    day.advance(midnight - Utc::now() - chrono::Duration::from_std(STEP * u32::try_from(steps)?)?).await?;
     day.bank.show(Show { fresh: true, log: true, today: None });
     let (mut stale, mut stale_in_outage) = (0, 0);
     for step in 0..DAY {
         let is_down = OUTAGE.contains(&step);
         day.bank.behave(&institution(DOWN), Behaviour { down: is_down, ..Behaviour::default() });
         day.step().await?;
-        let recovers = step < OUTAGE.end + RECOVERY && step >= OUTAGE.start;
+        let recovers = (OUTAGE.start..OUTAGE.end + RECOVERY).contains(&step);
         let (now, of_down) = (day.clock.now().0, institution(DOWN));
         let sql = |comparison: &str| {
             format!(

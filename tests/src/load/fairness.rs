@@ -23,13 +23,16 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub struct Arguments {
     /// Connections at each of the twenty banks, synced every minute.
     #[arg(long, default_value_t = 100)]
-    connections_per_bank: u32,
+    pub connections_per_bank: u32,
     /// Syncs that one business asks for.
     #[arg(long, default_value_t = 50_000)]
-    requests: u32,
-    /// How long each half is watched, after the first minute of it.
+    pub requests: u32,
+    /// How long each half is watched.
     #[arg(long, default_value_t = 90)]
-    seconds: u64,
+    pub seconds: u64,
+    /// How long it goes on before that: what happened earlier is forgotten after a round.
+    #[arg(long, default_value_t = 60)]
+    pub settle_seconds: u64,
 }
 
 /// What it came to.
@@ -68,7 +71,7 @@ pub async fn run(arguments: &Arguments, say: &dyn Fn(&str)) -> anyhow::Result<Re
     let theirs = service.link_those(theirs, &greedy).await?;
     service.api = quiet;
 
-    let calm_p99_s = watch(&service, arguments.seconds).await?;
+    let calm_p99_s = watch(&service, arguments).await?;
     say(&format!("all well: p99 {calm_p99_s:.1} s"));
     bank.behave(&institution(0), Behaviour { down: true, ..Behaviour::default() }).await?;
     bank.behave(&institution(1), Behaviour { latency_ms: SLOW_MS, ..Behaviour::default() }).await?;
@@ -85,7 +88,7 @@ pub async fn run(arguments: &Arguments, say: &dyn Fn(&str)) -> anyhow::Result<Re
             Ok(())
         }
     }));
-    let troubled_p99_s = watch(&service, arguments.seconds).await?;
+    let troubled_p99_s = watch(&service, arguments).await?;
     asking.await??;
     say(&format!("in trouble: p99 {troubled_p99_s:.1} s"));
     service.stop()?;
@@ -93,12 +96,11 @@ pub async fn run(arguments: &Arguments, say: &dyn Fn(&str)) -> anyhow::Result<Re
 }
 
 /// The 99th percentile of the ages, in seconds, of accounts at banks that do well, of the business that asks for nothing.
-async fn watch(service: &Service, seconds: u64) -> anyhow::Result<f64> {
-    // What happened before is forgotten after a round.
+async fn watch(service: &Service, arguments: &Arguments) -> anyhow::Result<f64> {
     let (mut ages, mut again) = (Vec::new(), tokio::time::interval(LOOK_EVERY));
     let began = Instant::now();
-    let settled = Duration::from_secs(60);
-    while began.elapsed() < settled + Duration::from_secs(seconds) {
+    let settled = Duration::from_secs(arguments.settle_seconds);
+    while began.elapsed() < settled + Duration::from_secs(arguments.seconds) {
         again.tick().await;
         if began.elapsed() < settled {
             continue;

@@ -16,10 +16,10 @@ use std::time::Duration;
 pub struct Arguments {
     /// How many exchanges at the same time.
     #[arg(long, default_value_t = 10_000)]
-    n: u32,
+    pub n: u32,
     /// How long the bank takes to answer, in seconds.
     #[arg(long, value_parser = seconds, default_value = "5s")]
-    bank_latency: Duration,
+    pub bank_latency: Duration,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

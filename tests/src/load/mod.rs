@@ -17,7 +17,13 @@ pub mod schedule;
 pub mod service;
 pub mod sync;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long any one fact may take to become true: a hundred thousand accounts are read the first time within it.
 const PATIENCE: Duration = Duration::from_secs(1_800);
+
+/// The harness itself, which runs the load bank and the floor.
+fn program() -> anyhow::Result<PathBuf> {
+    Ok(crate::world::built()?.join("load"))
+}

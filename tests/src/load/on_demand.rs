@@ -28,13 +28,13 @@ const FLUSHES: usize = 101;
 pub struct Arguments {
     /// Which database.
     #[arg(long, value_enum)]
-    database: DatabaseKind,
+    pub database: DatabaseKind,
     /// Accounts that the schedule syncs a second meanwhile.
     #[arg(long, default_value_t = 300)]
-    scheduled_per_s: u32,
+    pub scheduled_per_s: u32,
     /// How many calls.
     #[arg(long, default_value_t = 400)]
-    calls: u32,
+    pub calls: u32,
 }
 
 /// What it came to.

@@ -29,13 +29,13 @@ const POSTGRES_FROM: u64 = 100_000;
 pub struct Arguments {
     /// How many accounts, one table after the other.
     #[arg(long, value_delimiter = ',', default_values_t = [10_000, 100_000, 1_000_000])]
-    accounts: Vec<u64>,
+    pub accounts: Vec<u64>,
     /// Which database.
     #[arg(long, value_enum)]
-    database: DatabaseKind,
+    pub database: DatabaseKind,
     /// How many times a hundred connections are claimed and completed.
     #[arg(long, default_value_t = 200)]
-    rounds: u32,
+    pub rounds: u32,
 }
 
 /// What it came to.

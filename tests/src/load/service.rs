@@ -77,9 +77,11 @@ impl Database {
     pub async fn run(&self, sql: &str) -> anyhow::Result<()> {
         let sql = sqlx::AssertSqlSafe(sql.to_owned());
         match self {
-            Self::Sqlite(_) => drop(sqlx::raw_sql(sql).execute(&mut self.sqlite().await?).await?),
+            Self::Sqlite(_) => {
+                sqlx::raw_sql(sql).execute(&mut self.sqlite().await?).await?;
+            }
             Self::Postgres(_, url) => {
-                drop(sqlx::raw_sql(sql).execute(&mut PgConnection::connect(url).await?).await?);
+                sqlx::raw_sql(sql).execute(&mut PgConnection::connect(url).await?).await?;
             }
         }
         Ok(())
@@ -142,7 +144,7 @@ pub struct BankProcess {
 impl BankProcess {
     /// Starts it.
     pub fn start(reply_rows: u32) -> anyhow::Result<Self> {
-        let mut command = Command::new(std::env::current_exe()?);
+        let mut command = Command::new(super::program()?);
         command.args(["bank", "--rows", &reply_rows.to_string()]);
         let (process, origin) = Process::start_and_hear(command)?;
         ensure!(origin.starts_with("http"), "the load bank did not start: {origin}");
@@ -391,7 +393,7 @@ impl Service {
         let text = std::fs::read_to_string(&file)?;
         ensure!(text.contains(line), "{line} is not in the profile of {id}");
         std::fs::write(&file, text.replace(line, lines))?;
-        Ok(tidegate(&self.config, &["institution", "approve", &id, "--yes"]).map(drop)?)
+        tidegate(&self.config, &["institution", "approve", &id, "--yes"]).map(drop)
     }
 
     /// The database puts itself in order, as it would in the hours between.

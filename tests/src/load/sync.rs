@@ -28,16 +28,16 @@ const WHOLE_ONE_IN: u32 = 100;
 pub struct Arguments {
     /// Which database.
     #[arg(long, value_enum)]
-    database: DatabaseKind,
+    pub database: DatabaseKind,
     /// Rows of a reply.
     #[arg(long, default_value_t = 25)]
-    rows: u32,
+    pub rows: u32,
     /// How many connections; each has two or three accounts.
     #[arg(long, default_value_t = 40_000)]
-    connections: u32,
+    pub connections: u32,
     /// How long it is watched.
     #[arg(long, default_value_t = 30)]
-    seconds: u64,
+    pub seconds: u64,
 }
 
 /// What it came to.
@@ -89,6 +89,12 @@ pub async fn run(arguments: &Arguments, say: &dyn Fn(&str)) -> anyhow::Result<Re
     bank.show(Show { fresh: true, log: false, today: None }).await?;
     service.settle().await?;
     let due_at = service.make_all_due().await?;
+    let idle = Watched {
+        synced: 0.0,
+        host: service.database.cpu()?,
+        database: service.database.cpu()?,
+        bank: bank.cpu()?,
+    };
     service.start().await?;
     let all = accounts.len() as f64;
     service.wait_until("the first sync", async || Ok(service.synced().await? > 0.0)).await?;
@@ -104,8 +110,8 @@ pub async fn run(arguments: &Arguments, say: &dyn Fn(&str)) -> anyhow::Result<Re
         (after, took) = (now, began.elapsed());
     }
     if after.synced <= before.synced {
-        // So few that all of it was over between two looks: then all of it counts.
-        (before.synced, after, took) = (0.0, Watched::now(&service, &bank).await?, began.elapsed());
+        // So few that all of it was over between two looks: then all of it counts, the start included.
+        (before, after, took) = (idle, Watched::now(&service, &bank).await?, began.elapsed());
     }
     let synced = after.synced - before.synced;
     let each = |after: Duration, before: Duration| (after - before).as_secs_f64() * 1e6 / synced;
@@ -226,7 +232,7 @@ fn is_so(id: &str, account: Account, told: &[&Value], theirs: Vec<super::books::
 async fn floor(arguments: &Arguments, bank: &BankProcess) -> anyhow::Result<f64> {
     let folder = tempfile::tempdir()?;
     let database = Database::make(arguments.database, folder.path(), "floor").await?;
-    let mut command = Command::new(std::env::current_exe()?);
+    let mut command = Command::new(super::program()?);
     command.args(["floor", "--bank", &bank.origin, "--database", &database.url()]);
     command.args(["--connections", &arguments.connections.to_string()]);
     command.args(["--seconds", &arguments.seconds.min(20).to_string()]);
