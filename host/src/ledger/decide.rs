@@ -128,7 +128,6 @@ impl<'a> Look<'a> {
         if !still.is_empty() && !allow_incomplete {
             return Err(Incomplete::Missing(if weighed.unclear { 1 } else { still.len() }));
         }
-        self.leaves_out = !still.is_empty();
         let mut decided: BTreeSet<i64> = still.iter().chain(&gone).map(|row| row.id.number).collect();
         for row in gone {
             self.remove_or_amend(row, anew.get(&row.id.number));

@@ -37,7 +37,7 @@ struct Entry {
 
 impl Index {
     /// What was shown of the days from `since` on. None if the same rows could mean something else the next
-    /// time: a row is missed or was left out, or waits for its end, or the list was not read to its end.
+    /// time: a row is missed, or waits for its end, or the list was not read to its end.
     pub fn of(
         observed: &Observed,
         verdict: &Verdict,
@@ -53,7 +53,7 @@ impl Index {
                 || (row.transaction.status == TransactionStatus::Pending
                     && !coverage.statuses.contains(&TransactionStatus::Pending))
         };
-        if verdict.leaves_out || missed.iter().any(|(_, misses)| *misses > 0) || known.iter().any(waits) {
+        if missed.iter().any(|(_, misses)| *misses > 0) || known.iter().any(waits) {
             return None;
         }
         let since = since.max(coverage.window.since);

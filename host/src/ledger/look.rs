@@ -32,8 +32,6 @@ pub(super) struct Look<'a> {
     pub(super) waits: bool,
     /// The signs are the other way round, and rightly so.
     pub(super) turned_back: bool,
-    /// Rows that were not shown stand, as the balance counts them.
-    pub(super) leaves_out: bool,
 }
 
 impl<'a> Look<'a> {
@@ -51,7 +49,6 @@ impl<'a> Look<'a> {
             ids_are_new: false,
             waits: false,
             turned_back: false,
-            leaves_out: false,
         }
     }
 
@@ -257,8 +254,7 @@ impl<'a> Look<'a> {
             self.added.into_iter().map(|(after, links)| NewChange::Added { after: after.clone(), links });
         self.changes.extend(added);
         self.missed.sort_unstable();
-        let Self { changes, rekeyed, missed, leaves_out, .. } = self;
-        Verdict { changes, rekeyed, missed, leaves_out, proof, standing }
+        Verdict { changes: self.changes, rekeyed: self.rekeyed, missed: self.missed, proof, standing }
     }
 }
 

@@ -109,8 +109,6 @@ pub struct Verdict {
     pub rekeyed: Vec<(i64, Transaction)>,
     /// Rows (by number) whose count of misses changes, and to what.
     pub missed: Vec<(i64, i16)>,
-    /// Rows stand that a complete reading should have shown: an incomplete statement was allowed.
-    pub leaves_out: bool,
     /// Did the balance agree?
     pub proof: Proof,
     /// For the next look.
@@ -181,8 +179,7 @@ pub fn unchanged(standing: &Standing, observed: &Observed, proof: Proof) -> Verd
     let looked_on = observed.today.or(standing.looked_on);
     let in_doubt = standing.in_doubt && proof != Proof::Proved;
     let standing = Standing { looked_on, in_doubt, ..standing.clone() };
-    let (changes, rekeyed, missed) = (Vec::new(), Vec::new(), Vec::new());
-    Verdict { changes, rekeyed, missed, leaves_out: false, proof, standing }
+    Verdict { changes: Vec::new(), rekeyed: Vec::new(), missed: Vec::new(), proof, standing }
 }
 
 /// Would the reading have shown a row of that day; none for one that belongs to every day?

@@ -296,7 +296,7 @@ impl World {
             modified: 0,
             removed: 0,
             proof: Proof::Unproved,
-            seq: 0,
+            seq: self.app.store.head(account).await.unwrap().unwrap().seq,
             epoch: 0,
             next_allowed_at: None,
             next_at: Some(now.plus(Duration::from_secs(3_600))),
