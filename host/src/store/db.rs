@@ -21,8 +21,6 @@ const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const SQLITE_WRITE_CACHE_KIB: u32 = 32 * 1024;
 /// Page cache of each reader, in KiB: eight of them stay below the writer's.
 const SQLITE_READ_CACHE_KIB: u32 = 4 * 1024;
-/// Readers see so many bytes of the file as memory, rather than copy page by page what the system has in memory anyway.
-const SQLITE_MAPPED_BYTES: u64 = 16 << 30;
 /// The write-ahead log is cut back to this many bytes after a checkpoint.
 const SQLITE_WAL_BYTES_MAX: u64 = 64 << 20;
 /// Pages of the write-ahead log (of 4 KiB) after which it is moved into the file: a page that many commits change is
@@ -171,12 +169,7 @@ impl Db {
         let write = write.await?;
         let read = SqlitePoolOptions::new().max_connections(SQLITE_READERS_MAX);
         let read = read
-            .connect_with(
-                options
-                    .read_only(true)
-                    .pragma("cache_size", format!("-{SQLITE_READ_CACHE_KIB}"))
-                    .pragma("mmap_size", SQLITE_MAPPED_BYTES.to_string()),
-            )
+            .connect_with(options.read_only(true).pragma("cache_size", format!("-{SQLITE_READ_CACHE_KIB}")))
             .await?;
         Ok(Self::Sqlite { read, write, path: path.to_owned() })
     }

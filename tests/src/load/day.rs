@@ -70,13 +70,7 @@ pub async fn run(arguments: &Arguments, say: &dyn Fn(&str)) -> anyhow::Result<Re
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let origin = format!("http://{}", listener.local_addr()?);
     let serving = tokio::spawn(axum::serve(listener, bank.routes()).into_future());
-    let setup = Setup {
-        concurrency: 400,
-        per_institution: 16,
-        interval_minutes: 60,
-        sync: "histories-per-business = 1000".into(),
-        limits: String::new(),
-    };
+    let setup = Setup { per_institution: 16, ..Setup::default() };
     let service = Service::install(arguments.database, &origin, &setup).await?;
     service.change_profile(
         WINDOWED,

@@ -51,13 +51,7 @@ pub struct Report {
 /// Runs it.
 pub async fn run(arguments: &Arguments, say: &dyn Fn(&str)) -> anyhow::Result<Report> {
     let bank = BankProcess::start(25)?;
-    let setup = Setup {
-        concurrency: 400,
-        per_institution: 16,
-        interval_minutes: 1,
-        sync: "histories-per-business = 1000".into(),
-        limits: String::new(),
-    };
+    let setup = Setup { concurrency: 400, per_institution: 16, interval_minutes: 1 };
     let mut service = Service::install(DatabaseKind::Sqlite, &bank.origin, &setup).await?;
     service.start().await?;
     let connections = arguments.connections_per_bank * INSTITUTIONS;

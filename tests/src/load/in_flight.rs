@@ -47,8 +47,6 @@ pub async fn run(arguments: &Arguments, say: &dyn Fn(&str)) -> anyhow::Result<Re
         concurrency: arguments.n * 2,
         per_institution: (arguments.n * 2 / INSTITUTIONS).min(10_000),
         interval_minutes: 60,
-        sync: "histories-per-business = 1000".into(),
-        limits: String::new(),
     };
     let mut service = Service::install(DatabaseKind::Sqlite, &bank.origin, &setup).await?;
     service.start().await?;

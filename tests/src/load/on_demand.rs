@@ -55,13 +55,7 @@ pub struct Report {
 /// Runs it.
 pub async fn run(arguments: &Arguments, say: &dyn Fn(&str)) -> anyhow::Result<Report> {
     let bank = BankProcess::start(25)?;
-    let setup = Setup {
-        concurrency: 64 * INSTITUTIONS,
-        per_institution: 64,
-        interval_minutes: 60,
-        sync: "histories-per-business = 1000".into(),
-        limits: String::new(),
-    };
+    let setup = Setup::default();
     let mut service = Service::install(arguments.database, &bank.origin, &setup).await?;
     service.start().await?;
     let seconds = (EVERY * arguments.calls).as_secs() + 5;

@@ -16,7 +16,6 @@ use clap::ValueEnum;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection, SqliteConnection};
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -194,10 +193,13 @@ pub struct Setup {
     pub per_institution: u32,
     /// How often an account is synced.
     pub interval_minutes: u32,
-    /// Lines of the configuration's `[sync]`.
-    pub sync: String,
-    /// Lines of the profiles' `[limits]`.
-    pub limits: String,
+}
+
+impl Default for Setup {
+    /// Every hour, and more at the same time than two processors need.
+    fn default() -> Self {
+        Self { concurrency: 64 * INSTITUTIONS, per_institution: 64, interval_minutes: 60 }
+    }
 }
 
 /// The installed service.
@@ -233,14 +235,13 @@ impl Service {
             "[server]\nlisten = \"127.0.0.1:{listen}\"\nmetrics-listen = \"127.0.0.1:{metrics}\"\n\
              [database]\nurl = \"{}\"\n[vault]\nmaster-key-file = \"{at}/tidegate.key\"\n\
              [connectors]\ndir = \"{}\"\ncache-dir = \"{}\"\n[institutions]\ndir = \"{at}/institutions\"\n\
-             [egress]\nallow = [\"{}\"]\n[sync]\nconcurrency = {}\n{}\n[api]\nrate-per-s = 100000\nburst = 100000\n\
+             [egress]\nallow = [\"{}\"]\n[sync]\nconcurrency = {}\nhistories-per-business = 1000\n[api]\nrate-per-s = 100000\nburst = 100000\n\
              [log]\nfilter = \"warn\"\n",
             database.url(),
             components.display(),
             components.join("compiled").display(),
             bank.split("://").nth(1).unwrap_or_default(),
             setup.concurrency,
-            setup.sync,
         );
         std::fs::write(&config, text)?;
         std::fs::copy(master_key(&config, &components)?, folder.path().join("tidegate.key"))?;
@@ -466,7 +467,7 @@ where
 }
 
 fn profile(id: &str, bank: &str, setup: &Setup) -> String {
-    let mut text = format!(
+    format!(
         "name = \"Load Bank {id}\"\ncountry = \"GB\"\nconnector = \"open-banking-uk\"\ntime-zone = \"UTC\"\n\
          [origins]\nauth = \"{bank}/{id}\"\nauthorise = \"{bank}/{id}\"\napi = \"{bank}/{id}\"\n\
          [schedule]\ninterval-minutes = {}\n[limits]\nhistory-days = {}\noverlap-days = {}\nmin-interval-s = 0\n\
@@ -475,9 +476,7 @@ fn profile(id: &str, bank: &str, setup: &Setup) -> String {
         books::HISTORY_DAYS,
         books::OVERLAP_DAYS,
         setup.per_institution,
-    );
-    let _ = writeln!(text, "{}", setup.limits);
-    text
+    )
 }
 
 /// What a business hands in for a customer of the load bank.

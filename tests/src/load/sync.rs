@@ -5,7 +5,7 @@
 //! with what the bank has.
 
 use super::bank::Show;
-use super::books::{Account, Books, INSTITUTIONS, KNOWN};
+use super::books::{Account, Books, KNOWN};
 use super::floor::{self, Floor};
 use super::machine::{self, Process};
 use super::service::{BankProcess, Database, DatabaseKind, Service, Setup, in_hands};
@@ -66,13 +66,7 @@ pub struct Report {
 /// Runs it.
 pub async fn run(arguments: &Arguments, say: &dyn Fn(&str)) -> anyhow::Result<Report> {
     let bank = BankProcess::start(arguments.rows)?;
-    let setup = Setup {
-        concurrency: 64 * INSTITUTIONS,
-        per_institution: 64,
-        interval_minutes: 60,
-        sync: "histories-per-business = 1000".into(),
-        limits: String::new(),
-    };
+    let setup = Setup::default();
     let mut service = Service::install(arguments.database, &bank.origin, &setup).await?;
     service.start().await?;
     let began = Instant::now();
