@@ -36,10 +36,12 @@ impl Store {
         event: impl Fn(&Sync) -> Option<NewEvent> + std::marker::Send + std::marker::Sync + 'static,
     ) -> Result<Sync> {
         let key = self.lease_key(lease).await?;
+        // A call may have joined a run of the schedule before it asked the bank.
+        let is_awaited = lease.lane == Lane::Wanted || commit.sync.trigger == Trigger::Request;
         let commit = Write::Commit(Box::new(Commit::of(&key, lease, commit, Box::new(event))?));
-        let stored = match lease.lane {
-            Lane::Wanted => self.groups.alone(&self.db, commit).await,
-            _ => self.groups.join(commit).await,
+        let stored = match is_awaited {
+            true => self.groups.alone(&self.db, commit).await,
+            false => self.groups.join(commit).await,
         };
         stored?.ok_or(StoreError::Corrupt("sync"))
     }
@@ -191,7 +193,7 @@ row! {
 }
 
 /// Stores these runs, whose leases are held; what became of each, in their order. [`StoreError::LeaseLost`] if the
-/// account is none of its connection's any more.
+/// account is none of its connection's any more, or its history has gone on since the run looked.
 pub(super) async fn store(tx: &mut Tx, commits: &[&Commit]) -> Result<Vec<Result<Sync>>> {
     if commits.is_empty() {
         return Ok(Vec::new());

@@ -2,9 +2,9 @@
 //! each statement its way to the database, whatever it is about; a group shares both.
 //!
 //! Whatever has come while a group was written is the next one. While there are groups, runs of the schedule, for whom
-//! nobody waits, are gathered for a moment more; alone on an idle service a run is written at once. Each lease is checked by its token;
-//! whose is lost drops out of the group alone. If a group can't be written, its halves are tried, until the one that can't
-//! stands alone. Must not know: what is written.
+//! nobody waits, are gathered for a moment more; alone on an idle service a run is written at once. Each lease is
+//! checked by its token; whose is lost drops out of the group alone. If a group can't be written, its halves are tried,
+//! until the one that can't stands alone. Must not know: tables.
 
 use super::commit::{self, Commit};
 use super::db::{Db, Tx};

@@ -29,7 +29,7 @@ const JSON: &str = "application/json; charset=utf-8";
 /// The header that every reply of the standard has.
 const INTERACTION: &str = "x-fapi-interaction-id";
 /// The part of a row that is the same in all: a row has at least 900 bytes.
-const DETAILS: &str = r#""BankTransactionCode":{"Code":"IssuedCreditTransfers","SubCode":"DomesticCreditTransfer"},"ProprietaryBankTransactionCode":{"Code":"FPO","Issuer":"Load Bank plc"},"MerchantDetails":{"MerchantName":"Corner Grocery and Household Supplies Ltd","MerchantCategoryCode":"5411"},"CardInstrument":{"CardSchemeName":"VISA","AuthorisationType":"Contactless","Name":"Ada Sample","Identification":"4929XXXXXXXX1147"},"CreditorAccount":{"SchemeName":"UK.OBIE.SortCodeAccountNumber","Identification":"20304055779911","Name":"Corner Grocery and Household Supplies Ltd","SecondaryIdentification":"ROLL-2217"},"SupplementaryData":{"Channel":"Internet","Terminal":"LDN-0042-WEST"}}"#;
+const DETAILS: &str = r#""BankTransactionCode":{"Code":"IssuedCreditTransfers","SubCode":"DomesticCreditTransfer"},"ProprietaryBankTransactionCode":{"Code":"FPO","Issuer":"Load Bank plc"},"MerchantDetails":{"MerchantName":"Corner Grocery and Household Supplies Ltd","MerchantCategoryCode":"5411"},"CardInstrument":{"CardSchemeName":"VISA","AuthorisationType":"Contactless","Name":"Ada Sample","Identification":"4929********1147"},"CreditorAccount":{"SchemeName":"UK.OBIE.SortCodeAccountNumber","Identification":"20304055779911","Name":"Corner Grocery and Household Supplies Ltd","SecondaryIdentification":"ROLL-2217"},"SupplementaryData":{"Channel":"Internet","Terminal":"LDN-0042-WEST"}}"#;
 
 /// How the bank is set up.
 #[derive(Debug, Clone, Copy)]
@@ -164,6 +164,18 @@ impl Bank {
         Ok(books)
     }
 
+    /// The same for what is the customer's of this token.
+    async fn ask(
+        &self,
+        institution: &str,
+        id: &str,
+        headers: &HeaderMap,
+    ) -> Result<(Books, Account), Response> {
+        let books = self.meet(institution).await?;
+        let account = owned(headers, id).ok_or_else(|| StatusCode::FORBIDDEN.into_response())?;
+        Ok((books, account))
+    }
+
     fn note(&self, account: &str, transactions: bool, from: i64) {
         if let Some(log) = &mut self.standing().log {
             log.entry(account.to_owned()).or_default().push(Asked { transactions, from, until: micros() });
@@ -242,11 +254,10 @@ async fn transactions(
     headers: HeaderMap,
 ) -> Response {
     let came = micros();
-    let books = match bank.meet(&name).await {
-        Ok(books) => books,
+    let (books, account) = match bank.ask(&name, &id, &headers).await {
+        Ok(asked) => asked,
         Err(refused) => return refused,
     };
-    let Some(account) = owned(&headers, &id) else { return StatusCode::FORBIDDEN.into_response() };
     let from = day(asks.from_booking_date_time.as_deref()).unwrap_or(NaiveDate::MIN);
     let until = day(asks.to_booking_date_time.as_deref()).unwrap_or(NaiveDate::MAX);
     let rows = books.rows(account).filter(|row| (from..=until).contains(&row.day));
@@ -294,11 +305,10 @@ async fn balances(
     headers: HeaderMap,
 ) -> Response {
     let came = micros();
-    let books = match bank.meet(&name).await {
-        Ok(books) => books,
+    let (books, account) = match bank.ask(&name, &id, &headers).await {
+        Ok(asked) => asked,
         Err(refused) => return refused,
     };
-    let Some(account) = owned(&headers, &id) else { return StatusCode::FORBIDDEN.into_response() };
     let minor = books.balance(account);
     let side = if minor < 0 { "Debit" } else { "Credit" };
     let mut body = String::new();
