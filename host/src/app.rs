@@ -2,11 +2,15 @@
 //!
 //! Must not know: how a sync, a webhook or a request is done; it starts those who do.
 
+mod among;
+mod housekeeping;
+
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::crew::Crew;
 use crate::egress::Egress;
 use crate::model::{
-    Freshness, Institution, Manifest, Method, Purpose, Route, Timestamp, hex, resolve_routes,
+    Freshness, Institution, Manifest, Method, Purpose, Role, Route, Timestamp, hex, resolve_routes,
 };
 use crate::nudge::Nudge;
 use crate::sandbox::{Connector, Limits, Sandbox, SandboxConfig};
@@ -15,22 +19,17 @@ use crate::sync::Health;
 use crate::telemetry::Metrics;
 use crate::vault::Vault;
 use crate::{api, sync, webhook};
-use anyhow::Context;
+use anyhow::{Context, bail};
 use aws_lc_rs::digest;
 use chrono::NaiveDate;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, watch};
-
-/// How often approvals and quarantines are looked up (another process, the CLI, may have changed them),
-/// connections ended that should have ended by now, and consents looked at that are due.
-const HOUSEKEEPING: Duration = Duration::from_secs(5);
-/// How often old rows are looked for when none were left: they are counted in days.
-const SWEEP_EVERY: Duration = Duration::from_secs(60);
+use tokio::task::JoinSet;
 
 /// How often the ages of all accounts are counted, at most: it looks at each of them.
 const FRESHNESS_EVERY: Duration = Duration::from_secs(30);
@@ -49,6 +48,8 @@ pub struct App {
     pub institutions: BTreeMap<String, Arc<Bank>>,
     /// Wake-ups.
     pub nudge: Nudge,
+    /// This process among those that share the database.
+    pub crew: Crew,
     /// How connectors do lately.
     pub health: Health,
     /// What an operator's monitoring reads.
@@ -176,11 +177,22 @@ impl App {
     /// Builds everything; nothing runs yet. Fails with a sentence when the master key is missing,
     /// the database is not migrated, or a profile is wrong. A connector that does not load is only
     /// logged: its institutions are unavailable, the others are served.
-    pub async fn build(config: Config, clock: Clock) -> anyhow::Result<Arc<Self>> {
+    pub async fn build(config: Config, clock: Clock, roles: BTreeSet<Role>) -> anyhow::Result<Arc<Self>> {
         let vault = Arc::new(Vault::from_text(config.master_key.reveal())?);
         let cache_key = vault.derive("compiled connectors");
         let store = Store::open(&config.database_url, vault).await?;
         store.ready().await?;
+        let is_shared = store.is_shared();
+        if !is_shared && roles.len() < Role::ALL.len() {
+            bail!(
+                "on SQLite one process does everything; leave out --roles, or use PostgreSQL, which several can share"
+            );
+        }
+        let version = env!("CARGO_PKG_VERSION");
+        let crew = match is_shared {
+            true => Crew::joining(roles, version, &clock),
+            false => Crew::alone(version, clock.now()),
+        };
         let sandbox = Sandbox::new(SandboxConfig {
             threads: config.sandbox_threads,
             cache_dir: config.cache_dir.clone(),
@@ -191,7 +203,7 @@ impl App {
         let connectors = load_connectors(&sandbox, &config.connectors_dir).await?;
         let institutions = load_institutions(&config, &connectors)?;
         let egress = Egress::new(config.egress.clone(), clock.clone());
-        let (nudge, health) = (Nudge::default(), Health::default());
+        let (nudge, health) = (Nudge::new(is_shared), Health::default());
         let app = Arc::new(Self {
             config,
             clock,
@@ -199,6 +211,7 @@ impl App {
             egress,
             institutions,
             nudge,
+            crew,
             health,
             metrics: Metrics::default(),
             freshness: Mutex::default(),
@@ -212,16 +225,18 @@ impl App {
         Ok(app)
     }
 
-    /// Serves until `shutdown` resolves, then drains.
+    /// Does what its roles are until `shutdown` resolves, then drains. `listener` is where the API listens, if that is one of
+    /// them.
     pub async fn run(
         self: Arc<Self>,
-        listener: TcpListener,
+        listener: Option<TcpListener>,
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> anyhow::Result<()> {
         let watched_at = match self.config.metrics_listen {
             Some(address) => Some(bind(address).await?),
             None => None,
         };
+        among::join(&self).await?;
         let now = self.clock.now();
         let sole = self.store.sole_server()?;
         // What an earlier process left claimed: alone, nobody else can be at it; among many, its
@@ -230,18 +245,34 @@ impl App {
         let erased = self.store.finish_erasures(now).await?;
         tracing::info!(released, erased, "taking up work");
         let (stop, stopping) = watch::channel(false);
-        let work = tokio::spawn(sync::work(self.clone(), stopping.clone()));
-        let send = tokio::spawn(webhook::run(self.clone(), stopping.clone()));
-        let keep = tokio::spawn(housekeeping(self.clone(), stopping));
-        let watch = watched_at.map(|at| tokio::spawn(api::serve_metrics(self.clone(), at, stop.subscribe())));
-        let served = api::serve(self.clone(), listener, async move {
+        let mut tasks = JoinSet::new();
+        if self.crew.has(Role::Worker) {
+            tasks.spawn(sync::work(self.clone(), stopping.clone()));
+        }
+        if self.crew.has(Role::Sender) {
+            tasks.spawn(webhook::run(self.clone(), stopping.clone()));
+        }
+        tasks.spawn(housekeeping::run(self.clone(), stopping.clone()));
+        if let Some(at) = watched_at {
+            tasks.spawn(api::serve_metrics(self.clone(), at, stopping.clone()));
+        }
+        let (drained, when_drained) = watch::channel(false);
+        let others = tokio::spawn(among::stay(self.clone(), when_drained));
+        let stopped = async move {
             shutdown.await;
             stop.send_replace(true);
-        });
-        let served = served.await;
-        for task in [work, send, keep].into_iter().chain(watch) {
-            task.await.context("a background task ended abnormally")?;
+        };
+        let served = match listener {
+            Some(listener) => api::serve(self.clone(), listener, stopped).await,
+            None => Ok(stopped.await),
+        };
+        while let Some(ended) = tasks.join_next().await {
+            ended.context("a background task ended abnormally")?;
         }
+        // Its part goes to the others when nothing of it is done any more.
+        drained.send_replace(true);
+        others.await.context("a background task ended abnormally")?;
+        among::leave(&self).await;
         served
     }
 
@@ -302,55 +333,6 @@ async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     })?;
     tracing::info!(address = %listener.local_addr()?, "metrics are served");
     Ok(listener)
-}
-
-/// What is done now and then: level-triggered, no input, idempotent.
-async fn housekeeping(app: Arc<App>, mut stopping: watch::Receiver<bool>) {
-    let mut sweep_at = Timestamp(0);
-    while !*stopping.borrow() {
-        if let Err(error) = app.look_up_approvals().await {
-            tracing::warn!(%error, "approvals could not be looked up; the last ones stay in force");
-        }
-        if let Err(error) = sync::end_overdue(&app).await {
-            tracing::error!(%error, "connections that should have ended could not be erased; trying again");
-        }
-        if let Err(error) = sync::end_overdue_authorisations(&app).await {
-            tracing::error!(%error, "authorisations that nobody went on with could not be ended; trying again");
-        }
-        if let Err(error) = sync::tend_consents(&app).await {
-            tracing::error!(%error, "consents that are due could not be looked at; trying again");
-        }
-        if let Err(error) = sync::tell_stale(&app).await {
-            tracing::error!(%error, "stale accounts could not be told of; trying again");
-        }
-        let now = app.clock.now();
-        if now >= sweep_at {
-            match app.store.sweep(&app.config.retention, now).await {
-                Ok(swept) => {
-                    sweep_at = if swept.more { now } else { now.plus(SWEEP_EVERY) };
-                    for (table, rows) in swept.rows {
-                        tracing::info!(table, rows, "swept");
-                    }
-                }
-                Err(error) => tracing::warn!(%error, "old rows could not be swept; trying again"),
-            }
-        }
-        // A consent's end is not a matter of five seconds more or less.
-        let next_consent = app.store.next_consent_due().await.ok().flatten();
-        tokio::select! {
-            _ = tokio::time::timeout(HOUSEKEEPING, stopping.changed()) => {}
-            () = moment_to_come(&app.clock, next_consent) => {}
-        }
-    }
-}
-
-/// Returns at this moment; never, if it has passed already: what could not be done then is tried again
-/// with everything else.
-async fn moment_to_come(clock: &Clock, moment: Option<Timestamp>) {
-    match moment.filter(|moment| *moment > clock.now()) {
-        Some(moment) => clock.sleep_until(moment).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// Files of a folder with an ending, in the order of their names.

@@ -14,8 +14,10 @@ pub struct Clock(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// Added to the system's time, in microseconds; the whole time if `frozen`.
+    /// Added to the source's time, in microseconds; the whole time if there is none.
     shift: AtomicI64,
+    /// When the machine started, by the clock that is followed, in microseconds; 0 while none is.
+    followed: AtomicI64,
     /// Moves only when told to.
     frozen: bool,
     /// Sends when `shift` changed, so that sleepers look again.
@@ -34,13 +36,43 @@ pub struct Deadline {
 impl Clock {
     /// The system's time. [`Clock::advance`] shifts it.
     pub fn system() -> Self {
-        Self(Arc::new(Inner { shift: AtomicI64::new(0), frozen: false, moved: watch::Sender::new(()) }))
+        Self::new(0, false)
     }
 
     /// A clock that stands still at `start` and moves only by [`Clock::advance`].
     pub fn frozen(start: Timestamp) -> Self {
-        let shift = AtomicI64::new(start.0);
-        Self(Arc::new(Inner { shift, frozen: true, moved: watch::Sender::new(()) }))
+        Self::new(start.0, true)
+    }
+
+    fn new(shift: i64, frozen: bool) -> Self {
+        let (shift, followed) = (AtomicI64::new(shift), AtomicI64::new(0));
+        Self(Arc::new(Inner { shift, followed, frozen, moved: watch::Sender::new(()) }))
+    }
+
+    /// How far another clock that shows `other` is ahead of this one, in microseconds; none if this one stands still and has
+    /// nothing to do with the time of day. What it was advanced by does not count.
+    pub fn off(&self, other: Timestamp) -> Option<i64> {
+        (!self.0.frozen).then(|| other.0 - self.source())
+    }
+
+    /// Is another clock from now on, which is ahead by so many microseconds: counted on by how long the machine runs, so that
+    /// setting the system's clock changes nothing.
+    pub fn follow(&self, ahead: i64) {
+        if !self.0.frozen {
+            self.0.followed.store(self.source() + ahead - micros(boot_time()), Ordering::SeqCst);
+        }
+    }
+
+    /// Without what it was advanced by.
+    fn source(&self) -> i64 {
+        match self.0.followed.load(Ordering::SeqCst) {
+            0 => {
+                #[allow(clippy::disallowed_methods)] // the one place that reads the system's time
+                let system = chrono::Utc::now();
+                Timestamp::from(system).0
+            }
+            started => started + micros(boot_time()),
+        }
     }
 
     /// Now.
@@ -49,14 +81,12 @@ impl Clock {
         if self.0.frozen {
             return Timestamp(shift);
         }
-        #[allow(clippy::disallowed_methods)] // the one place that reads the system's time
-        let system = chrono::Utc::now();
-        Timestamp(Timestamp::from(system).0 + shift)
+        Timestamp(self.source() + shift)
     }
 
     /// Moves the clock forward, and wakes those who sleep on it.
     pub fn advance(&self, span: Duration) {
-        self.0.shift.fetch_add(i64::try_from(span.as_micros()).unwrap_or(0), Ordering::SeqCst);
+        self.0.shift.fetch_add(micros(span), Ordering::SeqCst);
         self.0.moved.send_replace(());
     }
 
@@ -106,6 +136,10 @@ impl Deadline {
     }
 }
 
+fn micros(span: Duration) -> i64 {
+    i64::try_from(span.as_micros()).unwrap_or(0)
+}
+
 /// Time since the machine started, counting suspension.
 fn boot_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
@@ -115,6 +149,18 @@ fn boot_time() -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_followed_clock_is_the_others_and_goes_on() {
+        let clock = Clock::system();
+        clock.advance(Duration::from_secs(7)); // stays what it is
+        let other = Timestamp(1_800_000_000_000_000);
+        clock.follow(clock.off(other).unwrap());
+        let shown = clock.now().since(other);
+        assert!(shown >= Duration::from_secs(7) && shown < Duration::from_secs(60), "{shown:?}");
+        assert!(clock.off(other).is_some_and(|off| off <= 0 && off > -60_000_000));
+        assert_eq!(Clock::frozen(other).off(other), None);
+    }
 
     #[tokio::test]
     async fn a_frozen_clock_moves_only_when_told_and_wakes_its_sleepers() {

@@ -13,8 +13,9 @@ use host::config::Config;
 use host::egress::EgressConfig;
 use host::model::{
     BusinessId, ConnectionId, DeliveryState, Endpoint, EndpointId, EndpointSecret, EndpointState, NewEvent,
-    Retention, Secret,
+    Retention, Role, Secret,
 };
+use host::nudge::Bell;
 use host::store::{Attempt, Delivery, NewConnection, Store};
 use host::vault::Vault;
 use host::webhook::{payload, sign};
@@ -163,7 +164,7 @@ impl House {
         let store = Store::open(&config.database_url, vault).await.unwrap();
         store.migrate().await.unwrap();
         drop(store);
-        let app = App::build(config, Clock::system()).await.unwrap();
+        let app = App::build(config, Clock::system(), Role::ALL.into()).await.unwrap();
         let business = app.store.create_business("Acme", app.clock.now()).await.unwrap().id;
         Self { app, business, _folder: folder }
     }
@@ -215,7 +216,7 @@ impl House {
         self.app.store.create_connection(&connection, now).await.unwrap();
         let event = payload::connection_deleted(self.business, id, "demo-bank", Some(false), now);
         assert!(self.app.store.delete_connection(self.business, id, &event, now).await.unwrap());
-        self.app.nudge.webhooks.notify_one();
+        self.app.nudge.ring(Bell::Webhooks);
         event
     }
 

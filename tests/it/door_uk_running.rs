@@ -4,7 +4,7 @@
 use crate::door_uk::{Door, setup};
 use crate::linked::{HOUR, Linked, TOKEN_LIFE, told, until};
 use chrono::{DateTime, Days, NaiveDate, Utc};
-use host::model::{Permits, Timestamp};
+use host::model::{Permits, Role, Timestamp};
 use serde_json::json;
 use std::time::Duration;
 use tests::PATIENCE;
@@ -184,7 +184,7 @@ async fn of_two_processes_one_renews() {
     let door = Door::open(WorldConfig { database, ..setup() }, 1).await;
     let (world, bank) = (&door.world, &door.world.bank);
     let linked = door.linked().await;
-    let other = world.another_process().await.unwrap();
+    let other = world.another_process(&Role::ALL).await.unwrap();
     for _ in 0..3 {
         world.begin_an_hour(&world.api, &linked.connection).await.unwrap();
         world.advance(TOKEN_LIFE);
@@ -222,9 +222,12 @@ async fn of_two_processes_one_renews() {
 async fn a_process_that_wakes_up_after_its_lease_sends_nothing_and_stores_nothing() {
     let Some(postgres) = Postgres::shared().unwrap() else { return };
     let database = Some(postgres.database().await.unwrap());
-    // One run of the bank at a time: the process that sleeps can't take its own connection over.
-    let demo_bank = "concurrency = 1\n".to_owned();
-    let door = Door::open(WorldConfig { database, demo_bank, ..setup() }, 1).await;
+    // One run of the bank at a time in each process: the one that sleeps can't take its own connection over.
+    let demo_bank = "concurrency = 2\n".to_owned();
+    // A lease nearly as long as an access token is good.
+    let adjust: Option<fn(&mut host::config::Config)> =
+        Some(|config| config.lease = Duration::from_secs(490));
+    let door = Door::open(WorldConfig { database, demo_bank, adjust, ..setup() }, 1).await;
     let (world, bank) = (&door.world, &door.world.bank);
     let linked = door.linked().await;
     let everyday = linked.everyday().to_owned();
@@ -246,10 +249,11 @@ async fn a_process_that_wakes_up_after_its_lease_sends_nothing_and_stores_nothin
     let next_at: Timestamp = serde_json::from_value(next_at).unwrap();
     world.advance(next_at.since(world.clock.now()));
     bank.wait_held(1, PATIENCE).await.unwrap();
-    let other = world.another_process().await.unwrap();
+    let other = world.another_process(&Role::ALL).await.unwrap();
+    until("the work to be shared", async || (world.app.crew.workers() == 2).then_some(())).await;
     bank.book(&everyday, NewEntry::transfer("4.00", "MEANWHILE")).unwrap();
     // Its lease is over, and so, nearly, is the access token: the other process renews it.
-    world.advance(Duration::from_secs(550));
+    world.advance_among(Duration::from_secs(550)).await.unwrap();
     bank.wait_held(2, PATIENCE).await.unwrap();
     bank.release();
     until("the other one's sync", async || (syncs().await > synced).then_some(())).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tests::http::Api;
 use tests::load::bank::{Bank, LoadBank, Show, TOKEN};
 use tests::load::service::DatabaseKind::{self, Postgres, Sqlite};
-use tests::load::{day, fairness, in_flight, on_demand, schedule, sync};
+use tests::load::{day, fairness, in_flight, on_demand, scale, schedule, sync};
 
 /// Which there are on this machine.
 fn databases() -> Vec<DatabaseKind> {
@@ -59,7 +59,7 @@ async fn many_slow_exchanges_are_in_flight_together() {
     let arguments = in_flight::Arguments { n: 60, bank_latency: Duration::from_secs(2) };
     let report = in_flight::run(&arguments, &say).await.unwrap();
     assert_eq!(report.completed, 150);
-    assert!(report.in_flight >= 40, "{report:?}");
+    assert!(report.in_flight >= 40 && report.tls_in_flight >= 40, "{report:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -93,4 +93,13 @@ async fn a_day_of_windows_budgets_and_an_outage_makes_nobody_stale_and_breaks_no
     let arguments = day::Arguments { connections_per_bank: 1, database: Sqlite };
     let report = day::run(&arguments, &say).await.unwrap();
     assert!(report.ok && report.readings > 0, "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_processes_read_everything_once() {
+    if databases().contains(&Postgres) {
+        let report =
+            scale::run(&scale::Arguments { processes: vec![1, 2], connections: 40 }, &say).await.unwrap();
+        assert!(report.per_process.iter().all(|rate| *rate > 0.0), "{report:?}");
+    }
 }

@@ -32,6 +32,7 @@ mod looks;
 mod mock_bank;
 mod operations;
 mod prism;
+mod processes;
 mod redirected_twice;
 mod refusals;
 mod relisted;

@@ -17,7 +17,8 @@ use base64::engine::general_purpose::STANDARD;
 use host::app::App;
 use host::clock::Clock;
 use host::config::Config;
-use host::model::Timestamp;
+use host::crew::{BEAT, LOST_AFTER};
+use host::model::{Role, Timestamp};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::net::TcpListener as Door;
@@ -167,7 +168,7 @@ impl World {
         let business = made(&config, &["business", "create", "Corner Shop Ltd", "--json"], "/id")?;
         let key = made(&config, &["api-key", "create", &business, "--json"], "/key")?;
 
-        let app = build(&config, setup.adjust, &clock).await?;
+        let app = build(&config, setup.adjust, &clock, &Role::ALL).await?;
         let server = Some(serve(app.clone(), &door)?);
         let api = Api::new(origin.clone(), Some(&key))?;
         let adjust = setup.adjust;
@@ -197,6 +198,23 @@ impl World {
         })
         .await?;
         self.advance(span);
+        Ok(())
+    }
+
+    /// The same for several processes, each of which says that it is there as time passes.
+    pub async fn advance_among(&self, span: Duration) -> anyhow::Result<()> {
+        let mut left = span;
+        while !left.is_zero() {
+            let step = left.min(LOST_AFTER - BEAT);
+            self.advance(step);
+            left -= step;
+            let from = self.clock.now().minus(Duration::from_secs(1));
+            until("a word of each process", async || {
+                let processes = self.app.store.processes().await?;
+                Ok((step < BEAT || processes.iter().all(|process| process.seen_at >= from)).then_some(()))
+            })
+            .await?;
+        }
         Ok(())
     }
 
@@ -252,7 +270,7 @@ impl World {
     /// folders are read anew.
     pub async fn restart(&mut self) -> anyhow::Result<()> {
         self.stop().await?;
-        self.app = build(&self.config, self.adjust, &self.clock).await?;
+        self.app = build(&self.config, self.adjust, &self.clock, &Role::ALL).await?;
         self.server = Some(serve(self.app.clone(), &self.door)?);
         self.origin = format!("http://{}", self.door.local_addr()?);
         self.api = Api::new(self.origin.clone(), self.api.key())?;
@@ -260,8 +278,8 @@ impl World {
     }
 
     /// Starts one more process of the service on the same database, which must be PostgreSQL.
-    pub async fn another_process(&self) -> anyhow::Result<Process> {
-        let app = build(&self.config, self.adjust, &self.clock).await?;
+    pub async fn another_process(&self, roles: &[Role]) -> anyhow::Result<Process> {
+        let app = build(&self.config, self.adjust, &self.clock, roles).await?;
         let door = Door::bind("127.0.0.1:0")?;
         door.set_nonblocking(true)?;
         let api = Api::new(format!("http://{}", door.local_addr()?), self.api.key())?;
@@ -278,13 +296,18 @@ impl World {
 }
 
 /// The service, built from its configuration file, for browsers that reach it at `origin`.
-async fn build(config: &Path, adjust: Option<fn(&mut Config)>, clock: &Clock) -> anyhow::Result<Arc<App>> {
+async fn build(
+    config: &Path,
+    adjust: Option<fn(&mut Config)>,
+    clock: &Clock,
+    roles: &[Role],
+) -> anyhow::Result<Arc<App>> {
     let mut loaded = Config::load(Some(config))?;
     loaded.compiler = vec![program()?.display().to_string(), "connector".into(), "compile".into()];
     if let Some(adjust) = adjust {
         adjust(&mut loaded);
     }
-    App::build(loaded, clock.clone()).await
+    App::build(loaded, clock.clone(), roles.iter().copied().collect()).await
 }
 
 /// A key of the operator's for signed requests, which the bank must be told of.
@@ -323,7 +346,7 @@ fn serve(app: Arc<App>, door: &Door) -> anyhow::Result<Server> {
     let shutdown = async move {
         let _ = stopped.await;
     };
-    Ok((stop, tokio::spawn(app.run(listener, shutdown))))
+    Ok((stop, tokio::spawn(app.run(Some(listener), shutdown))))
 }
 
 /// The operator's standing at the bank, as the bank handed it out.

@@ -7,6 +7,7 @@ use super::extract::SecretText;
 use super::problem::{Answer, Code, Problem};
 use crate::app::{App, Bank};
 use crate::model::*;
+use crate::nudge::Bell;
 use crate::store::{NewAuthorisation, NewConnection};
 use crate::vault::{self, hash};
 use crate::webhook::payload;
@@ -156,7 +157,7 @@ pub async fn once(
 ) -> Answer<Authorisation> {
     let deadline = Instant::now() + wait;
     loop {
-        let told = app.nudge.authorisations.notified();
+        let told = app.nudge.heard(Bell::Authorisations);
         tokio::pin!(told);
         told.as_mut().enable(); // before looking, so that nothing is missed in between
         known = app.store.authorisation(known.business, known.id).await?.ok_or_else(gone)?;
@@ -201,7 +202,7 @@ pub async fn go_on(
     if !app.store.answer_prompt(authorisation.id, values, redirect_hash, now).await? {
         return Err(no_prompt());
     }
-    app.nudge.schedule.notify_one();
+    app.nudge.ring(Bell::Schedule);
     after_turn(app, authorisation, TURN_WAIT).await
 }
 
@@ -213,8 +214,8 @@ pub async fn fail(app: &App, authorisation: &Authorisation, reason: &str) -> Ans
     };
     if app.store.fail_authorisation(id, reason, &event, now).await? {
         tracing::info!(authorisation = %id, reason, "not authorised");
-        app.nudge.authorisations.notify_waiters();
-        app.nudge.webhooks.notify_one();
+        app.nudge.ring(Bell::Authorisations);
+        app.nudge.ring(Bell::Webhooks);
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use super::{Answer, now, table};
 use crate::app::{App, Bank};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::model::{Method, Purpose};
+use crate::model::{Method, Purpose, Role};
 use anyhow::{Context, bail, ensure};
 use clap::Subcommand;
 use std::io::{IsTerminal, Write};
@@ -26,7 +26,7 @@ pub(super) enum Command {
 }
 
 pub(super) async fn run(config: Option<&Path>, command: Command) -> anyhow::Result<Answer> {
-    let app = App::build(Config::load(config)?, Clock::system()).await?;
+    let app = App::build(Config::load(config)?, Clock::system(), Role::ALL.into()).await?;
     match command {
         Command::List => {
             let rows = app.institutions.iter().map(|(id, bank)| {

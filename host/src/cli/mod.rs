@@ -40,7 +40,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the service
-    Serve,
+    Serve(serve::Serve),
     /// Bring the database up to this version
     Migrate,
     /// Businesses: the tenants of this service
@@ -98,7 +98,7 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 async fn obey(cli: Cli) -> anyhow::Result<Answer> {
     let config = cli.config.as_deref();
     match cli.command {
-        Command::Serve => serve::run(config).await,
+        Command::Serve(serve) => serve::run(config, serve).await,
         Command::Migrate => migrate::run(config).await,
         Command::Business(command) => business::run(config, command).await,
         Command::ApiKey(command) => api_key::run(config, command).await,

@@ -89,6 +89,8 @@ pub struct AccountHead {
     pub unattended_at: Option<Timestamp>,
     /// The customer waits for the next reading.
     pub is_attended: bool,
+    /// Somebody waits for a sync that no finished run has answered.
+    pub is_awaited: bool,
     /// Its institution is left alone until then.
     pub held_until: Option<Timestamp>,
     /// What the last look showed, as the ledger wrote it; none if the next one must be compared row by row.

@@ -133,6 +133,8 @@ ids! {
     DeliveryId = "dlv";
     /// One try of a delivery.
     AttemptId = "att";
+    /// A running process of the service.
+    ProcessId = "prc";
 }
 
 /// A transaction: its account, and its number within it. Shown as `txn_<account>_<number>`.

@@ -12,21 +12,21 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 row! {
-    AccountRow {
+    pub(super) AccountRow {
         id: AccountId, connection: ConnectionId, business: BusinessId, listed: Option<Vec<u8>>, currency: String,
         state: String, excluded: bool, created_at: Timestamp,
     }
 }
 
 row! {
-    HeadRow {
+    pub(super) HeadRow {
         account: AccountId, seq: i64, epoch: i64, balances: String, state: Option<Vec<u8>>, due_at: Timestamp,
         requested_at: Option<Timestamp>, next_allowed_at: Option<Timestamp>, failures: i64,
         last_sync: Option<SyncId>, fresh_at: Option<Timestamp>, standing: String, window_index: Option<Vec<u8>>,
         history_from: Option<String>, history_due_at: Option<Timestamp>, take_incomplete: bool,
         stale_at: Option<Timestamp>,
         reads: i64, reads_until: Option<Timestamp>, unattended_at: Option<Timestamp>, attended: bool,
-        held_until: Option<Timestamp>,
+        held_until: Option<Timestamp>, awaited: bool,
     }
 }
 
@@ -55,6 +55,9 @@ const ACCOUNTS: &str = "SELECT a.id, a.connection, a.business, a.listed, a.curre
     ORDER BY a.id LIMIT $4";
 const OF_CONNECTION: &str = "SELECT id, connection, business, listed, currency, state, excluded, created_at
     FROM account WHERE connection = $1 ORDER BY id";
+pub(super) const OF_CONNECTIONS: &str =
+    "SELECT id, connection, business, listed, currency, state, excluded, created_at
+    FROM bulk JOIN account ON connection = of_connection ORDER BY id";
 
 /// Heads as [`HeadRow`] has them; held_until: the institution is left alone until then, by its own word or its breaker's.
 macro_rules! heads {
@@ -63,14 +66,37 @@ macro_rules! heads {
             "SELECT account, seq, epoch, balances, state, due_at, requested_at, next_allowed_at, failures, last_sync,
                fresh_at, standing, window_index, history_from, history_due_at, take_incomplete, stale_at,
                reads, reads_until, unattended_at, (present IS NOT NULL) AS attended,
+               (next_sync IS NOT NULL OR current_sync IS NOT NULL) AS awaited,
                (SELECT CASE WHEN COALESCE(i.paused_until, 0) > COALESCE(i.breaker_until, 0) THEN i.paused_until
                             ELSE i.breaker_until END
                 FROM connection c JOIN institution i ON i.id = c.institution
                 WHERE c.id = account_head.connection) AS held_until
-             FROM account_head WHERE ",
+             FROM account_head ",
             $which
         )
     };
+}
+
+const HEAD: &str = heads!("WHERE account = $1");
+const HEADS_OF_CONNECTION: &str = heads!("WHERE connection = $1 ORDER BY account");
+pub(super) const HEADS_OF_CONNECTIONS: &str = heads!("JOIN bulk ON connection = of_connection");
+
+impl AccountRow {
+    /// Which account, and whose.
+    pub(super) fn ids(&self) -> (AccountId, ConnectionId) {
+        (self.id, self.connection)
+    }
+    /// It is switched off.
+    pub(super) fn is_excluded(&self) -> bool {
+        self.excluded
+    }
+}
+
+impl HeadRow {
+    /// Of which account.
+    pub(super) fn account(&self) -> AccountId {
+        self.account
+    }
 }
 
 impl Store {
@@ -174,8 +200,7 @@ impl Store {
     /// A connection's accounts with their heads, for a run.
     pub async fn accounts_with_heads(&self, connection: ConnectionId) -> Result<Vec<(Account, AccountHead)>> {
         let rows: Vec<AccountRow> = self.db.all(OF_CONNECTION, args![connection]).await?;
-        let mut heads: Vec<HeadRow> =
-            self.db.all(heads!("connection = $1 ORDER BY account"), args![connection]).await?;
+        let mut heads: Vec<HeadRow> = self.db.all(HEADS_OF_CONNECTION, args![connection]).await?;
         if rows.is_empty() {
             return Ok(Vec::new());
         }
@@ -240,7 +265,7 @@ impl Store {
 
     /// Where an account stands.
     pub async fn head(&self, account: AccountId) -> Result<Option<AccountHead>> {
-        let found: Option<HeadRow> = self.db.optional(heads!("account = $1"), args![account]).await?;
+        let found: Option<HeadRow> = self.db.optional(HEAD, args![account]).await?;
         match (found, self.key_of_account(account).await?) {
             (Some(row), Some(key)) => Ok(Some(open_head(&key, row)?)),
             _ => Ok(None),
@@ -380,7 +405,7 @@ pub(super) fn account_state(stored: &str, excluded: bool) -> Result<AccountState
     }
 }
 
-fn open(key: &OwnerKey, row: AccountRow) -> Result<Account> {
+pub(super) fn open(key: &OwnerKey, row: AccountRow) -> Result<Account> {
     let sealed = row.listed.ok_or(StoreError::Erased)?;
     let listed: Listed = key.open_json(LISTED, row.id.as_bytes(), &sealed)?;
     Ok(Account {
@@ -398,7 +423,7 @@ fn open(key: &OwnerKey, row: AccountRow) -> Result<Account> {
     })
 }
 
-fn open_head(key: &OwnerKey, row: HeadRow) -> Result<AccountHead> {
+pub(super) fn open_head(key: &OwnerKey, row: HeadRow) -> Result<AccountHead> {
     Ok(AccountHead {
         account: row.account,
         seq: row.seq,
@@ -424,6 +449,7 @@ fn open_head(key: &OwnerKey, row: HeadRow) -> Result<AccountHead> {
         reads_until: row.reads_until,
         unattended_at: row.unattended_at,
         is_attended: row.attended,
+        is_awaited: row.awaited,
         held_until: row.held_until,
     })
 }

@@ -4,7 +4,7 @@
 
 use crate::model::{
     AccountId, ApiKeyId, AttemptId, AuthorisationId, BusinessId, ConnectionId, ConsentId, DeliveryId,
-    EndpointId, EventId, LoginSeries, RegistrationId, SyncId, Timestamp,
+    EndpointId, EventId, LoginSeries, ProcessId, RegistrationId, SyncId, Timestamp,
 };
 use sqlx::{Postgres, Sqlite};
 use std::borrow::Cow;
@@ -94,7 +94,8 @@ stored!(
     EventId,
     EndpointId,
     DeliveryId,
-    AttemptId
+    AttemptId,
+    ProcessId
 );
 stored!(@read Timestamp, i64, Sqlite, |micros| Timestamp(micros));
 stored!(@read Timestamp, i64, Postgres, |micros| Timestamp(micros));

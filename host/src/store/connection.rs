@@ -9,7 +9,7 @@ use super::{NewConnection, PageOf, Result, Store, StoreError, endpoint, one_more
 use crate::model::*;
 
 row! {
-    ConnectionRow {
+    pub(super) ConnectionRow {
         id: ConnectionId, business: BusinessId, institution: String, customer_ref: Option<Vec<u8>>, state: String,
         reason: Option<String>, session_valid_until: Option<Timestamp>, session_open: bool,
         session_state: Option<Vec<u8>>, accounts_listed: bool, all_accounts: bool, interval_minutes: Option<i64>,
@@ -39,8 +39,10 @@ macro_rules! select {
 }
 
 const CONNECTION: &str = select!("WHERE c.id = $1");
-const LEASED: &str = select!(
-    "WHERE c.id = $1 AND s.institution = $2 AND s.phase = $3 AND s.token = $4 AND s.claimed_at IS NOT NULL"
+/// Those whose lease is held, of the places in `bulk`.
+pub(super) const LEASED: &str = select!(
+    "JOIN bulk ON s.institution = of_institution AND s.phase = of_phase AND s.connection = of_connection
+     WHERE s.token = of_token AND s.claimed_at IS NOT NULL"
 );
 const CONNECTIONS: &str = select!(
     "WHERE c.business = $1 AND ($2 IS NULL OR c.customer_ref_index = $2) AND ($3 IS NULL OR c.institution = $3)
@@ -50,6 +52,51 @@ const CONNECTIONS: &str = select!(
 
 pub(super) const CUSTOMER_REF: &str = "connection.customer_ref";
 pub(super) const SESSION_STATE: &str = "connection.session_state";
+
+impl ConnectionRow {
+    /// Which connection.
+    pub(super) fn id(&self) -> ConnectionId {
+        self.id
+    }
+    /// Whose.
+    pub(super) fn business(&self) -> BusinessId {
+        self.business
+    }
+
+    /// The connection; `kept` are the accounts that are not switched off. Its key opens what is sealed, if it is there.
+    pub(super) fn open(
+        self,
+        key: Option<&OwnerKey>,
+        kept: impl Iterator<Item = AccountId>,
+    ) -> Result<Connection> {
+        let id = self.id;
+        let open = |column, sealed: Option<Vec<u8>>| match (key, sealed) {
+            (_, None) => Ok(None),
+            (None, Some(_)) => Err(StoreError::Erased),
+            (Some(key), Some(sealed)) => key.open_text(column, id.as_bytes(), Some(&sealed)),
+        };
+        Ok(Connection {
+            id,
+            business: self.business,
+            institution: self.institution,
+            customer_ref: open(CUSTOMER_REF, self.customer_ref)?,
+            state: from_word(&self.state, "connection state")?,
+            reason: self.reason,
+            due_at: self.due_at,
+            authorising: self.authorising,
+            session_valid_until: self.session_valid_until,
+            session_open: self.session_open,
+            session_state: open(SESSION_STATE, self.session_state)?,
+            accounts_listed: self.accounts_listed,
+            rejections: self.rejections,
+            attempt: self.attempt.zip(self.attempt_due_at),
+            interval_minutes: self.interval_minutes.map(|minutes| small(minutes, "interval")).transpose()?,
+            accounts: if self.all_accounts { AccountsKept::All } else { AccountsKept::Only(kept.collect()) },
+            created_at: self.created_at,
+            deleted_at: self.deleted_at,
+        })
+    }
+}
 
 /// Where a connection's schedule row stands.
 pub(super) struct Place {
@@ -139,13 +186,6 @@ impl Store {
         }
     }
 
-    /// A connection, for a run that holds its lease.
-    pub async fn leased_connection(&self, lease: &Lease) -> Result<Connection> {
-        let args = args![lease.connection, &lease.institution, lease.phase, lease.token];
-        let found: Option<ConnectionRow> = self.db.optional(LEASED, args).await?;
-        self.open_connection(found.ok_or(StoreError::LeaseLost)?).await
-    }
-
     /// A connection that there is.
     pub(super) async fn known_connection(&self, id: ConnectionId) -> Result<Connection> {
         let row: ConnectionRow = self.db.one(CONNECTION, args![id]).await?;
@@ -153,46 +193,14 @@ impl Store {
     }
 
     async fn open_connection(&self, row: ConnectionRow) -> Result<Connection> {
-        let state: ConnectionState = from_word(&row.state, "connection state")?;
         let sealed = row.customer_ref.is_some() || row.session_state.is_some();
-        let (customer_ref, session_state) = if sealed {
-            let key = self.keys.of(&self.db, row.id.as_bytes()).await?;
-            let id = row.id.as_bytes();
-            (
-                key.open_text(CUSTOMER_REF, id, row.customer_ref.as_deref())?,
-                key.open_text(SESSION_STATE, id, row.session_state.as_deref())?,
-            )
-        } else {
-            (None, None)
-        };
-        let accounts = match row.all_accounts {
-            true => AccountsKept::All,
-            false => {
-                let sql = "SELECT id FROM account WHERE connection = $1 AND NOT excluded ORDER BY id";
-                let kept: Vec<(AccountId,)> = self.db.all(sql, args![row.id]).await?;
-                AccountsKept::Only(kept.into_iter().map(|(id,)| id).collect())
-            }
-        };
-        Ok(Connection {
-            id: row.id,
-            business: row.business,
-            institution: row.institution,
-            customer_ref,
-            state,
-            reason: row.reason,
-            due_at: row.due_at,
-            authorising: row.authorising,
-            session_valid_until: row.session_valid_until,
-            session_open: row.session_open,
-            session_state,
-            accounts_listed: row.accounts_listed,
-            rejections: row.rejections,
-            attempt: row.attempt.zip(row.attempt_due_at),
-            interval_minutes: row.interval_minutes.map(|minutes| small(minutes, "interval")).transpose()?,
-            accounts,
-            created_at: row.created_at,
-            deleted_at: row.deleted_at,
-        })
+        let key = if sealed { Some(self.keys.of(&self.db, row.id.as_bytes()).await?) } else { None };
+        let mut kept = Vec::new();
+        if !row.all_accounts {
+            let sql = "SELECT id FROM account WHERE connection = $1 AND NOT excluded ORDER BY id";
+            kept = self.db.all::<(AccountId,)>(sql, args![row.id]).await?;
+        }
+        row.open(key.as_ref(), kept.into_iter().map(|(id,)| id))
     }
 
     /// What a business's customer is found by.

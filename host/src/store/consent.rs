@@ -13,7 +13,7 @@ use super::{ConsentFilter, PageOf, Result, Store, StoreError, endpoint, one_more
 use crate::model::*;
 
 row! {
-    ConsentRow {
+    pub(super) ConsentRow {
         id: ConsentId, connection: ConnectionId, granted_at: Timestamp, expires_at: Option<Timestamp>,
         scopes: String, how: String, reference: Option<Vec<u8>>, ended_at: Option<Timestamp>,
         end_reason: Option<String>, institution: String, state: String, customer_ref: Option<Vec<u8>>,
@@ -57,6 +57,7 @@ macro_rules! trail {
 }
 
 const OF_CONNECTION: &str = select!("WHERE s.connection = $1 ORDER BY s.id");
+pub(super) const OF_CONNECTIONS: &str = select!("JOIN bulk ON s.connection = of_connection ORDER BY s.id");
 const ONE: &str = select!("WHERE s.business = $1 AND s.id = $2");
 const TRAIL: &str = trail!("s.business = $1");
 const TRAIL_OF_CONNECTION: &str = trail!("c.business = $1 AND s.connection = $2");
@@ -76,26 +77,15 @@ const REFERENCE: &str = "consent.reference";
 impl Store {
     /// The consent in force, or the last one.
     pub async fn consent(&self, connection: ConnectionId) -> Result<Option<Consent>> {
-        let all = self.consents(connection).await?;
-        let in_force = all.iter().find(|consent| consent.ended_at.is_none()).cloned();
-        Ok(in_force.or_else(|| all.into_iter().last()))
+        Ok(in_force(self.consents(connection).await?))
     }
 
     /// All consents of a connection, oldest first.
     pub async fn consents(&self, connection: ConnectionId) -> Result<Vec<Consent>> {
         let rows: Vec<ConsentRow> = self.db.all(OF_CONNECTION, args![connection]).await?;
-        let mut all = Vec::new();
-        for row in rows {
-            let reference = match row.reference.as_deref() {
-                Some(sealed) => {
-                    let key = self.keys.of(&self.db, connection.as_bytes()).await?;
-                    key.open_text(REFERENCE, row.id.as_bytes(), Some(sealed))?
-                }
-                None => None,
-            };
-            all.push(row.consent(reference)?);
-        }
-        Ok(all)
+        let sealed = rows.iter().any(|row| row.reference.is_some());
+        let key = if sealed { Some(self.keys.of(&self.db, connection.as_bytes()).await?) } else { None };
+        rows.into_iter().map(|row| row.open(key.as_ref())).collect()
     }
 
     /// A business's consents, oldest first, `after` excluded, those of erased connections too. Of a customer
@@ -234,7 +224,30 @@ impl Store {
     }
 }
 
+/// The consent in force, or the last one.
+pub(super) fn in_force(mut all: Vec<Consent>) -> Option<Consent> {
+    match all.iter().position(|consent| consent.ended_at.is_none()) {
+        Some(place) => Some(all.swap_remove(place)),
+        None => all.pop(),
+    }
+}
+
 impl ConsentRow {
+    /// Whose it is.
+    pub(super) fn connection(&self) -> ConnectionId {
+        self.connection
+    }
+
+    /// The consent. Its connection's key opens what is sealed, if it is there.
+    pub(super) fn open(self, key: Option<&OwnerKey>) -> Result<Consent> {
+        let reference = match (key, self.reference.as_deref()) {
+            (_, None) => None,
+            (None, Some(_)) => return Err(StoreError::Erased),
+            (Some(key), sealed) => key.open_text(REFERENCE, self.id.as_bytes(), sealed)?,
+        };
+        self.consent(reference)
+    }
+
     fn consent(self, reference: Option<String>) -> Result<Consent> {
         Ok(Consent {
             id: self.id,

@@ -7,29 +7,44 @@ use super::seal::{OwnerKey, numbered};
 use super::{Result, Store, StoreError};
 use crate::model::*;
 
-row! { CredentialRow { name: String, version: i64, sealed: Vec<u8>, expires_at: Option<Timestamp> } }
+row! {
+    pub(super) CredentialRow {
+        connection: ConnectionId, name: String, version: i64, sealed: Vec<u8>, expires_at: Option<Timestamp>,
+    }
+}
 
 const SEALED: &str = "credential";
+
+pub(super) const OF_CONNECTIONS: &str = "SELECT c.connection, c.name, c.version, c.sealed, c.expires_at
+    FROM bulk JOIN credential c ON c.connection = of_connection ORDER BY c.connection, c.name";
+
+impl CredentialRow {
+    /// Whose it is.
+    pub(super) fn connection(&self) -> ConnectionId {
+        self.connection
+    }
+
+    pub(super) fn open(self, key: &OwnerKey) -> Result<Credential> {
+        Ok(Credential {
+            value: key.open_secret(SEALED, &numbered(self.name.as_bytes(), self.version), &self.sealed)?,
+            name: self.name,
+            version: self.version,
+            expires_at: self.expires_at,
+        })
+    }
+}
 
 impl Store {
     /// The credentials, opened.
     pub async fn credentials(&self, connection: ConnectionId) -> Result<Vec<Credential>> {
-        let sql =
-            "SELECT name, version, sealed, expires_at FROM credential WHERE connection = $1 ORDER BY name";
+        let sql = "SELECT connection, name, version, sealed, expires_at FROM credential
+                   WHERE connection = $1 ORDER BY name";
         let rows: Vec<CredentialRow> = self.db.all(sql, args![connection]).await?;
         if rows.is_empty() {
             return Ok(Vec::new());
         }
         let key = self.keys.of(&self.db, connection.as_bytes()).await?;
-        let open = |row: CredentialRow| {
-            Ok(Credential {
-                value: key.open_secret(SEALED, &numbered(row.name.as_bytes(), row.version), &row.sealed)?,
-                name: row.name,
-                version: row.version,
-                expires_at: row.expires_at,
-            })
-        };
-        rows.into_iter().map(open).collect()
+        rows.into_iter().map(|row| row.open(&key)).collect()
     }
 
     /// Stores what a reply gave: each value replaces the one of the given version (0: there was none),

@@ -23,9 +23,9 @@ const SQLITE_WRITE_CACHE_KIB: u32 = 32 * 1024;
 const SQLITE_READ_CACHE_KIB: u32 = 4 * 1024;
 /// The write-ahead log is cut back to this many bytes after a checkpoint.
 const SQLITE_WAL_BYTES_MAX: u64 = 64 << 20;
-/// Pages of the write-ahead log (of 4 KiB) after which it is moved into the file: a page that many commits change is
-/// moved once, and whoever commits then waits for eight megabytes.
-const SQLITE_WAL_PAGES: u32 = 2_000;
+/// Pages of the write-ahead log (of 4 KiB) after which whoever commits moves it into the file, so that it begins anew: 64 MB,
+/// most of which [`Db::move_log`] has moved already.
+const SQLITE_WAL_PAGES: u32 = 16_000;
 /// How many rows one statement inserts: the most that fit, then the rest. The widest row has fourteen values, and SQLite
 /// takes 32,766 of them.
 const INSERT_ROWS: [usize; 4] = [64, 16, 4, 1];
@@ -38,7 +38,7 @@ const POSTGRES_CONNECTIONS_MAX: u32 = 16;
 #[derive(Clone)]
 pub(super) enum Db {
     /// One file, this process only.
-    Sqlite { read: SqlitePool, write: SqlitePool, path: PathBuf },
+    Sqlite { read: SqlitePool, write: SqlitePool, log: SqlitePool, path: PathBuf },
     /// A server that several processes share.
     Postgres(PgPool),
 }
@@ -167,11 +167,12 @@ impl Db {
                 .pragma("secure_delete", "on"),
         );
         let write = write.await?;
+        let log = SqlitePoolOptions::new().max_connections(1).connect_lazy_with(options.clone());
         let read = SqlitePoolOptions::new().max_connections(SQLITE_READERS_MAX);
         let read = read
             .connect_with(options.read_only(true).pragma("cache_size", format!("-{SQLITE_READ_CACHE_KIB}")))
             .await?;
-        Ok(Self::Sqlite { read, write, path: path.to_owned() })
+        Ok(Self::Sqlite { read, write, log, path: path.to_owned() })
     }
 
     /// The lock of the one process that serves an SQLite file; none on PostgreSQL, which many serve.
@@ -235,6 +236,14 @@ impl Db {
     /// Writes with one statement, which is a transaction of its own; how many rows it touched.
     pub(super) async fn run(&self, sql: impl SqlSafeStr, args: &[Arg<'_>]) -> Result<u64> {
         on!(self, write, |pool| Ok(bound!(sqlx::query(sql), args).execute(pool).await?.rows_affected()))
+    }
+
+    /// SQLite: moves what stands in the write-ahead log into the file, beside readers and the writer.
+    pub(super) async fn move_log(&self) -> Result<()> {
+        if let Self::Sqlite { log, .. } = self {
+            sqlx::raw_sql("PRAGMA wal_checkpoint(PASSIVE)").execute(log).await?;
+        }
+        Ok(())
     }
 
     /// SQLite: moves the write-ahead log into the file and empties it, so that what was erased is

@@ -15,15 +15,26 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
-/// Runs of one group: beyond a hundred a commit is no part worth speaking of any more.
-const GROUP_MAX: usize = 100;
-/// Rows of transactions in one group, unless one run has more: some megabytes of parameters.
-const GROUP_ROWS_MAX: usize = 2_000;
+/// Runs of one group, and rows of transactions in it unless one run has more. PostgreSQL: beyond a hundred a commit is no
+/// part worth speaking of any more, and rows are some megabytes of parameters.
+const POSTGRES_MAX: Size = Size { runs: 100, rows: 2_000 };
+/// The same for SQLite, which flushes nothing at a commit: whoever does not wait for a group waits for one that is being written.
+const SQLITE_MAX: Size = Size { runs: 32, rows: 500 };
 /// How long a group that is not alone waits for more: far less than a bank takes to answer.
 const GATHER: Duration = Duration::from_millis(10);
 /// Groups written at the same time where the database has many writers: while one is flushed, the next is made.
 const WRITERS: usize = 4;
+/// How often SQLite's log is moved while groups are written: often enough that little is left for who fills it up.
+const MOVE_LOG_EVERY: Duration = Duration::from_millis(250);
+
+#[derive(Debug, Clone, Copy)]
+struct Size {
+    runs: usize,
+    rows: usize,
+}
 
 /// What a run leaves.
 pub(super) enum Write {
@@ -66,12 +77,12 @@ impl Groups {
     pub(super) fn start(db: &Db) -> Self {
         // Whoever waits holds a permit of the service, and waits with one write at a time: they are the bound.
         let (into, waiting) = mpsc::unbounded_channel();
-        let queue = Queue { arriving: waiting, waiting: VecDeque::new(), is_busy: false };
-        let queue = Arc::new(Mutex::new(queue));
-        let writers = match db {
-            Db::Sqlite { .. } => 1,
-            Db::Postgres(_) => WRITERS,
+        let (writers, max) = match db {
+            Db::Sqlite { .. } => (1, SQLITE_MAX),
+            Db::Postgres(_) => (WRITERS, POSTGRES_MAX),
         };
+        let queue = Queue { arriving: waiting, waiting: VecDeque::new(), max, is_busy: false };
+        let queue = Arc::new(Mutex::new(queue));
         for _ in 0..writers {
             tokio::spawn(write_groups(db.clone(), queue.clone()));
         }
@@ -98,17 +109,43 @@ impl Groups {
 struct Queue {
     arriving: mpsc::UnboundedReceiver<Waiting>,
     waiting: VecDeque<Waiting>,
+    max: Size,
     /// The last group was of more than one.
     is_busy: bool,
 }
 
 async fn write_groups(db: Db, queue: Arc<Mutex<Queue>>) {
+    let mut log = LogMover::default();
     loop {
         let next = queue.lock().await.next().await;
         match next {
             Some(group) => write_group(&db, group).await,
             None => return,
         }
+        log.go_on(&db);
+    }
+}
+
+/// Moves SQLite's log beside the writer, so that who commits need not.
+#[derive(Default)]
+struct LogMover {
+    last: Option<(Instant, JoinHandle<()>)>,
+}
+
+impl LogMover {
+    fn go_on(&mut self, db: &Db) {
+        let rests =
+            |(at, moving): &(Instant, JoinHandle<()>)| at.elapsed() < MOVE_LOG_EVERY || !moving.is_finished();
+        if matches!(db, Db::Postgres(_)) || self.last.as_ref().is_some_and(rests) {
+            return;
+        }
+        let db = db.clone();
+        let moving = tokio::spawn(async move {
+            if let Err(error) = db.move_log().await {
+                tracing::warn!(%error, "the database's log could not be moved into the file; trying again");
+            }
+        });
+        self.last = Some((Instant::now(), moving));
     }
 }
 
@@ -119,9 +156,9 @@ impl Queue {
             self.waiting.push_back(self.arriving.recv().await?);
         }
         if self.is_busy {
-            let (arriving, waiting) = (&mut self.arriving, &mut self.waiting);
+            let (arriving, waiting, max) = (&mut self.arriving, &mut self.waiting, self.max);
             let gathering = async {
-                while waiting.len() < GROUP_MAX
+                while waiting.len() < max.runs
                     && let Some(more) = arriving.recv().await
                 {
                     waiting.push_back(more);
@@ -134,9 +171,9 @@ impl Queue {
             self.waiting.push_back(more);
         }
         let (mut rows, mut taken) = (0, 0);
-        for waiting in self.waiting.iter().take(GROUP_MAX) {
+        for waiting in self.waiting.iter().take(self.max.runs) {
             rows += waiting.write.weight();
-            if taken > 0 && rows > GROUP_ROWS_MAX {
+            if taken > 0 && rows > self.max.rows {
                 break;
             }
             taken += 1;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 row! {
-    RegistrationRow {
+    pub(super) RegistrationRow {
         id: RegistrationId, business: Option<BusinessId>, institution: String, version: i64, sealed: Vec<u8>,
         created_at: Timestamp,
     }
@@ -26,6 +26,14 @@ struct Inside {
 }
 
 const SEALED: &str = "registration";
+
+/// Of the institutions in `bulk`: what their businesses and the operator have there.
+pub(super) const OF_PLACES: &str = "SELECT r.id, r.business, r.institution, r.version, r.sealed, r.created_at
+    FROM registration r
+    WHERE r.institution IN (SELECT of_institution FROM bulk)
+      AND (r.business IS NULL OR r.business IN (
+        SELECT s.business FROM bulk JOIN schedule s
+          ON s.institution = of_institution AND s.phase = of_phase AND s.connection = of_connection))";
 
 impl Store {
     /// Stores or replaces (by business and institution) a registration, sealed; its version rises.
@@ -89,7 +97,7 @@ impl Store {
         Ok(all)
     }
 
-    async fn open_registration(&self, row: RegistrationRow) -> Result<Registration> {
+    pub(super) async fn open_registration(&self, row: RegistrationRow) -> Result<Registration> {
         let key = self.keys.of(&self.db, row.id.as_bytes()).await?;
         let inside: Inside = key.open_json(SEALED, &numbered(row.id.as_bytes(), row.version), &row.sealed)?;
         Ok(Registration {

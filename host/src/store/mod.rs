@@ -8,8 +8,7 @@
 //! Rooms: `schema` (open, migrate), `db` (drivers), `arg` (parameters), `dialect` (what differs), `seal` (data keys),
 //! `codec` (stored words); then one per subject: `business`, `institution`, `breaker`, `connection`, `consent`,
 //! `authorisation`, `credential`, `session`, `rejection`, `pause`, `settings`, `closing`, `erase`, `account`, `history`,
-//! `schedule`, `request`, `waiting`, `commit`,
-//! `group`, `stale`, `sync`, `endpoint`, `delivery`, `idempotency`, `retention`, `census`.
+//! `schedule`, `opened`, `request`, `waiting`, `commit`, `group`, `stale`, `sync`, `endpoint`, `delivery`, `idempotency`, `retention`, `census`, `process`, `news`.
 //!
 //! Whoever writes anything of a connection holds its `schedule` row in the same transaction, and
 //! takes it first: that orders writers on both databases, and the row's token fences.
@@ -35,7 +34,10 @@ mod group;
 mod history;
 mod idempotency;
 mod institution;
+mod news;
+mod opened;
 mod pause;
+mod process;
 mod rejection;
 mod request;
 mod retention;
@@ -54,6 +56,8 @@ use crate::vault::VaultError;
 
 pub use authorisation::{NewAuthorisation, OfConnection};
 pub use closing::{ClosingConnection, ClosingTry};
+pub use news::Listener;
+pub use opened::Opened;
 pub use retention::Swept;
 pub use settings::{Changed, Settings};
 

@@ -385,14 +385,14 @@ fn interval(minutes: Option<i64>) -> Result<Option<u32>> {
 }
 
 /// Where a lease's row is.
-const PLACE: [(&str, Kind); 4] = [
+pub(super) const PLACE: [(&str, Kind); 4] = [
     ("of_institution", Kind::Text),
     ("of_phase", Kind::Int),
     ("of_connection", Kind::Bytes),
     ("of_token", Kind::Int),
 ];
 
-fn place(lease: &Lease) -> serde_json::Value {
+pub(super) fn place(lease: &Lease) -> serde_json::Value {
     value!({
         "of_institution": lease.institution,
         "of_phase": lease.phase,

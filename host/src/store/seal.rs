@@ -4,11 +4,14 @@
 //! another place do not open. Must not know: what the bytes mean.
 
 use super::arg::args;
+use super::codec::json;
 use super::db::{Db, Tx, row};
+use super::dialect::Kind;
 use super::{Result, Store, StoreError};
-use crate::model::{BusinessId, Secret};
+use crate::model::{BusinessId, Secret, hex};
 use crate::vault::{DataKey, Vault, WrappedKey};
 use serde::de::DeserializeOwned;
+use serde_json::json as value;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -40,6 +43,8 @@ row! {
 
 const KEY: &str = "SELECT owner, business, master_key, wrapped FROM data_key WHERE owner = $1";
 
+const KEYS: &str = "SELECT owner, business, master_key, wrapped FROM bulk JOIN data_key ON owner = of_owner";
+
 impl Keys {
     pub(super) fn new(vault: Arc<Vault>) -> Self {
         Self { vault, open: Arc::default() }
@@ -51,6 +56,29 @@ impl Keys {
             Some(known) => Ok(known),
             None => self.admit(db.optional(KEY, args![owner]).await?),
         }
+    }
+
+    /// The keys of these owners, as far as there are any: those that are not opened yet with one statement.
+    pub(super) async fn of_all(
+        &self,
+        db: &Db,
+        owners: impl Iterator<Item = &[u8]>,
+    ) -> Result<HashMap<Vec<u8>, OwnerKey>> {
+        let mut keys = HashMap::new();
+        let mut missing = Vec::new();
+        for owner in owners {
+            match self.opened(owner) {
+                Some(key) => drop(keys.insert(owner.to_vec(), key)),
+                None => missing.push(value!({ "of_owner": hex(owner) })),
+            }
+        }
+        if !missing.is_empty() {
+            let sql = db.dialect().bulk(&[("of_owner", Kind::Bytes)], KEYS);
+            for found in db.all::<KeyRow>(sql, args![json(&missing, "owners")?]).await? {
+                keys.insert(found.owner.clone(), self.admit(Some(found))?);
+            }
+        }
+        Ok(keys)
     }
 
     /// The same, within a transaction.

@@ -5,6 +5,7 @@ use super::window::{self, Held, Plan};
 use super::{Halt, Run, outcome, read, schedule};
 use crate::ledger::{self, Incomplete, Observed, Verdict};
 use crate::model::*;
+use crate::nudge::Bell;
 use crate::store::StoreError;
 use crate::webhook::payload;
 use chrono::{Days, NaiveDate};
@@ -41,14 +42,17 @@ pub(super) async fn list_if_needed(run: &mut Run<'_>) -> Result<(), Halt> {
     let wishes = run.app.store.authorisation_of(connection).await?.map(|known| known.wishes);
     let wanted = wishes.and_then(|wishes| wishes.accounts);
     run.app.store.record_accounts(run.lease, &listed, wanted.as_deref(), &event, now).await?;
-    run.app.nudge.webhooks.notify_one();
+    run.app.nudge.ring(Bell::Webhooks);
     Ok(())
 }
 
 /// The accounts that are due or requested, and that the bank allows to be read now.
-pub(super) async fn due(run: &Run<'_>) -> Result<Vec<(Account, AccountHead)>, StoreError> {
+pub(super) async fn due(run: &mut Run<'_>) -> Result<Vec<(Account, AccountHead)>, StoreError> {
     let now = run.app.clock.now();
-    let mut accounts = run.app.store.accounts_with_heads(run.connection.id).await?;
+    let mut accounts = match run.has_asked() {
+        false => std::mem::take(&mut run.accounts),
+        true => run.app.store.accounts_with_heads(run.connection.id).await?,
+    };
     accounts.retain(|(account, head)| {
         account.state == AccountState::Active
             && (head.due_at <= now || head.requested_at.is_some())
@@ -64,7 +68,11 @@ pub(super) async fn sync(
     account: &Account,
     head: AccountHead,
 ) -> Result<Option<Settled>, StoreError> {
-    let (sync_id, trigger, present) = run.app.store.begin_asking(run.lease, account.id).await?;
+    let (sync_id, trigger, present) = match run.has_asked() || head.is_awaited {
+        true => run.app.store.begin_asking(run.lease, account.id).await?,
+        // Nobody waited when the run was opened, which was just now.
+        false => (SyncId::new(), Trigger::Schedule, None),
+    };
     run.customer(present);
     run.reads_of(vec![account.id], Some(&head));
     (run.asked_at, run.answered_at) = (None, None);

@@ -8,6 +8,7 @@
 use super::{Halt, Run, outcome, schedule};
 use crate::app::App;
 use crate::model::*;
+use crate::nudge::Bell;
 use crate::store::StoreError;
 use crate::vault;
 use crate::webhook::payload;
@@ -245,8 +246,8 @@ async fn ready(
     );
     app.store.authorised(run.lease, authorisation.id, &new, &event, now).await?;
     tracing::info!(connection = %connection.id, authorisation = %authorisation.id, "authorised");
-    app.nudge.authorisations.notify_waiters();
-    app.nudge.webhooks.notify_one();
+    app.nudge.ring(Bell::Authorisations);
+    app.nudge.ring(Bell::Webhooks);
     Ok(())
 }
 
@@ -297,8 +298,8 @@ async fn store(run: &Run<'_>, id: AuthorisationId, step: &AuthorisationStep) -> 
         _ => run.own_values(),
     };
     app.store.settle_authorisation(run.lease, id, step, &values, event.as_ref(), now).await?;
-    app.nudge.authorisations.notify_waiters();
-    app.nudge.webhooks.notify_one();
+    app.nudge.ring(Bell::Authorisations);
+    app.nudge.ring(Bell::Webhooks);
     Ok(())
 }
 
@@ -307,8 +308,8 @@ pub async fn end_overdue_authorisations(app: &App) -> Result<(), StoreError> {
     let now = app.clock.now();
     for late in app.store.overdue_authorisations(now).await? {
         if app.store.expire_authorisation(late.id, &failed(&late, EXPIRED, now), now).await? {
-            app.nudge.authorisations.notify_waiters();
-            app.nudge.webhooks.notify_one();
+            app.nudge.ring(Bell::Authorisations);
+            app.nudge.ring(Bell::Webhooks);
         }
     }
     let created = now.minus(LINKING_MAX);
@@ -316,7 +317,7 @@ pub async fn end_overdue_authorisations(app: &App) -> Result<(), StoreError> {
         let event = payload::connection_deleted(left.business, left.id, &left.institution, None, now);
         if app.store.delete_abandoned(&left, created, &event, now).await? {
             tracing::info!(connection = %left.id, "erased: its customer never came");
-            app.nudge.webhooks.notify_one();
+            app.nudge.ring(Bell::Webhooks);
         }
     }
     Ok(())
@@ -326,8 +327,8 @@ pub async fn end_overdue_authorisations(app: &App) -> Result<(), StoreError> {
 async fn give_up(app: &App, known: &Authorisation, reason: &str) -> Result<(), StoreError> {
     let now = app.clock.now();
     app.store.fail_authorisation(known.id, reason, &failed(known, reason, now), now).await?;
-    app.nudge.authorisations.notify_waiters();
-    app.nudge.webhooks.notify_one();
+    app.nudge.ring(Bell::Authorisations);
+    app.nudge.ring(Bell::Webhooks);
     Ok(())
 }
 

@@ -6,6 +6,7 @@
 
 use super::Run;
 use crate::model::{Breaker, BreakerState, ConnectionId, Failure, Timestamp};
+use crate::nudge::Bell;
 use crate::store::StoreError;
 use std::time::Duration;
 
@@ -117,7 +118,7 @@ impl Run<'_> {
             }
             _ => {
                 tracing::info!(institution, "the bank answers again");
-                self.app.nudge.schedule.notify_one();
+                self.app.nudge.ring(Bell::Schedule);
             }
         }
         Ok(())

@@ -10,6 +10,7 @@
 use super::{Halt, Run};
 use crate::app::App;
 use crate::model::*;
+use crate::nudge::Bell;
 use crate::store::{ClosingTry, StoreError};
 use crate::webhook::payload;
 use std::time::Duration;
@@ -153,8 +154,8 @@ async fn ended_at_bank(app: &App, id: ConnectionId, said_so: bool) -> Result<Opt
 fn tell(app: &App, connection: ConnectionId, institution: &str, asked: Result<(), &str>) {
     let (consent_ended_at_bank, reason) = (asked.is_ok(), asked.err());
     tracing::info!(%connection, institution, consent_ended_at_bank, reason, "erased");
-    app.nudge.webhooks.notify_one();
-    app.nudge.erased.notify_waiters();
+    app.nudge.ring(Bell::Webhooks);
+    app.nudge.ring(Bell::Erased);
 }
 
 #[cfg(test)]

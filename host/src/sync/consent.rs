@@ -5,6 +5,7 @@
 
 use crate::app::App;
 use crate::model::*;
+use crate::nudge::Bell;
 use crate::store::StoreError;
 use crate::webhook::payload;
 
@@ -28,7 +29,7 @@ pub async fn tend_consents(app: &App) -> Result<(), StoreError> {
         if done == 0 {
             return Ok(());
         }
-        app.nudge.webhooks.notify_one();
+        app.nudge.ring(Bell::Webhooks);
     }
 }
 

@@ -17,14 +17,13 @@ const COOKIES: &str = "@cookies";
 const COUNTER: &str = "@counter";
 
 impl Run<'_> {
-    /// Reads the connection's values from the vault.
-    pub(super) async fn load_values(&mut self) -> Result<(), StoreError> {
-        for credential in self.app.store.credentials(self.connection.id).await? {
+    /// The values are the connection's.
+    pub(super) fn take_up_credentials(&mut self, credentials: Vec<Credential>) {
+        for credential in credentials {
             self.take_up(&credential.name, &credential.value);
             self.credentials.insert(credential.name.clone(), credential);
         }
         self.take_registration();
-        Ok(())
     }
 
     /// From now on the values are an authorisation's, and so is what replies give.
@@ -92,7 +91,9 @@ impl Run<'_> {
             values: &self.values,
             counter: self.counter,
             repeats: true,
-            requests_per_minute: self.bank.institution.limits.requests_per_minute,
+            // A run that has begun goes on, at the slowest.
+            requests_per_minute: (self.bank.institution.limits.requests_per_minute)
+                .map(|limit| self.app.crew.part(&self.bank.institution.id, limit).max(1)),
             deadline: &self.deadline,
         }
     }

@@ -41,12 +41,16 @@ fn kept(total: u32) -> PerLane<u32> {
 /// few runs at a time that all of theirs find a place within the lease.
 const REQUESTS_OF_A_RUN: u64 = 25;
 
-/// How many runs a bank is given at the same time.
-pub(super) fn concurrency(limits: &LimitsProfile, lease: Duration) -> u32 {
-    let Some(per_minute) = limits.requests_per_minute else { return limits.concurrency };
+/// How many runs a bank is given at the same time by this process, which has a part of each limit.
+pub(super) fn concurrency(limits: &LimitsProfile, lease: Duration, part: impl Fn(u32) -> u32) -> u32 {
+    let concurrency = part(limits.concurrency);
+    let Some(per_minute) = limits.requests_per_minute.map(part) else { return concurrency };
+    if per_minute == 0 {
+        return 0;
+    }
     let requests = u64::from(per_minute) * lease.as_secs() / 60;
     let runs = u32::try_from(requests / REQUESTS_OF_A_RUN).unwrap_or(u32::MAX);
-    runs.clamp(1, limits.concurrency.max(1))
+    runs.max(1).min(concurrency)
 }
 
 /// What is free of so many permits, while so many runs of each lane go on.
@@ -110,8 +114,8 @@ mod tests {
     fn a_bank_that_allows_few_requests_a_minute_gets_few_runs() {
         let limits = |requests_per_minute| LimitsProfile { requests_per_minute, ..LimitsProfile::default() };
         let lease = Duration::from_secs(300);
-        let runs =
-            [None, Some(6_000), Some(60), Some(10), Some(1)].map(|pace| concurrency(&limits(pace), lease));
+        let runs = [None, Some(6_000), Some(60), Some(10), Some(1)]
+            .map(|pace| concurrency(&limits(pace), lease, |limit| limit));
         assert_eq!(runs, [16, 16, 12, 2, 1]);
     }
 

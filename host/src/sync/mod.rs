@@ -35,7 +35,7 @@ use crate::clock::Deadline;
 use crate::egress::CookieJar;
 use crate::model::*;
 use crate::sandbox::Connector;
-use crate::store::StoreError;
+use crate::store::{Opened, StoreError};
 use password::Password;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -76,6 +76,8 @@ pub(crate) struct Run<'a> {
     registration: Option<Registration>,
     consent: Option<Consent>,
     credentials: BTreeMap<String, Credential>,
+    /// Its accounts as the run found them; good until it has asked the bank for something.
+    accounts: Vec<(Account, AccountHead)>,
     /// What requests may name: credentials, registration values, the customer's address.
     values: BTreeMap<String, Secret>,
     /// The authorisation that captures belong to, and its values; none while the connection is synced.
@@ -125,23 +127,22 @@ const TURN_AGAIN: Duration = Duration::from_secs(2);
 ///
 /// An error means that nothing more could be written: the lease runs out and the connection is
 /// claimed again.
-pub(crate) async fn run(app: &App, lease: &Lease) -> Result<(), StoreError> {
+pub(crate) async fn run(app: &App, lease: &Lease, opened: Opened) -> Result<(), StoreError> {
     let bank = app.institutions.get(&lease.institution);
     if !bank.is_some_and(|bank| bank.institution.limits.exclusive_session) {
-        return run_now(app, lease).await;
+        return run_now(app, lease, opened).await;
     }
     let now = app.clock.now();
     if !app.store.take_turn_of_customer(lease, now).await? {
         return app.store.release(lease, now.plus(TURN_AGAIN)).await;
     }
-    let done = run_now(app, lease).await;
+    let done = run_now(app, lease, opened).await;
     app.store.end_turn_of_customer(lease).await?;
     done
 }
 
-async fn run_now(app: &App, lease: &Lease) -> Result<(), StoreError> {
-    let opened = open(app, lease).await;
-    let mut run = match opened {
+async fn run_now(app: &App, lease: &Lease, opened: Opened) -> Result<(), StoreError> {
+    let mut run = match begin(app, lease, opened) {
         Ok(run) if run.connection.state == ConnectionState::Closing => return close::run(run).await,
         Ok(mut run) if run.attempt().is_some() => return authorise::run(&mut run).await,
         // Paused while another run had it, which died, or its customer has still to come: it only rests.
@@ -149,13 +150,12 @@ async fn run_now(app: &App, lease: &Lease) -> Result<(), StoreError> {
             return outcome::complete(&run, None).await;
         }
         Ok(run) => run,
-        Err((Some(leaving), Halt::Failure(failure))) if leaving.state == ConnectionState::Closing => {
+        Err((leaving, failure)) if leaving.state == ConnectionState::Closing => {
             return close::without_connector(app, lease, &leaving, &failure).await;
         }
-        Err((connection, Halt::Failure(failure))) => {
+        Err((connection, failure)) => {
             return outcome::without_connector(app, lease, &connection, failure).await;
         }
-        Err((_, Halt::Store(error))) => return Err(error),
     };
     if run.consent_is_over() {
         return outcome::all_accounts(&mut run, Failure::ConsentExpired).await;
@@ -172,7 +172,7 @@ async fn run_now(app: &App, lease: &Lease) -> Result<(), StoreError> {
     if run.connector.manifest().read == ReadMode::Together {
         return together::sync(&mut run).await;
     }
-    for (account, head) in account::due(&run).await? {
+    for (account, head) in account::due(&mut run).await? {
         if run.consent_is_over() {
             return outcome::all_accounts(&mut run, Failure::ConsentExpired).await;
         }
@@ -191,6 +191,11 @@ async fn run_now(app: &App, lease: &Lease) -> Result<(), StoreError> {
 }
 
 impl Run<'_> {
+    /// The bank was asked for something: what was found before may have changed since.
+    fn has_asked(&self) -> bool {
+        self.steps > 0
+    }
+
     /// The authorisation that is the connector's turn now.
     fn attempt(&self) -> Option<AuthorisationId> {
         let due = |(_, at): &(AuthorisationId, Timestamp)| *at <= self.app.clock.now();
@@ -198,18 +203,14 @@ impl Run<'_> {
     }
 }
 
-/// Gathers what a run needs. Without a connector there is no run, but there is a connection to answer for.
-async fn open<'a>(app: &'a App, lease: &'a Lease) -> Result<Run<'a>, (Option<Connection>, Halt)> {
+/// A run with what it found. Without a connector there is none, but there is a connection to answer for.
+fn begin<'a>(app: &'a App, lease: &'a Lease, opened: Opened) -> Result<Run<'a>, (Connection, Failure)> {
     let deadline = app.clock.deadline(app.config.lease);
-    let store = |error: StoreError| (None, Halt::Store(error));
-    let connection = app.store.leased_connection(lease).await.map_err(store)?;
+    let Opened { connection, registration, consent, credentials, accounts } = opened;
     let (bank, connector) = match app.bank(&connection.institution) {
         Ok(ready) => ready,
-        Err(sentence) => return Err((Some(connection), Failure::NotConfigured(sentence).into())),
+        Err(sentence) => return Err((connection, Failure::NotConfigured(sentence))),
     };
-    let registration =
-        app.store.registration(connection.business, &connection.institution).await.map_err(store)?;
-    let consent = app.store.consent(connection.id).await.map_err(store)?;
     let mut run = Run {
         app,
         lease,
@@ -222,6 +223,7 @@ async fn open<'a>(app: &'a App, lease: &'a Lease) -> Result<Run<'a>, (Option<Con
         registration,
         consent,
         credentials: BTreeMap::new(),
+        accounts,
         values: BTreeMap::new(),
         own: None,
         jar: CookieJar::default(),
@@ -242,6 +244,6 @@ async fn open<'a>(app: &'a App, lease: &'a Lease) -> Result<Run<'a>, (Option<Con
     if let (true, Some(end)) = (syncs, run.consent.as_ref().and_then(|consent| consent.expires_at)) {
         run.deadline = run.deadline.and_before(end.since(run.started_at));
     }
-    run.load_values().await.map_err(store)?;
+    run.take_up_credentials(credentials);
     Ok(run)
 }

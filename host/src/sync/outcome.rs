@@ -3,6 +3,7 @@
 use super::{Run, schedule};
 use crate::app::App;
 use crate::model::*;
+use crate::nudge::Bell;
 use crate::store::StoreError;
 use crate::webhook::payload;
 use std::time::Duration;
@@ -23,10 +24,9 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
 pub(super) async fn without_connector(
     app: &App,
     lease: &Lease,
-    connection: &Option<Connection>,
+    connection: &Connection,
     failure: Failure,
 ) -> Result<(), StoreError> {
-    let Some(connection) = connection else { return Ok(()) };
     let now = app.clock.now();
     let next_at = match app.institutions.get(&connection.institution) {
         Some(bank) => schedule::next_slot(&bank.institution, lease.interval_minutes, lease.phase, now),
@@ -41,8 +41,8 @@ pub(super) async fn without_connector(
         };
         app.store.fail_authorisation(attempt, reason, &event, now).await?;
         app.store.drop_attempt(lease, attempt).await?;
-        app.nudge.authorisations.notify_waiters();
-        app.nudge.webhooks.notify_one();
+        app.nudge.ring(Bell::Authorisations);
+        app.nudge.ring(Bell::Webhooks);
     }
     for (account, head) in app.store.accounts_with_heads(connection.id).await? {
         if account.state != AccountState::Active || (head.due_at > now && head.requested_at.is_none()) {
@@ -236,7 +236,7 @@ async fn stop(run: &Run<'_>, settled: &mut Settled) -> Result<(), StoreError> {
         now,
     );
     run.app.store.require_reauthorisation(run.lease, reason, &event, now).await?;
-    run.app.nudge.webhooks.notify_one();
+    run.app.nudge.ring(Bell::Webhooks);
     settled.stopped = true;
     settled.whole_connection = true;
     settled.not_before = None; // once the customer acted, there is nothing to wait for
@@ -289,8 +289,8 @@ async fn store_failure(
     let event = |sync: &Sync| (!stopped).then(|| payload::sync_failed(business, sync));
     let stored = app.store.fail_sync(lease, &SyncFailure { sync, due_at }, &event).await?;
     note(app, &connection.institution, &stored);
-    app.nudge.sync_finished(stored.id);
-    app.nudge.webhooks.notify_one();
+    app.nudge.sync_finished(stored.id, stored.trigger == Trigger::Request);
+    app.nudge.ring(Bell::Webhooks);
     Ok(())
 }
 
@@ -334,9 +334,9 @@ fn failed_sync(
 pub(super) fn told(run: &Run<'_>, sync: &Sync) {
     note(run.app, &run.connection.institution, sync);
     run.app.health.readable(run.connector.digest(), run.connection.id, run.app.clock.now());
-    run.app.nudge.sync_finished(sync.id);
+    run.app.nudge.sync_finished(sync.id, sync.trigger == Trigger::Request);
     if sync.has_new_data {
-        run.app.nudge.webhooks.notify_one();
+        run.app.nudge.ring(Bell::Webhooks);
     }
 }
 

@@ -5,6 +5,7 @@
 //! know: SQL.
 
 use crate::app::App;
+use crate::nudge::Bell;
 use crate::store::StoreError;
 use crate::webhook::payload;
 
@@ -28,7 +29,7 @@ pub async fn tell_stale(app: &App) -> Result<(), StoreError> {
                 tracing::warn!(account = %account.account, institution = account.institution, reason = account.reason, "the data is stale");
             }
         }
-        app.nudge.webhooks.notify_one();
+        app.nudge.ring(Bell::Webhooks);
     }
     Ok(())
 }

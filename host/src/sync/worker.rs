@@ -4,17 +4,22 @@
 use super::lanes;
 use crate::app::App;
 use crate::model::{ConnectionId, Lane, Lease, PerLane, Permits, Timestamp};
-use crate::store::StoreError;
+use crate::nudge::Bell;
+use crate::store::{Opened, StoreError};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::{self, AbortHandle, JoinError, JoinSet};
+use tokio::time::Instant;
 
 /// A lease lasts this much longer than a run may send: time to commit what was read.
 const LEASE_GRACE: Duration = Duration::from_secs(30);
 /// How often the table is looked at without a nudge: other processes can't nudge this one.
 const POLL: Duration = Duration::from_secs(1);
+/// Claims have at least so much time between them, unless somebody is waiting: a claim costs the same for one
+/// connection as for many, and a run of the schedule can wait as long as a request takes to leave.
+const CLAIM_EVERY: Duration = Duration::from_millis(10);
 /// How long running syncs may take to end when the service stops.
 const DRAIN: Duration = Duration::from_secs(20);
 
@@ -26,17 +31,19 @@ pub async fn work(app: Arc<App>, mut shutdown: watch::Receiver<bool>) {
     let mut may_be_due = true;
     while !*shutdown.borrow() {
         app.metrics.runs(runs.tasks.len());
+        let claimed_at = Instant::now();
         let claimed = match claim(&app, &runs, may_be_due).await {
-            Ok(leases) => leases,
+            Ok(claimed) => claimed,
             Err(error) => {
                 tracing::error!(%error, "due connections could not be claimed; trying again");
                 Vec::new()
             }
         };
         let idle = claimed.is_empty();
-        for lease in claimed {
-            runs.start(app.clone(), lease);
+        for (lease, opened) in claimed {
+            runs.start(app.clone(), lease, opened);
         }
+        let mut somebody_waits = false;
         if idle {
             let now = app.clock.now();
             let next = app.store.next_due(now).await.ok().flatten();
@@ -47,7 +54,7 @@ pub async fn work(app: Arc<App>, mut shutdown: watch::Receiver<bool>) {
             }
             may_be_due = true;
             tokio::select! {
-                () = app.nudge.schedule.notified() => {}
+                () = app.nudge.heard(Bell::Schedule) => somebody_waits = true,
                 Some(ended) = runs.tasks.join_next_with_id() => runs.ended(ended),
                 () = sleep_until(&app, next) => {}
                 // What is due and was not claimed waits for a permit.
@@ -55,17 +62,23 @@ pub async fn work(app: Arc<App>, mut shutdown: watch::Receiver<bool>) {
                 _ = shutdown.changed() => {}
             }
         }
+        if !somebody_waits {
+            tokio::select! {
+                () = app.nudge.heard(Bell::Schedule) => {}
+                () = tokio::time::sleep_until(claimed_at + CLAIM_EVERY) => {}
+            }
+        }
         while let Some(ended) = runs.tasks.try_join_next_with_id() {
             runs.ended(ended);
         }
     }
-    let drained =
-        tokio::time::timeout(DRAIN, async { while runs.tasks.join_next().await.is_some() {} }).await;
-    if drained.is_err() {
-        tracing::warn!(
-            left = runs.tasks.len(),
-            "syncs were still running; their connections are due again when the leases run out"
-        );
+    let ended = async {
+        while let Some(ended) = runs.tasks.join_next_with_id().await {
+            runs.ended(ended);
+        }
+    };
+    if tokio::time::timeout(DRAIN, ended).await.is_err() {
+        runs.give_back(&app).await;
     }
 }
 
@@ -73,8 +86,8 @@ pub async fn work(app: Arc<App>, mut shutdown: watch::Receiver<bool>) {
 #[derive(Default)]
 struct Runs {
     tasks: JoinSet<()>,
-    /// Of which connection, institution and lane each task is.
-    of: HashMap<task::Id, (ConnectionId, String, Lane)>,
+    /// By which lease each task runs.
+    of: HashMap<task::Id, Lease>,
     /// The latest run of each connection.
     latest: HashMap<ConnectionId, AbortHandle>,
     /// How many there are of each institution.
@@ -84,15 +97,15 @@ struct Runs {
 impl Runs {
     /// A connection that is claimed again has lost the lease of its run before: what that one stores
     /// would be refused, so it asks the bank for nothing more.
-    fn start(&mut self, app: Arc<App>, lease: Lease) {
-        let (connection, institution, lane) = (lease.connection, lease.institution.clone(), lease.lane);
-        if let Some(before) = self.latest.get(&connection) {
+    fn start(&mut self, app: Arc<App>, lease: Lease, opened: Opened) {
+        if let Some(before) = self.latest.get(&lease.connection) {
             before.abort();
         }
-        *self.busy.entry(institution.clone()).or_default().get_mut(lane) += 1;
-        let task = self.tasks.spawn(async move { run(&app, &lease).await });
-        self.of.insert(task.id(), (connection, institution, lane));
-        self.latest.insert(connection, task);
+        *self.busy.entry(lease.institution.clone()).or_default().get_mut(lease.lane) += 1;
+        let held = lease.clone();
+        let task = self.tasks.spawn(async move { run(&app, &held, opened).await });
+        self.latest.insert(lease.connection, task.clone());
+        self.of.insert(task.id(), lease);
     }
 
     /// Takes back what a task held, however it ended.
@@ -106,14 +119,33 @@ impl Runs {
                 error.id()
             }
         };
-        let Some((connection, institution, lane)) = self.of.remove(&id) else { return };
-        if self.latest.get(&connection).is_some_and(|latest| latest.id() == id) {
-            self.latest.remove(&connection);
+        let Some(lease) = self.of.remove(&id) else { return };
+        if self.latest.get(&lease.connection).is_some_and(|latest| latest.id() == id) {
+            self.latest.remove(&lease.connection);
         }
-        if let Some(busy) = self.busy.get_mut(&institution) {
-            let count = busy.get_mut(lane);
+        if let Some(busy) = self.busy.get_mut(&lease.institution) {
+            let count = busy.get_mut(lease.lane);
             *count = count.saturating_sub(1);
         }
+    }
+
+    /// Stops what still runs; its connections are due at once, for whoever takes them.
+    async fn give_back(&mut self, app: &App) {
+        self.tasks.shutdown().await;
+        tracing::warn!(
+            runs = self.of.len(),
+            "syncs took too long and were stopped; their connections are due at once"
+        );
+        for lease in self.of.values() {
+            match app.store.release(lease, app.clock.now()).await {
+                Ok(()) | Err(StoreError::LeaseLost) => {}
+                Err(error) => {
+                    tracing::error!(%error, "connections could not be given back; they are due when the leases run out");
+                    return;
+                }
+            }
+        }
+        app.nudge.ring(Bell::Schedule);
     }
 
     /// How many there are of each lane.
@@ -123,8 +155,8 @@ impl Runs {
     }
 }
 
-/// Permits first, rows after: no lease is taken that can't be run.
-async fn claim(app: &App, runs: &Runs, may_be_due: bool) -> Result<Vec<Lease>, StoreError> {
+/// Permits first, rows after: no lease is taken that can't be run. With what the runs begin with.
+async fn claim(app: &App, runs: &Runs, may_be_due: bool) -> Result<Vec<(Lease, Opened)>, StoreError> {
     let config = &app.config;
     let all = lanes::share(u32::try_from(config.sync_concurrency).unwrap_or(u32::MAX), &runs.of_lanes());
     if !may_be_due || all.free == 0 {
@@ -132,7 +164,8 @@ async fn claim(app: &App, runs: &Runs, may_be_due: bool) -> Result<Vec<Lease>, S
     }
     let institutions = app.institutions.iter().map(|(id, bank)| {
         let busy = runs.busy.get(id).copied().unwrap_or_default();
-        (id.clone(), lanes::share(lanes::concurrency(&bank.institution.limits, config.lease), &busy))
+        let part = |limit| app.crew.part(id, limit);
+        (id.clone(), lanes::share(lanes::concurrency(&bank.institution.limits, config.lease, part), &busy))
     });
     let per_business = PerLane::of(|lane| match lane {
         Lane::Ordinary => u32::MAX,
@@ -141,20 +174,36 @@ async fn claim(app: &App, runs: &Runs, may_be_due: bool) -> Result<Vec<Lease>, S
     });
     let permits = Permits { all, institutions: institutions.collect(), per_business };
     let now = app.clock.now();
-    app.store.claim_due(now, now.plus(config.lease + LEASE_GRACE), &permits).await
+    let leases = app.store.claim_due(now, now.plus(config.lease + LEASE_GRACE), &permits).await?;
+    if leases.is_empty() {
+        return Ok(Vec::new());
+    }
+    let opened = app.store.opened(&leases).await?;
+    let mut claimed = Vec::new();
+    for (lease, opened) in leases.into_iter().zip(opened) {
+        match opened {
+            Ok(opened) => claimed.push((lease, opened)),
+            Err(error) => not_stored(&lease, &error),
+        }
+    }
+    Ok(claimed)
 }
 
-async fn run(app: &App, lease: &Lease) {
-    match super::run(app, lease).await {
-        Ok(()) => {}
-        Err(StoreError::LeaseLost) => {
+async fn run(app: &App, lease: &Lease, opened: Opened) {
+    if let Err(error) = super::run(app, lease, opened).await {
+        not_stored(lease, &error);
+    }
+}
+
+fn not_stored(lease: &Lease, error: &StoreError) {
+    match error {
+        StoreError::LeaseLost => {
             tracing::info!(connection = %lease.connection, "the connection was stopped or taken over; this run's result is dropped");
         }
-        Err(error) => {
+        error => {
             tracing::error!(connection = %lease.connection, %error, "a sync could not be stored; the connection is due again when the lease runs out");
         }
     }
-    app.nudge.schedule.notify_one();
 }
 
 async fn sleep_until(app: &App, next: Option<Timestamp>) {

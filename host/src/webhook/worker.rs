@@ -7,6 +7,7 @@ use super::deliver;
 use super::permits::{Permits, Wish};
 use crate::app::App;
 use crate::model::{ClaimedDelivery, EndpointId, Timestamp};
+use crate::nudge::Bell;
 use crate::store::StoreError;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -38,7 +39,7 @@ pub async fn run(app: Arc<App>, mut shutdown: watch::Receiver<bool>) {
     while !*shutdown.borrow() {
         // Registered before looking, so that what is committed while we look wakes us.
         let app = worker.app.clone();
-        let nudged = app.nudge.webhooks.notified();
+        let nudged = app.nudge.heard(Bell::Webhooks);
         tokio::pin!(nudged);
         nudged.as_mut().enable();
         let (wait, next_due) = match worker.claim().await {

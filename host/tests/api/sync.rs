@@ -2,6 +2,7 @@
 
 use super::world::{World, entry};
 use host::model::{NewChange, SyncCode, Timestamp};
+use host::nudge::Bell;
 use host::webhook::payload;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -18,7 +19,7 @@ async fn a_call_waits_for_its_sync_and_shows_what_it_came_to() {
         let body = json!({"customer_present": {"ip": "203.0.113.7", "user_agent": "Browser/1.0"}});
         async move { world.post(&tenant, &format!("/v1/accounts/{account}/sync?wait=60"), &body).await }
     });
-    world.app.nudge.schedule.notified().await;
+    world.app.nudge.heard(Bell::Schedule).await;
     let lease = world.lease(estate.connection).await;
     let run = world.run(&lease, account, vec![NewChange::added(entry(-320, "Coffee", 2))], |_| {}).await;
     let answer = call.await.unwrap().is(200);
@@ -45,7 +46,7 @@ async fn a_failed_sync_is_an_answer_too() {
         let (world, tenant) = (world.clone(), tenant.clone());
         async move { world.ask(&tenant, "POST", &format!("/v1/accounts/{account}/sync?wait=60"), None).await }
     });
-    world.app.nudge.schedule.notified().await;
+    world.app.nudge.heard(Bell::Schedule).await;
     let lease = world.lease(estate.connection).await;
     let failed = |sync: &mut host::model::Sync| {
         sync.code = SyncCode::SyncError;

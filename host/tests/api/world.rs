@@ -4,6 +4,7 @@ use host::api::{self, key};
 use host::app::{App, Bank};
 use host::clock::Clock;
 use host::config::Config;
+use host::crew::Crew;
 use host::egress::{Egress, EgressConfig};
 use host::model::*;
 use host::nudge::Nudge;
@@ -158,7 +159,8 @@ impl World {
             clock,
             store,
             institutions,
-            nudge: Nudge::default(),
+            nudge: Nudge::new(false),
+            crew: Crew::alone("0.1.0", START),
             health: Health::default(),
             metrics: Metrics::default(),
             freshness: Default::default(),
@@ -304,7 +306,16 @@ impl World {
             runs: 1,
         };
         shape(&mut sync);
-        let business = self.app.store.leased_connection(lease).await.unwrap().business;
+        let business = self
+            .app
+            .store
+            .opened(std::slice::from_ref(lease))
+            .await
+            .unwrap()
+            .remove(0)
+            .unwrap()
+            .connection
+            .business;
         let due_at = now.plus(Duration::from_secs(3_600));
         let stored = if sync.code == SyncCode::SyncSuccessful {
             let gbp = Currency::from_code("GBP").unwrap();
@@ -335,7 +346,7 @@ impl World {
             let event = |sync: &Sync| Some(payload::sync_failed(business, sync));
             self.app.store.fail_sync(lease, &SyncFailure { sync, due_at }, &event).await.unwrap()
         };
-        self.app.nudge.sync_finished(stored.id);
+        self.app.nudge.sync_finished(stored.id, true);
         stored
     }
 

@@ -135,7 +135,7 @@ both! {
         assert_eq!(bed.state(connection.id).await, ConnectionState::Linking);
         let lease = bed.claim(START).await;
         assert_eq!(lease.connection, connection.id);
-        let leased = bed.store.leased_connection(&lease).await.unwrap();
+        let leased = opened(&bed.store, &lease).await.unwrap().connection;
         assert_eq!(leased.attempt, Some((new.id, START)));
 
         let late = bed.new_authorisation(None, STATE);

@@ -1,8 +1,9 @@
 //! What a case starts from, and short ways to say what happens in it.
 
 use host::model::*;
-use host::store::{NewConnection, Store, StoreError};
+use host::store::{NewConnection, Opened, Store, StoreError};
 use host::vault::Vault;
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -70,9 +71,18 @@ impl Bed {
     }
 
     pub async fn connection_at(&self, institution: &str, due_at: Timestamp) -> Connection {
+        self.connection_for(self.business, institution, due_at).await
+    }
+
+    pub async fn connection_for(
+        &self,
+        business: BusinessId,
+        institution: &str,
+        due_at: Timestamp,
+    ) -> Connection {
         let new = NewConnection {
             id: ConnectionId::new(),
-            business: self.business,
+            business,
             institution: institution.to_owned(),
             customer_ref: Some("customer Rosalind".to_owned()),
             credentials: vec![credential("refresh_token", "rt-1-secret-of-rosalind")],
@@ -185,6 +195,24 @@ impl Bed {
             payload: format!("{{\"type\":\"{}\"}}", kind.name()),
             created_at: START,
         }
+    }
+}
+
+/// What a run of this lease begins with.
+pub async fn opened(store: &Store, lease: &Lease) -> Result<Opened, StoreError> {
+    store.opened(std::slice::from_ref(lease)).await?.remove(0)
+}
+
+pub fn registration(business: Option<BusinessId>, secret: &str) -> Registration {
+    Registration {
+        id: RegistrationId::new(),
+        business,
+        institution: INSTITUTION.to_owned(),
+        values: BTreeMap::from([("client_secret".to_owned(), Secret::new(secret))]),
+        client_identity: Some(Secret::new("-----BEGIN CERTIFICATE-----")),
+        roots: None,
+        version: 1,
+        created_at: START,
     }
 }
 

@@ -47,7 +47,7 @@ both! {
 
         // Its run has all that it needs to ask the bank.
         let closing = bed.claim(START).await;
-        assert_eq!(bed.store.leased_connection(&closing).await.unwrap().state, ConnectionState::Closing);
+        assert_eq!(opened(&bed.store, &closing).await.unwrap().connection.state, ConnectionState::Closing);
         assert_eq!(bed.store.credentials(lease.connection).await.unwrap().len(), 1);
         assert_eq!(bed.store.consent(lease.connection).await.unwrap().unwrap().ended_at, None);
         let capture = [(credential("client_token", "ct"), 0)];

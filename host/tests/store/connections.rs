@@ -87,7 +87,7 @@ both! {
         let connection = bed.connection().await;
         let lease = bed.claim(START).await;
         bed.store.save_session(&lease, Some(START.plus(HOUR)), Some("{\"step\":\"Rosalind\"}"), true).await.unwrap();
-        let open = bed.store.leased_connection(&lease).await.unwrap();
+        let open = opened(&bed.store, &lease).await.unwrap().connection;
         assert!(open.session_open);
         assert_eq!(open.session_valid_until, Some(START.plus(HOUR)));
         assert_eq!(open.session_state.as_deref(), Some("{\"step\":\"Rosalind\"}"));

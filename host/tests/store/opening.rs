@@ -38,7 +38,7 @@ async fn a_database_that_was_never_migrated_says_what_to_do() {
         let refused = store.ready().await.unwrap_err();
         assert!(matches!(refused, StoreError::Migration(_)), "{refused:?}");
         assert!(refused.to_string().contains("run `tidegate migrate`"), "{refused}");
-        assert_eq!(store.migrate().await.unwrap(), ["0001_initial"]);
+        assert_eq!(store.migrate().await.unwrap(), ["0001_initial", "0002_processes"]);
         store.ready().await.unwrap();
     }
 }

@@ -104,7 +104,7 @@ both! {
         assert_eq!(bed.store.sync(bed.business, left).await.unwrap(), Some(FoundSync::Running { account: account.id }));
         // Its lease runs out; whoever claims the connection finds it paused.
         let next = bed.claim(START.plus(MINUTE)).await;
-        assert_eq!(bed.store.leased_connection(&next).await.unwrap().state, ConnectionState::Paused);
+        assert_eq!(opened(&bed.store, &next).await.unwrap().connection.state, ConnectionState::Paused);
         bed.store.complete(&next, START, START, 0, START).await.unwrap();
         assert_eq!(bed.reason(left).await.as_deref(), Some("connection-paused"));
         assert_eq!(bed.claim_all(START.plus(24 * HOUR)).await, []);

@@ -89,9 +89,9 @@ both! {
         let second = bed.claim(START.plus(MINUTE)).await;
         assert_eq!(second.token, first.token + 1);
         assert_eq!(second.slot_at, first.slot_at);
-        let lost = bed.store.leased_connection(&first).await;
+        let lost = opened(&bed.store, &first).await;
         assert!(matches!(lost, Err(StoreError::LeaseLost)));
-        assert_eq!(bed.store.leased_connection(&second).await.unwrap().id, first.connection);
+        assert_eq!(opened(&bed.store, &second).await.unwrap().connection.id, first.connection);
     }
 
     async fn every_write_of_a_lost_lease_is_refused_and_stores_nothing(bed) {
@@ -116,7 +116,7 @@ both! {
             ("fail_sync", store.fail_sync(&stale, &failure(done), &|_| Some(event())).await.err()),
             ("release", store.release(&stale, now).await.err()),
             ("complete", store.complete(&stale, now, now, 3, now).await.err()),
-            ("leased_connection", store.leased_connection(&stale).await.err()),
+            ("opened", opened(store, &stale).await.err()),
         ];
         for (name, error) in results {
             assert!(matches!(error, Some(StoreError::LeaseLost)), "{name}: {error:?}");

@@ -18,19 +18,6 @@ fn api_key(business: BusinessId) -> ApiKey {
     }
 }
 
-fn registration(business: Option<BusinessId>, secret: &str) -> Registration {
-    Registration {
-        id: RegistrationId::new(),
-        business,
-        institution: INSTITUTION.to_owned(),
-        values: BTreeMap::from([("client_secret".to_owned(), Secret::new(secret))]),
-        client_identity: Some(Secret::new("-----BEGIN CERTIFICATE-----")),
-        roots: None,
-        version: 1,
-        created_at: START,
-    }
-}
-
 both! {
     async fn a_business_is_shown_as_it_was_said_last(bed) {
         let store = &bed.store;

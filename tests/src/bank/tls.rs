@@ -56,11 +56,11 @@ impl fmt::Debug for Thumbprint {
 }
 
 /// A certificate and its key.
-pub(super) struct Issued {
+pub(crate) struct Issued {
     /// The certificate and the authority's, PEM.
-    pub(super) chain: String,
+    pub(crate) chain: String,
     /// PKCS#8, PEM.
-    pub(super) key: String,
+    pub(crate) key: String,
     pub(super) thumbprint: Thumbprint,
     der: CertificateDer<'static>,
     key_der: Vec<u8>,
@@ -109,7 +109,7 @@ impl Authority {
 }
 
 /// The authorities of a bank.
-pub(super) struct Authorities {
+pub(crate) struct Authorities {
     servers: Authority,
     clients: Authority,
 }
@@ -121,17 +121,17 @@ impl fmt::Debug for Authorities {
 }
 
 impl Authorities {
-    pub(super) fn new() -> Result<Self, rcgen::Error> {
+    pub(crate) fn new() -> Result<Self, rcgen::Error> {
         let [servers, clients] = ["Demo Bank roots", "Demo Bank directory of clients"].map(Authority::new);
         Ok(Self { servers: servers?, clients: clients? })
     }
 
     /// What a client must trust, PEM.
-    pub(super) fn roots(&self) -> &str {
+    pub(crate) fn roots(&self) -> &str {
         &self.servers.pem
     }
 
-    pub(super) fn issue_client(&self, name: &str) -> Result<Issued, rcgen::Error> {
+    pub(crate) fn issue_client(&self, name: &str) -> Result<Issued, rcgen::Error> {
         self.clients.issue(name, &[], ExtendedKeyUsagePurpose::ClientAuth)
     }
 
@@ -158,7 +158,7 @@ impl Authorities {
 
 /// A listener whose connections have shown a client certificate.
 #[derive(Debug)]
-pub(super) struct TlsDoor {
+pub(crate) struct TlsDoor {
     address: SocketAddr,
     ready: mpsc::Receiver<(TlsStream<Line>, SocketAddr)>,
     accepting: tokio::task::AbortHandle,
@@ -171,7 +171,7 @@ impl Drop for TlsDoor {
 }
 
 impl TlsDoor {
-    pub(super) fn new(mut door: Door, authorities: &Authorities) -> io::Result<Self> {
+    pub(crate) fn new(mut door: Door, authorities: &Authorities) -> io::Result<Self> {
         let (address, acceptor) = (door.address()?, authorities.acceptor()?);
         let (shaken, ready) = mpsc::channel(READY_MAX);
         // Each handshake on its own, so that a slow one keeps nobody waiting.
@@ -190,7 +190,7 @@ impl TlsDoor {
         Ok(Self { address, ready, accepting: accepting.abort_handle() })
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 }

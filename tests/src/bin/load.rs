@@ -1,14 +1,13 @@
 //! `cargo load`: the load harness. Each measurement ends with one JSON object on the last line.
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::{Parser, Subcommand};
 use serde::Serialize;
-use std::io::Read;
+use std::path::PathBuf;
 use std::time::Duration;
-use tests::load::bank::{Bank, LoadBank};
+use tests::load::bank::LoadBank;
 use tests::load::floor::Floor;
-use tests::load::{day, fairness, in_flight, on_demand, schedule, sync};
-use tokio::net::TcpListener;
+use tests::load::{bank_process, day, fairness, in_flight, on_demand, scale, schedule, sync};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Load on a service of its own, a bank of its own and a database of its own, all on this machine.
@@ -34,6 +33,8 @@ enum What {
     OnDemand(on_demand::Arguments),
     /// Do banks that fail, and a business that asks for everything, make others wait?
     Fairness(fairness::Arguments),
+    /// What more processes on one PostgreSQL do, and what that costs the database.
+    Scale(scale::Arguments),
     /// A day of a moved clock: windows, budgets, an outage.
     Day(day::Arguments),
     /// The load bank, as a process of its own; prints where it is.
@@ -41,6 +42,9 @@ enum What {
     Bank {
         #[arg(long)]
         rows: u32,
+        /// Speaks TLS, too; what a client needs for that is written into this folder.
+        #[arg(long)]
+        tls: Option<PathBuf>,
     },
     /// What a sync costs at least; prints how many, and the microseconds it computed.
     #[command(hide = true)]
@@ -83,8 +87,11 @@ async fn run(options: Options) -> anyhow::Result<()> {
         What::Schedule(arguments) => print(json, &schedule::run(&arguments, &say).await?),
         What::OnDemand(arguments) => print(json, &on_demand::run(&arguments, &say).await?),
         What::Fairness(arguments) => print(json, &fairness::run(&arguments, &say).await?),
+        What::Scale(arguments) => print(json, &scale::run(&arguments, &say).await?),
         What::Day(arguments) => print(json, &day::run(&arguments, &say).await?),
-        What::Bank { rows } => bank(LoadBank { reply_rows: rows, today: None }).await,
+        What::Bank { rows, tls } => {
+            bank_process::serve(LoadBank { reply_rows: rows, today: None }, tls.as_deref()).await
+        }
         What::Floor { bank, database, connections, seconds } => {
             let lasts = Duration::from_secs(seconds);
             sync::print_floor(Floor { bank, database, connections, lasts }).await
@@ -96,20 +103,4 @@ fn print(json: bool, report: &impl Serialize) -> anyhow::Result<()> {
     let text = if json { serde_json::to_string(report) } else { serde_json::to_string_pretty(report) };
     println!("{}", text?);
     Ok(())
-}
-
-/// Serves until standard input ends: whoever started it has.
-async fn bank(config: LoadBank) -> anyhow::Result<()> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    println!("http://{}", listener.local_addr()?);
-    std::thread::spawn(|| {
-        let mut rest = Vec::new();
-        let _ = std::io::stdin().read_to_end(&mut rest);
-        std::process::exit(0);
-    });
-    let listener = axum::serve::ListenerExt::tap_io(listener, |stream| {
-        // A small answer must not wait for an acknowledgement; failing to say so harms nobody.
-        let _ = stream.set_nodelay(true);
-    });
-    axum::serve(listener, Bank::new(config).routes()).await.context("the load bank")
 }

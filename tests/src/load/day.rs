@@ -13,6 +13,7 @@ use chrono::{DateTime, Utc};
 use host::app::App;
 use host::clock::Clock;
 use host::config::Config;
+use host::model::Role;
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,10 +87,10 @@ pub async fn run(arguments: &Arguments, say: &dyn Fn(&str)) -> anyhow::Result<Re
     let mut config = Config::load(Some(service.config()))?;
     config.compiler =
         vec![crate::world::program()?.display().to_string(), "connector".into(), "compile".into()];
-    let app = App::build(config, clock.clone()).await?;
+    let app = App::build(config, clock.clone(), Role::ALL.into()).await?;
     let (stop, stopped) = oneshot::channel::<()>();
     let door = TcpListener::bind(service.listens()).await?;
-    let running = tokio::spawn(app.clone().run(door, async {
+    let running = tokio::spawn(app.clone().run(Some(door), async {
         let _ = stopped.await;
     }));
     let connections = arguments.connections_per_bank * INSTITUTIONS;

@@ -4,9 +4,10 @@
 //! answers, and a business that asks for thousands of syncs. What is compared is how old the data of everybody else is.
 
 use super::bank::Behaviour;
+use super::bank_process::BankProcess;
 use super::books::{INSTITUTIONS, accounts_in, institution};
 use super::machine::percentile;
-use super::service::{BankProcess, DatabaseKind, Service, Setup, in_hands};
+use super::service::{DatabaseKind, Service, Setup, in_hands};
 use anyhow::ensure;
 use chrono::Utc;
 use serde::Serialize;

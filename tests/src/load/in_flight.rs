@@ -4,9 +4,10 @@
 //! each on a connection of its own.
 
 use super::bank::Behaviour;
+use super::bank_process::BankProcess;
 use super::books::{self, INSTITUTIONS, institution};
 use super::machine;
-use super::service::{BankProcess, DatabaseKind, Service, Setup};
+use super::service::{DatabaseKind, Service, Setup};
 use anyhow::ensure;
 use serde::Serialize;
 use std::time::Duration;
@@ -38,17 +39,42 @@ pub struct Report {
     pub rss_mib: u64,
     /// The same before the bank became slow.
     pub rss_before_mib: u64,
+    /// As many exchanges over TLS: how many were in flight together.
+    pub tls_in_flight: u64,
+    /// And how much memory the service had in use.
+    pub tls_rss_mib: u64,
 }
 
-/// Runs it.
+/// Runs it, over plain HTTP and then over TLS with a certificate of the client's.
 pub async fn run(arguments: &Arguments, say: &dyn Fn(&str)) -> anyhow::Result<Report> {
-    let bank = BankProcess::start(25)?;
+    let plain = read(arguments, BankProcess::start(25)?, say).await?;
+    let tls = read(arguments, BankProcess::start_with_tls(25)?, say).await?;
+    let Read { completed, in_flight, rss_mib, rss_before_mib } = plain;
+    Ok(Report {
+        completed,
+        in_flight,
+        rss_mib,
+        rss_before_mib,
+        tls_in_flight: tls.in_flight,
+        tls_rss_mib: tls.rss_mib,
+    })
+}
+
+struct Read {
+    completed: u64,
+    in_flight: u64,
+    rss_mib: u64,
+    rss_before_mib: u64,
+}
+
+async fn read(arguments: &Arguments, bank: BankProcess, say: &dyn Fn(&str)) -> anyhow::Result<Read> {
     let setup = Setup {
         concurrency: arguments.n * 2,
         per_institution: (arguments.n * 2 / INSTITUTIONS).min(10_000),
         interval_minutes: 60,
     };
     let mut service = Service::install(DatabaseKind::Sqlite, &bank.origin, &setup).await?;
+    service.register(&bank)?;
     service.start().await?;
     service.link(0..arguments.n).await?;
     service.stop()?;
@@ -69,5 +95,5 @@ pub async fn run(arguments: &Arguments, say: &dyn Fn(&str)) -> anyhow::Result<Re
     ensure!(failed == 0, "{failed} syncs failed: {}", service.said());
     let completed = u64::try_from(service.read_since(due_at).await?)?;
     service.stop()?;
-    Ok(Report { completed, in_flight, rss_mib, rss_before_mib })
+    Ok(Read { completed, in_flight, rss_mib, rss_before_mib })
 }

@@ -6,6 +6,7 @@
 //! anything was not as it should be, however fast it was.
 
 pub mod bank;
+pub mod bank_process;
 pub mod books;
 pub mod day;
 pub mod fairness;
@@ -13,6 +14,7 @@ pub mod floor;
 pub mod in_flight;
 pub mod machine;
 pub mod on_demand;
+pub mod scale;
 pub mod schedule;
 pub mod service;
 pub mod sync;

@@ -3,9 +3,10 @@
 //! The time of a `/sync` call, less the time that the bank had the two requests in hand by its own log.
 
 use super::bank::{Behaviour, Show};
+use super::bank_process::BankProcess;
 use super::books::{INSTITUTIONS, institution};
 use super::machine::percentile;
-use super::service::{BankProcess, DatabaseKind, Service, Setup};
+use super::service::{DatabaseKind, Service, Setup};
 use crate::http::{expect, text};
 use anyhow::{Context, ensure};
 use chrono::Utc;

@@ -3,7 +3,8 @@
 //!
 //! Must not know: what is measured.
 
-use super::bank::{Behaviour, Log, Show, TOKEN};
+use super::bank::TOKEN;
+use super::bank_process::BankProcess;
 use super::books::{self, Account, INSTITUTIONS, institution};
 use super::machine::{self, Process};
 use crate::http::{Api, expect, text};
@@ -132,59 +133,6 @@ impl Database {
     }
 }
 
-/// The load bank as a process of its own.
-pub struct BankProcess {
-    process: Process,
-    /// Where it is.
-    pub origin: String,
-    control: Api,
-}
-
-impl BankProcess {
-    /// Starts it.
-    pub fn start(reply_rows: u32) -> anyhow::Result<Self> {
-        let mut command = Command::new(super::program()?);
-        command.args(["bank", "--rows", &reply_rows.to_string()]);
-        let (process, origin) = Process::start_and_hear(command)?;
-        ensure!(origin.starts_with("http"), "the load bank did not start: {origin}");
-        let control = Api::new(origin.clone(), None)?;
-        Ok(Self { process, origin, control })
-    }
-
-    /// What it has computed so far.
-    pub fn cpu(&self) -> anyhow::Result<Duration> {
-        machine::cpu(self.process.id())
-    }
-
-    /// Changes what it shows.
-    pub async fn show(&self, show: Show) -> anyhow::Result<()> {
-        self.put("/control", &serde_json::to_value(show)?).await
-    }
-
-    /// Changes how an institution does.
-    pub async fn behave(&self, institution: &str, behaviour: Behaviour) -> anyhow::Result<()> {
-        self.put(&format!("/control/{institution}"), &serde_json::to_value(behaviour)?).await
-    }
-
-    async fn put(&self, path: &str, body: &Value) -> anyhow::Result<()> {
-        expect(&self.control.send(reqwest::Method::PUT, path, &[], Some(body)).await?, 204)
-    }
-
-    /// The most requests that it had in hand together.
-    pub async fn most_at_once(&self) -> anyhow::Result<u64> {
-        let answer = self.control.get("/control/most").await?;
-        expect(&answer, 200)?;
-        Ok(serde_json::from_value(answer.body)?)
-    }
-
-    /// When accounts were asked.
-    pub async fn log(&self) -> anyhow::Result<Log> {
-        let answer = self.control.get("/control/log").await?;
-        expect(&answer, 200)?;
-        Ok(serde_json::from_value(answer.body)?)
-    }
-}
-
 /// How the service is set up.
 pub struct Setup {
     /// Runs at the same time.
@@ -206,8 +154,11 @@ impl Default for Setup {
 pub struct Service {
     config: PathBuf,
     log: PathBuf,
-    metrics: String,
     process: Option<Process>,
+    /// More processes on the same database, which ask banks and send webhooks.
+    workers: Vec<Process>,
+    /// Where each that runs shows its metrics.
+    metrics: Vec<String>,
     /// Its API, with the business's key.
     pub api: Api,
     origin: String,
@@ -229,11 +180,10 @@ impl Service {
         }
         let components = components().await?;
         let config = folder.path().join("tidegate.toml");
-        let (listen, metrics) = (free_port()?, free_port()?);
+        let listen = free_port()?;
         let at = folder.path().display();
         let text = format!(
-            "[server]\nlisten = \"127.0.0.1:{listen}\"\nmetrics-listen = \"127.0.0.1:{metrics}\"\n\
-             [database]\nurl = \"{}\"\n[vault]\nmaster-key-file = \"{at}/tidegate.key\"\n\
+            "[server]\nlisten = \"127.0.0.1:{listen}\"\n[database]\nurl = \"{}\"\n[vault]\nmaster-key-file = \"{at}/tidegate.key\"\n\
              [connectors]\ndir = \"{}\"\ncache-dir = \"{}\"\n[institutions]\ndir = \"{at}/institutions\"\n\
              [egress]\nallow = [\"{}\"]\n[sync]\nconcurrency = {}\nhistories-per-business = 1000\n[api]\nrate-per-s = 100000\nburst = 100000\n\
              [log]\nfilter = \"warn\"\n",
@@ -247,13 +197,15 @@ impl Service {
         std::fs::copy(master_key(&config, &components)?, folder.path().join("tidegate.key"))?;
         tidegate(&config, &["migrate"])?;
         for number in 0..INSTITUTIONS {
-            tidegate(&config, &["institution", "approve", &institution(number), "--yes"])?;
+            let id = institution(number);
+            tidegate(&config, &["institution", "approve", &id, "--yes"])?;
         }
         let origin = format!("http://127.0.0.1:{listen}");
         let mut service = Self {
             log: folder.path().join("tidegate.log"),
-            metrics: format!("http://127.0.0.1:{metrics}"),
             process: None,
+            workers: Vec::new(),
+            metrics: Vec::new(),
             api: Api::new(origin.clone(), None)?,
             origin,
             config,
@@ -262,6 +214,17 @@ impl Service {
         };
         service.api = service.business("Load Ltd")?;
         Ok(service)
+    }
+
+    /// The operator's standing at each institution is what a client of this bank needs for TLS.
+    pub fn register(&self, bank: &BankProcess) -> anyhow::Result<()> {
+        if let Some([one, two, three, four]) = &bank.registration() {
+            for number in 0..INSTITUTIONS {
+                let id = institution(number);
+                tidegate(&self.config, &["registration", "set", &id, one, two, three, four])?;
+            }
+        }
+        Ok(())
     }
 
     /// The API with the key of another business.
@@ -273,9 +236,8 @@ impl Service {
 
     /// Runs it, and returns when it answers.
     pub async fn start(&mut self) -> anyhow::Result<()> {
-        let mut command = Command::new(program()?);
-        command.arg("--config").arg(&self.config).arg("serve");
-        self.process = Some(Process::start(command, &self.log)?);
+        self.metrics.clear();
+        self.process = Some(self.serve(&["serve"], &self.log.clone())?);
         until("the service answers", async || {
             let ended = self.process.as_mut().map(Process::has_ended).transpose()?.unwrap_or(true);
             ensure!(!ended, "the service ended: {}", self.said());
@@ -284,8 +246,27 @@ impl Service {
         .await
     }
 
+    /// Runs one more process, without an API.
+    pub fn start_worker(&mut self) -> anyhow::Result<()> {
+        let log = self.log.with_file_name(format!("worker-{}.log", self.workers.len()));
+        let worker = self.serve(&["serve", "--roles", "worker,sender"], &log)?;
+        self.workers.push(worker);
+        Ok(())
+    }
+
+    fn serve(&mut self, arguments: &[&str], log: &Path) -> anyhow::Result<Process> {
+        let metrics = format!("127.0.0.1:{}", free_port()?);
+        let mut command = Command::new(program()?);
+        command.arg("--config").arg(&self.config).args(arguments).env("TIDEGATE_METRICS_LISTEN", &metrics);
+        self.metrics.push(format!("http://{metrics}"));
+        Process::start(command, log)
+    }
+
     /// Stops it as a service manager does.
     pub fn stop(&mut self) -> anyhow::Result<()> {
+        for worker in self.workers.drain(..) {
+            worker.stop()?;
+        }
         match self.process.take() {
             Some(process) => process.stop().with_context(|| self.said()),
             None => Ok(()),
@@ -306,16 +287,33 @@ impl Service {
 
     /// What it and its database have computed so far.
     pub fn cpu(&self) -> anyhow::Result<Duration> {
-        Ok(machine::cpu(self.process()?)? + self.database.cpu()?)
+        let workers = self.workers.iter().map(|worker| machine::cpu(worker.id()));
+        let workers: Duration = workers.sum::<anyhow::Result<_>>()?;
+        Ok(machine::cpu(self.process()?)? + workers + self.database.cpu()?)
     }
 
-    /// What its metrics say: the sum of a metric over all lines with this label.
+    /// What its metrics say: the sum of a metric over all processes, and all lines with this label.
     pub async fn metric(&self, name: &str, label: &str) -> anyhow::Result<f64> {
-        let page = Api::new(self.metrics.clone(), None)?.get("/metrics").await?;
-        expect(&page, 200)?;
-        let page = page.body.as_str().context("metrics are text")?.to_owned();
-        let lines = page.lines().filter(|line| line.starts_with(name) && line.contains(label));
-        Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
+        let mut sum = 0.0;
+        for metrics in &self.metrics {
+            sum += metric(metrics, name, label).await?;
+        }
+        Ok(sum)
+    }
+
+    /// Processes that have taken up their part of the work.
+    pub async fn workers(&self) -> anyhow::Result<i64> {
+        let now = Utc::now().timestamp_micros();
+        self.database.number(&format!("SELECT count(*) FROM process WHERE works_from <= {now}")).await
+    }
+
+    /// Syncs that ended well, by the metrics of each process.
+    pub async fn synced_by_each(&self) -> anyhow::Result<Vec<f64>> {
+        let mut each = Vec::new();
+        for metrics in &self.metrics {
+            each.push(metric(metrics, "tidegate_syncs_total{", "code=\"SYNC_SUCCESSFUL\"").await?);
+        }
+        Ok(each)
     }
 
     /// Syncs that ended well, by its metrics.
@@ -420,6 +418,14 @@ impl Service {
             .await?;
         Ok(now)
     }
+}
+
+async fn metric(metrics: &str, name: &str, label: &str) -> anyhow::Result<f64> {
+    let page = Api::new(metrics.to_owned(), None)?.get("/metrics").await?;
+    expect(&page, 200)?;
+    let page = page.body.as_str().context("metrics are text")?.to_owned();
+    let lines = page.lines().filter(|line| line.starts_with(name) && line.contains(label));
+    Ok(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
 }
 
 /// All accounts of a business.

@@ -5,10 +5,11 @@
 //! with what the bank has.
 
 use super::bank::Show;
+use super::bank_process::BankProcess;
 use super::books::{Account, Books, KNOWN};
 use super::floor::{self, Floor};
 use super::machine::{self, Process};
-use super::service::{BankProcess, Database, DatabaseKind, Service, Setup, in_hands};
+use super::service::{Database, DatabaseKind, Service, Setup, in_hands};
 use crate::compare::{changes, rows};
 use crate::http::{Api, text};
 use anyhow::{Context, ensure};

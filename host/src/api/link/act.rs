@@ -16,6 +16,7 @@ use crate::api::problem::Code;
 use crate::api::v1::authorisations::{self, FormField};
 use crate::app::App;
 use crate::model::{Authorisation, AuthorisationState, CustomerPresent, Input, Secret, StandingAsk};
+use crate::nudge::Bell;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 
@@ -84,7 +85,7 @@ pub async fn agree(
     let (present, until) = (act.present.as_ref(), now.plus(AUTHORISATION_LIVES));
     if let Some(begun) = app.store.choose(known.id, &new, present, until, now).await? {
         tracing::info!(authorisation = %begun.id, connection = %new.id, institution, "agreed");
-        app.nudge.schedule.notify_one();
+        app.nudge.ring(Bell::Schedule);
         linking::after_turn(app, begun, TURN_WAIT).await?;
     }
     Ok(to_page(app, known))

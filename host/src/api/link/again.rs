@@ -8,6 +8,7 @@ use crate::api::linking::{self, AUTHORISATION_LIVES, LINK_LIVES, TURN_WAIT};
 use crate::api::problem::Code;
 use crate::app::App;
 use crate::model::{Authorisation, AuthorisationState, Connection, Wishes};
+use crate::nudge::Bell;
 use axum::extract::{Path, Request, State};
 use axum::response::Response;
 
@@ -84,7 +85,7 @@ pub async fn again(
     let begun = app.store.authorise_again(connection.id, &new, now).await?.ok_or_else(page::unknown_link)?;
     act.browser.binds(app, &begun).await?;
     tracing::info!(authorisation = %begun.id, before = %known.id, connection = %connection.id, "begun again");
-    app.nudge.schedule.notify_one();
+    app.nudge.ring(Bell::Schedule);
     let begun = linking::after_turn(app, begun, TURN_WAIT).await?;
     Ok(act::to_page(app, &begun))
 }

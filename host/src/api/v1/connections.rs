@@ -17,6 +17,7 @@ use crate::api::schema::{self, Page};
 use crate::api::v1::consents::ConsentShown;
 use crate::app::App;
 use crate::model::{self, AuthorisationState, ConnectionId, ConnectionState, Timestamp};
+use crate::nudge::Bell;
 use crate::store;
 use crate::webhook::payload;
 use axum::Json;
@@ -217,7 +218,7 @@ pub async fn create(
             linking::check_rejections(app, None, customer, asked.checked_at_bank).await?;
             let new = store::NewConnection { credentials, consent, linking: false, ..new };
             app.store.create_connection(&new, now).await?;
-            app.nudge.schedule.notify_one();
+            app.nudge.ring(Bell::Schedule);
         }
         None if asked.consent.is_some() || !asked.credential_expiry.is_empty() => {
             return Err(Problem::invalid(
@@ -232,7 +233,7 @@ pub async fn create(
             let expires_at = now.plus(linking::AUTHORISATION_LIVES);
             let authorisation = linking::new_authorisation(caller.business, institution, wishes, expires_at)?;
             let begun = app.store.create_authorising(&new, &authorisation, now).await?;
-            app.nudge.schedule.notify_one();
+            app.nudge.ring(Bell::Schedule);
             linking::after_turn(app, begun, linking::TURN_WAIT).await?;
         }
     }
@@ -318,13 +319,13 @@ pub async fn delete(State(api): State<Api>, caller: Caller, Id(id): Id<Connectio
             return Err(ConnectionId::unknown());
         }
         tracing::info!(connection = %id, consent_ended_at_bank = false, reason, "erased");
-        app.nudge.webhooks.notify_one();
+        app.nudge.ring(Bell::Webhooks);
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     if !app.store.begin_closing(caller.business, id, now).await? {
         return Err(ConnectionId::unknown());
     }
-    app.nudge.schedule.notify_one();
+    app.nudge.ring(Bell::Schedule);
     if erased_within(app, id, ENDING_WAIT).await? {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
@@ -337,7 +338,7 @@ pub async fn delete(State(api): State<Api>, caller: Caller, Id(id): Id<Connectio
 async fn erased_within(app: &App, id: ConnectionId, wait: Duration) -> Answer<bool> {
     let deadline = Instant::now() + wait;
     loop {
-        let erased = app.nudge.erased.notified();
+        let erased = app.nudge.heard(Bell::Erased);
         tokio::pin!(erased);
         erased.as_mut().enable(); // before looking, so that nothing is missed in between
         if app.store.is_erased(id).await? {
@@ -391,8 +392,8 @@ pub async fn reauthorise(
             let renewed =
                 app.store.reauthorise(caller.business, id, &credentials, consent, &resumed, now).await?;
             renewed.ok_or_else(ConnectionId::unknown)?;
-            app.nudge.schedule.notify_one();
-            app.nudge.webhooks.notify_one();
+            app.nudge.ring(Bell::Schedule);
+            app.nudge.ring(Bell::Webhooks);
         }
         None if asked.consent.is_some() || !asked.credential_expiry.is_empty() => {
             return Err(Problem::invalid(
@@ -413,7 +414,7 @@ pub async fn reauthorise(
             let institution = Some(connection.institution.clone());
             let new = linking::new_authorisation(caller.business, institution, wishes, expires_at)?;
             let begun = app.store.authorise_again(id, &new, now).await?.ok_or_else(ConnectionId::unknown)?;
-            app.nudge.schedule.notify_one();
+            app.nudge.ring(Bell::Schedule);
             linking::after_turn(app, begun, linking::TURN_WAIT).await?;
         }
     }

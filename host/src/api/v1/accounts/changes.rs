@@ -272,6 +272,7 @@ mod tests {
             reads_until: None,
             unattended_at: None,
             is_attended: false,
+            is_awaited: false,
             held_until: None,
             index: None,
         };

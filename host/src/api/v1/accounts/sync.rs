@@ -10,6 +10,7 @@ use crate::api::schema::Page;
 use crate::api::v1::Paging;
 use crate::api::v1::syncs::Sync;
 use crate::model::{self, AccountId, AccountState, CustomerPresent, SyncCode, SyncId};
+use crate::nudge::Bell;
 use crate::store::{FoundSync, Requested};
 use axum::Json;
 use axum::extract::State;
@@ -138,7 +139,7 @@ pub async fn request(
         Requested::Excluded => return Err(excluded(&account)),
         Requested::Stopped(last) => return stopped(&account, last.map(|last| *last)),
     };
-    api.app.nudge.schedule.notify_one();
+    api.app.nudge.ring(Bell::Schedule);
     match wait_for(&api, caller, sync, finished, Duration::from_secs(u64::from(wait))).await? {
         Some(done) => Ok(Json(Sync::finished(done)).into_response()),
         None => {

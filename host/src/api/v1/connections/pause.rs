@@ -6,6 +6,7 @@ use crate::api::extract::{Id, PathId};
 use crate::api::gate::Caller;
 use crate::api::problem::{Answer, Code, Problem};
 use crate::model::{ConnectionId, ConnectionState};
+use crate::nudge::Bell;
 use crate::webhook::payload;
 use axum::Json;
 use axum::extract::State;
@@ -38,7 +39,7 @@ pub async fn pause(
             "Nothing is asked of the bank anyway until the customer has authorised again.",
         ));
     }
-    api.app.nudge.webhooks.notify_one();
+    api.app.nudge.ring(Bell::Webhooks);
     whole(&api, connection).await
 }
 
@@ -71,7 +72,7 @@ pub async fn resume(
             ),
         ));
     }
-    api.app.nudge.schedule.notify_one();
-    api.app.nudge.webhooks.notify_one();
+    api.app.nudge.ring(Bell::Schedule);
+    api.app.nudge.ring(Bell::Webhooks);
     whole(&api, connection).await
 }

@@ -7,6 +7,7 @@ use crate::api::gate::Caller;
 use crate::api::problem::{Answer, Code, Problem};
 use crate::api::schema;
 use crate::model::{AccountId, AccountsKept, ConnectionId, Institution, Timestamp};
+use crate::nudge::Bell;
 use crate::store::{Changed, Settings};
 use crate::sync::schedule;
 use axum::Json;
@@ -84,7 +85,7 @@ pub async fn change(
     let settings = Settings { interval, accounts: asked.accounts.map(kept).transpose()? };
     match api.app.store.change_settings(caller.business, id, &settings, now).await? {
         Changed::To(connection) => {
-            api.app.nudge.schedule.notify_one();
+            api.app.nudge.ring(Bell::Schedule);
             whole(&api, *connection).await
         }
         Changed::NoSuchAccount => Err(no_such_account()),

@@ -9,6 +9,7 @@ use crate::api::problem::Answer;
 use crate::api::schema::{self, All, Page};
 use crate::api::v1::Paging;
 use crate::model::{AttemptId, DeliveryId, DeliveryState, EndpointId, EventId, EventType, Timestamp};
+use crate::nudge::Bell;
 use crate::store;
 use axum::Json;
 use axum::extract::State;
@@ -121,7 +122,7 @@ pub async fn replay(
     if !api.app.store.replay_delivery(endpoint, delivery, api.app.clock.now()).await? {
         return Err(DeliveryId::unknown());
     }
-    api.app.nudge.webhooks.notify_one();
+    api.app.nudge.ring(Bell::Webhooks);
     Ok(StatusCode::NO_CONTENT)
 }
 
