@@ -167,7 +167,7 @@ impl<'a> Look<'a> {
     }
 
     /// From before anything that was ever read: the balance counted it all along.
-    fn is_old_ground(&self, row: &Transaction) -> bool {
+    pub(super) fn is_old_ground(&self, row: &Transaction) -> bool {
         self.observed.held_from.zip(row.booked_on).is_some_and(|(from, day)| day <= from)
     }
 
@@ -210,13 +210,17 @@ impl<'a> Look<'a> {
         }
         let anchor = before.expected.filter(|_| !self.turned_back);
         // Whether a first balance counts rows that are missing, nothing tells: it is none to begin from.
-        standing.expected = match anchor.is_none() && self.waits {
+        let moved = match anchor.is_none() && self.waits {
             true => None,
             false => proof::anchored(anchor, self.observed, self.moved, rows),
         };
+        // A sum that no amount can hold stays where it was, in doubt.
+        let is_too_large = anchor.is_some() && moved.is_none();
+        standing.expected = moved.or(anchor);
         standing.in_doubt = match proof {
-            // Of rows that were not shown the balance may well say something else.
-            Proof::Contradicted => before.in_doubt || self.sees_all,
+            _ if is_too_large => true,
+            // What the rows of this look did not explain, they explain no better when they are shown again.
+            Proof::Contradicted => true,
             Proof::Proved => false,
             // The first balance may count what the first look did not show: the next one confirms it.
             Proof::Unproved => before.in_doubt || (anchor.is_none() && standing.expected.is_some()),

@@ -61,8 +61,14 @@ pub(super) fn scale<'a>(
 ) -> Option<Scale> {
     let balance = booked_balance(&observed.balances)?;
     let expected = expected.filter(|expected| expected.currency == balance.currency)?;
-    let needed = i128::from(balance.minor) - i128::from(expected.minor) - moved;
+    let sum = i128::from(expected.minor) + moved;
+    let needed = i128::from(balance.minor) - sum;
     let not_yet = not_yet(observed, balance, now);
+    // Sums that no amount can hold prove nothing.
+    let fits = |sum: i128| i64::try_from(sum).is_ok();
+    if !fits(sum) || !fits(i128::from(balance.minor) - not_yet) {
+        return None;
+    }
     Some(Scale { balance, needed, not_yet, day: last_day(observed) })
 }
 
