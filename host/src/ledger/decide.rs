@@ -31,7 +31,15 @@ impl<'a> Look<'a> {
         let scale = self.scale(sides.known, standing);
         let doubts = self.open_doubts(matches, reading);
         let twins = if booked.is_empty() { BTreeSet::new() } else { twins_shown(sides, matches) };
-        let jury = Jury { scale: scale.as_ref(), doubts: &doubts, standing, ids: sides.ids, twins: &twins };
+        let waiting = self.waiting(sides, matches);
+        let jury = Jury {
+            scale: scale.as_ref(),
+            doubts: &doubts,
+            standing,
+            ids: sides.ids,
+            twins: &twins,
+            waiting: &waiting,
+        };
         let judged = jury.judge(booked, &anew);
         let mut decided = BTreeSet::new();
         if let Some(weighed) = &judged.weighed {
@@ -195,6 +203,14 @@ impl<'a> Look<'a> {
         for _ in 0..otherwise {
             self.take(open.row, Vec::new());
         }
+    }
+
+    /// What known rows weigh that were missing before, and that this reading need not have shown.
+    fn waiting(&self, sides: &Sides<'_>, matches: &Matches) -> Vec<i128> {
+        let rows = sides.known.iter().zip(&matches.partner).zip(sides.covered);
+        let waits =
+            rows.filter(|((row, partner), covered)| row.missed > 0 && partner.is_none() && !**covered);
+        waits.map(|((row, _), _)| self.weight(&row.transaction)).filter(|weight| *weight != 0).collect()
     }
 
     /// The doubts that matter: equal rows of which some are new. None counts less often in a list that was not read to
