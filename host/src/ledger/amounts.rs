@@ -61,21 +61,47 @@ impl<'a> Pairing<'a> {
         };
         let finer = days.map_or(SETTLEMENT_DAYS_MAX, i64::abs);
         let likeness = i64::from(alike) + i64::from(goes_on(old, new)) + i64::from(old.text() == new.text());
-        let tier = PAIR + 2 * likeness + i64::from(is_gone);
+        let settles = i64::from(old.of.status != new.of.status);
+        let tier = PAIR + 2 * likeness + i64::from(is_gone) + settles;
         fits.then_some(Worth { tier, finer })
     }
 
     /// Exactly: as many pairs as possible, the most alike, the nearest in time.
     fn solve(&mut self, old: &[usize], new: &[usize]) {
         let (old_rows, new_rows) = (self.sides.old, self.sides.new);
-        let worth: Vec<Vec<Option<Worth>>> =
+        let mut worth: Vec<Vec<Option<Worth>>> =
             old.iter().map(|old| new.iter().map(|new| self.worth(*old, *new)).collect()).collect();
+        self.leave_to_the_missing(old, new, &mut worth);
         let solved = assign::best(&worth, &classes(old_rows, old), &classes(new_rows, new));
         for (old, pair) in old.iter().zip(solved) {
             if let Some((column, ambiguous)) = pair
                 && let Some(new) = new.get(column)
             {
                 self.pair(*old, *new, ambiguous);
+            }
+        }
+    }
+
+    /// A booked row that may be a missing one in other words is no booking of another business.
+    fn leave_to_the_missing(&self, old: &[usize], new: &[usize], worth: &mut [Vec<Option<Worth>>]) {
+        let row = |place: &usize| self.sides.old.get(*place);
+        let is_booked = |row: &&Row<'_>| row.of.status == TransactionStatus::Booked;
+        let missing: Vec<_> = old.iter().filter_map(row).filter(is_booked).collect();
+        if missing.is_empty() {
+            return;
+        }
+        for (column, new) in new.iter().enumerate() {
+            let Some(new) = self.sides.new.get(*new) else { continue };
+            if !missing.iter().any(|old| is_amended(old, new)) {
+                continue;
+            }
+            for (old, worth) in old.iter().filter_map(row).zip(worth.iter_mut()) {
+                if old.of.status == TransactionStatus::Pending
+                    && !alike(old, new)
+                    && let Some(worth) = worth.get_mut(column)
+                {
+                    *worth = None;
+                }
             }
         }
     }

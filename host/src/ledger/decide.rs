@@ -29,9 +29,17 @@ impl<'a> Look<'a> {
         let booked: Vec<&StoredTransaction> = absent.iter().filter_map(known).filter(is_booked).collect();
         let anew = self.described_anew(sides.ids, &booked);
         let scale = self.scale(sides.known, standing);
-        let doubts = open_doubts(matches, reading);
+        let doubts = self.open_doubts(matches, reading);
         let twins = if booked.is_empty() { BTreeSet::new() } else { twins_shown(sides, matches) };
-        let jury = Jury { scale: scale.as_ref(), doubts: &doubts, standing, ids: sides.ids, twins: &twins };
+        let waiting = self.waiting(sides, matches);
+        let jury = Jury {
+            scale: scale.as_ref(),
+            doubts: &doubts,
+            standing,
+            ids: sides.ids,
+            twins: &twins,
+            waiting: &waiting,
+        };
         let judged = jury.judge(booked, &anew);
         let mut decided = BTreeSet::new();
         if let Some(weighed) = &judged.weighed {
@@ -197,6 +205,34 @@ impl<'a> Look<'a> {
         }
     }
 
+    /// What known rows weigh that were missing before, and that this reading need not have shown.
+    fn waiting(&self, sides: &Sides<'_>, matches: &Matches) -> Vec<i128> {
+        let rows = sides.known.iter().zip(&matches.partner).zip(sides.covered);
+        let waits =
+            rows.filter(|((row, partner), covered)| row.missed > 0 && partner.is_none() && !**covered);
+        waits.map(|((row, _), _)| self.weight(&row.transaction)).filter(|weight| *weight != 0).collect()
+    }
+
+    /// The doubts that matter: equal rows of which some are new. None counts less often in a list that was not read to
+    /// its end: what it left out may weigh as much. Nor is old ground in doubt: however often it counts, the sum stays.
+    fn open_doubts(&self, matches: &Matches, reading: &repeats::Reading<'a>) -> Vec<proof::Open<'a>> {
+        let coverage = self.observed.coverage.as_ref();
+        let is_whole = coverage.is_some_and(|coverage| coverage.complete && coverage.snapshot);
+        let open = |doubt: &repeats::Doubt| {
+            let first = doubt.places.start;
+            let row = reading.rows.get(first)?.of;
+            let is_new = |place: &usize| matches.taken.get(*place) == Some(&false);
+            let new = doubt.places.clone().filter(is_new);
+            let new: Vec<_> = new.filter_map(|place| Some(reading.rows.get(place)?.of)).collect();
+            let fewer = new.len().min(doubt.places.len() - doubt.held.clamp(1, doubt.places.len()));
+            let fewer = if is_whole { fewer } else { 0 };
+            let more = doubt.left_out;
+            let is_open = (fewer > 0 || more > 0) && !self.is_old_ground(row);
+            is_open.then_some(proof::Open { row, new, fewer, more })
+        };
+        reading.doubts.iter().filter_map(open).collect()
+    }
+
     /// Without a balance, most of the rows missing at once, and fewer shown than are held, are a list that was cut
     /// short. What was missing before is on its way out.
     fn is_not_shrunk(&self, sides: &Sides<'_>, missing: usize) -> Result<(), Incomplete> {
@@ -224,19 +260,4 @@ fn twins_shown<'a>(sides: &'a Sides<'a>, matches: &Matches) -> BTreeSet<identity
         sides.ids.of(row.of).is_none() && new.is_some_and(|new| new.content() == row.content())
     });
     shown.map(|(row, _)| row.content()).collect()
-}
-
-/// The doubts that matter: equal rows of which some are new.
-fn open_doubts<'a>(matches: &Matches, reading: &repeats::Reading<'a>) -> Vec<proof::Open<'a>> {
-    let open = |doubt: &repeats::Doubt| {
-        let first = doubt.places.start;
-        let row = reading.rows.get(first)?.of;
-        let is_new = |place: &usize| matches.taken.get(*place) == Some(&false);
-        let new = doubt.places.clone().filter(is_new);
-        let new: Vec<_> = new.filter_map(|place| Some(reading.rows.get(place)?.of)).collect();
-        let fewer = new.len().min(doubt.places.len() - doubt.held.clamp(1, doubt.places.len()));
-        let more = doubt.left_out;
-        (fewer > 0 || more > 0).then_some(proof::Open { row, new, fewer, more })
-    };
-    reading.doubts.iter().filter_map(open).collect()
 }

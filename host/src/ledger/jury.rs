@@ -38,6 +38,8 @@ pub(super) struct Jury<'j> {
     pub(super) ids: Ids,
     /// Contents of known rows without a name that were shown.
     pub(super) twins: &'j BTreeSet<identity::Content<'j>>,
+    /// What known rows weigh that were missing before, and that the reading need not have shown.
+    pub(super) waiting: &'j [i128],
 }
 
 impl Jury<'_> {
@@ -56,8 +58,11 @@ impl Jury<'_> {
             let later = described.iter().filter(|row| scale.is_later(&row.transaction));
             let later = later.map(|row| proof::weight(&row.transaction, scale.balance)).sum();
             let scale = scale.without(weight, later);
-            let judged = Jury { scale: Some(&scale), ..*self }.judge_missing(rest, false);
-            let explains = |weighed: &Weighed| weighed.otherwise.iter().all(|counted| *counted == 0);
+            let rows: Vec<_> = described.iter().map(|row| Row::new(&row.transaction)).collect();
+            let nameless = rows.iter().filter(|row| self.ids.of(row.of).is_none());
+            let twins: BTreeSet<_> = self.twins.iter().copied().chain(nameless.map(Row::content)).collect();
+            let judged = Jury { scale: Some(&scale), twins: &twins, ..*self }.judge_missing(rest, false);
+            let explains = |weighed: &Weighed| weighed.otherwise.iter().all(|counted| *counted >= 0);
             if judged.weighed.as_ref().is_some_and(explains) {
                 return Judged { described, ..judged };
             }
@@ -107,7 +112,8 @@ impl Jury<'_> {
 
     fn weigh(&self, absent: &[&StoredTransaction], only_simple: bool) -> Option<Weighed> {
         let Standing { in_doubt, unexplained, .. } = *self.standing;
-        self.scale?.weigh(&Question { absent, doubts: self.doubts, in_doubt, unexplained, only_simple })
+        let Jury { doubts, waiting, .. } = *self;
+        self.scale?.weigh(&Question { absent, doubts, in_doubt, unexplained, waiting, only_simple })
     }
 }
 

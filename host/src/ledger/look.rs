@@ -72,14 +72,15 @@ impl<'a> Look<'a> {
         for (place, row) in sides.known.iter().enumerate() {
             let before = &row.transaction;
             let partner = matches.partner.get(place).copied().flatten();
-            match partner.and_then(|partner| sides.new.get(partner)) {
-                Some(after) => {
+            match partner.and_then(|partner| Some((partner, sides.new.get(partner)?))) {
+                Some((at, after)) => {
                     if row.missed > 0 {
                         self.missed.push((row.id.number, 0));
                     }
                     let is = |marks: &[bool]| marks.get(place) == Some(&true);
                     if !is(&matches.same) || before.stability != after.of.stability {
-                        self.partner(sides.ids, row, after.of, is(&matches.ambiguous));
+                        let doubts = (is(&matches.ambiguous), sides.reading.may_be_again(at));
+                        self.partner(sides.ids, row, after.of, doubts);
                     }
                 }
                 None if sides.ids.of(before).is_some_and(|id| removed.contains(id))
@@ -115,7 +116,14 @@ impl<'a> Look<'a> {
         }
     }
 
-    fn partner(&mut self, ids: Ids, row: &StoredTransaction, after: &Transaction, ambiguous: bool) {
+    /// `is_again`: it may be the row before, shown again, whose balance is not this one's.
+    fn partner(
+        &mut self,
+        ids: Ids,
+        row: &StoredTransaction,
+        after: &Transaction,
+        (ambiguous, is_again): (bool, bool),
+    ) {
         let (number, before) = (row.id.number, &row.transaction);
         if identity::differs(before, after) {
             let reason = match (before.status, after.status) {
@@ -126,7 +134,11 @@ impl<'a> Look<'a> {
             let (before, after) = (before.clone(), after.clone());
             self.changes.push(NewChange::Modified { number, before, after, reason, ambiguous });
         } else if identity::is_stale(ids, before, after) {
-            self.rekeyed.push((number, after.clone()));
+            let balance_after = before.balance_after.filter(|_| is_again).or(after.balance_after);
+            let now = Transaction { balance_after, ..after.clone() };
+            if identity::is_stale(ids, before, &now) {
+                self.rekeyed.push((number, now));
+            }
         }
     }
 
@@ -167,7 +179,7 @@ impl<'a> Look<'a> {
     }
 
     /// From before anything that was ever read: the balance counted it all along.
-    fn is_old_ground(&self, row: &Transaction) -> bool {
+    pub(super) fn is_old_ground(&self, row: &Transaction) -> bool {
         self.observed.held_from.zip(row.booked_on).is_some_and(|(from, day)| day <= from)
     }
 
@@ -210,13 +222,17 @@ impl<'a> Look<'a> {
         }
         let anchor = before.expected.filter(|_| !self.turned_back);
         // Whether a first balance counts rows that are missing, nothing tells: it is none to begin from.
-        standing.expected = match anchor.is_none() && self.waits {
+        let moved = match anchor.is_none() && self.waits {
             true => None,
             false => proof::anchored(anchor, self.observed, self.moved, rows),
         };
+        // A sum that no amount can hold stays where it was, in doubt.
+        let is_too_large = anchor.is_some() && moved.is_none();
+        standing.expected = moved.or(anchor);
         standing.in_doubt = match proof {
-            // Of rows that were not shown the balance may well say something else.
-            Proof::Contradicted => before.in_doubt || self.sees_all,
+            _ if is_too_large => true,
+            // What the rows of this look did not explain, they explain no better when they are shown again.
+            Proof::Contradicted => true,
             Proof::Proved => false,
             // The first balance may count what the first look did not show: the next one confirms it.
             Proof::Unproved => before.in_doubt || (anchor.is_none() && standing.expected.is_some()),

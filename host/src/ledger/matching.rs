@@ -201,7 +201,7 @@ impl<'a> Pairing<'a> {
     /// Equal contents, the n-th twin with the n-th: first those that are equal to the letter, and those of the same
     /// running balance, then in the order of their balances, which a row inserted before them moves alike. Which twin is which can't matter
     /// otherwise: they are equal; one that was missing before is the one that is missing now. A row that the reading
-    /// would not have shown is no row with another id.
+    /// would not have shown is no row with another id, nor one that was shown on two pages in other letters.
     fn by_content(&mut self, and_balance: bool, exactly: bool) {
         type Key<'a> = (Content<'a>, Option<i64>, Option<Exact<'a>>);
         let key = |row: &'a Row<'a>| -> Option<Key<'a>> {
@@ -215,6 +215,9 @@ impl<'a> Pairing<'a> {
         for (key, mut old) in old {
             let Some(found) = new.get(&key) else { continue };
             let mut found = found.clone();
+            if !exactly && !old.iter().all(|place| self.covered(*place)) {
+                found.retain(|place| !self.sides.reading.may_be_again(*place));
+            }
             let balance =
                 |rows: &[Row<'_>], place: usize| rows.get(place).and_then(|row| row.of.balance_after);
             let missed = |place: usize| self.sides.known.get(place).is_some_and(|row| row.missed > 0);
@@ -267,7 +270,8 @@ impl<'a> Pairing<'a> {
     }
 
     /// Rows that the reading need not have shown, and their equals under other ids: the same rows, if the ids of
-    /// others changed too, now or before, or no known id is shown at all. A balance may say otherwise.
+    /// others changed too, now or before, no known id is shown at all, or that very id stood on another row. A balance
+    /// may say otherwise.
     fn at_the_edge(&mut self) {
         let ids = self.sides.ids;
         let (mut kept, mut renamed) = (0_usize, 0_usize);
@@ -280,11 +284,12 @@ impl<'a> Pairing<'a> {
             }
         }
         self.matches.rotated = renamed > kept;
-        if !self.matches.rotated && kept > 0 {
-            return;
-        }
+        let all_may = self.matches.rotated || kept == 0;
+        let left: HashSet<&str> = self.free_old().filter_map(|(_, row)| ids.of(row.of)).collect();
+        let has_moved = |row: &Row<'_>| ids.of(row.of).is_some_and(|id| left.contains(id));
         let old = groups(self.free_old().map(|(place, row)| (row.content(), place)));
-        let new = groups(self.free_new().map(|(place, row)| (row.content(), place)));
+        let new = self.free_new().filter(|(_, row)| all_may || has_moved(row));
+        let new = groups(new.map(|(place, row)| (row.content(), place)));
         for (content, old) in old {
             for (old, new) in old.into_iter().zip(new.get(&content).into_iter().flatten()) {
                 self.pair(old, *new, false);

@@ -61,8 +61,14 @@ pub(super) fn scale<'a>(
 ) -> Option<Scale> {
     let balance = booked_balance(&observed.balances)?;
     let expected = expected.filter(|expected| expected.currency == balance.currency)?;
-    let needed = i128::from(balance.minor) - i128::from(expected.minor) - moved;
+    let sum = i128::from(expected.minor) + moved;
+    let needed = i128::from(balance.minor) - sum;
     let not_yet = not_yet(observed, balance, now);
+    // Sums that no amount can hold prove nothing.
+    let fits = |sum: i128| i64::try_from(sum).is_ok();
+    if !fits(sum) || !fits(i128::from(balance.minor) - not_yet) {
+        return None;
+    }
     Some(Scale { balance, needed, not_yet, day: last_day(observed) })
 }
 
@@ -82,7 +88,8 @@ pub(super) struct Weighed {
 /// Why a balance says nothing of rows that are missing, though it agrees with what is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Agrees {
-    /// It does so also if they are gone: rows that are dated after it weigh as much, and may count or not.
+    /// It does so also if they are gone: rows that are dated after it weigh as much, and may count or not; or what it
+    /// differed by last time does.
     EitherWay,
     /// It agreed when they were missing before, too, and nothing was refused then: it never counted them.
     WithoutThem,
@@ -98,17 +105,21 @@ pub(super) struct Question<'k, 'o> {
     pub(super) in_doubt: bool,
     /// What it differed by.
     pub(super) unexplained: Option<i64>,
+    /// What known rows weigh that were missing before, and that this reading need not have shown.
+    pub(super) waiting: &'k [i128],
     /// No combinations: the rows are to be taken as they are shown.
     pub(super) only_simple: bool,
 }
 
 impl Question<'_, '_> {
     /// Whether a balance that agrees as if nothing were gone says so indeed.
-    fn open(&self, views: &[&View]) -> Option<Agrees> {
+    fn open(&self, views: &[&View], stands: Option<&View>) -> Option<Agrees> {
         let weighs = |view: &View| view.weights.iter().any(|weight| *weight != 0);
-        let all: Vec<i128> = views.iter().map(|view| view.weights.iter().sum()).collect();
-        let is_gone = |(view, all): (&&View, &i128)| *all != 0 && view.needed == -all;
-        if views.iter().zip(&all).any(is_gone) {
+        let is_gone = |view: &View| {
+            let all: i128 = view.weights.iter().sum();
+            all != 0 && view.needed == -all
+        };
+        if views.iter().copied().chain(stands).any(is_gone) {
             return Some(Agrees::EitherWay);
         }
         let missed_before = !self.in_doubt && self.absent.iter().all(|row| row.missed > 0);
@@ -185,7 +196,7 @@ impl Scale {
         let views = [Some(&all), Some(&so_far), stands.as_ref()];
         let simple = || views.into_iter().flatten().filter_map(|view| view.simple(doubts.len()));
         if let Some(none) = simple().find(|weighed| !weighed.gone.contains(&Some(true))) {
-            let open = question.open(&[&all, &so_far]);
+            let open = question.open(&[&all, &so_far], stands.as_ref());
             return Some(match open {
                 Some(_) => Weighed { gone: vec![None; none.gone.len()], open, ..none },
                 None => none,
@@ -201,7 +212,7 @@ impl Scale {
             let slipped = self.only_counts(doubts, so_far.needed).is_some();
             return Some(every).filter(|_| !slipped);
         }
-        if question.in_doubt || question.only_simple { None } else { self.weigh_closely(&so_far, doubts) }
+        if question.in_doubt || question.only_simple { None } else { self.weigh_closely(&so_far, question) }
     }
 
     /// The balance counts everything; or nothing that is dated after it.
@@ -215,7 +226,8 @@ impl Scale {
         ]
     }
 
-    fn weigh_closely(&self, view: &View, doubts: &[Open<'_>]) -> Option<Weighed> {
+    fn weigh_closely(&self, view: &View, question: &Question<'_, '_>) -> Option<Weighed> {
+        let doubts = question.doubts;
         let all: i128 = view.weights.iter().sum();
         let none = || Weighed {
             gone: view.gone(|_| false),
@@ -231,6 +243,9 @@ impl Scale {
             // Whichever of them went: others did not.
             Subsets::Several => return Some(Weighed { unclear: true, ..none() }),
             Subsets::None => {}
+        }
+        if may_add_up_to(question.waiting, -view.needed) {
+            return None; // rows that were missing before may be gone as well
         }
         if let Some(otherwise) = self.only_counts(doubts, view.needed) {
             return Some(Weighed { otherwise, ..none() });
@@ -266,6 +281,15 @@ enum Subsets {
     One(Vec<bool>),
     /// Of other weights each.
     Several,
+}
+
+/// Do some of the weights, or all of them, have that sum? Of too many weights some may.
+fn may_add_up_to(weights: &[i128], sum: i128) -> bool {
+    let of = |set: u32| {
+        let chosen = weights.iter().enumerate().filter(|(place, _)| set & (1 << place) != 0);
+        chosen.map(|(_, weight)| weight).sum::<i128>()
+    };
+    weights.len() > WEIGHED_MAX || (1..1_u32 << weights.len()).any(|set| of(set) == sum)
 }
 
 /// The subsets of that sum, but for none and all of the rows.

@@ -26,6 +26,12 @@ impl Reading<'_> {
         self.letters.find(row)
     }
 
+    /// This row is equal to the letter to the one before: it may be that one, on another page.
+    pub(super) fn may_be_again(&self, place: usize) -> bool {
+        let at = self.doubts.partition_point(|doubt| doubt.places.end <= place);
+        self.doubts.get(at).is_some_and(|doubt| doubt.places.start < place)
+    }
+
     /// The places of each group's rows.
     pub(super) fn groups(&self) -> &[Range<usize>] {
         &self.places

@@ -31,10 +31,7 @@ pub fn reconcile(data: &[u8]) {
             money_moves_by_the_changes(&known, &standing, &held, &look.observed, &verdict);
             what_was_shown_is_held(&held, &look.observed);
             the_same_look_is_known_by_its_index(&known, &held, &look, &verdict);
-            // A sum that is larger than an amount can be is lost, and with it what it decided of twins.
-            if standing.expected.is_none() || held.standing.expected.is_some() {
-                the_same_look_again_comes_to_rest(&held, &look.observed);
-            }
+            the_same_look_again_comes_to_rest(&held, &look.observed);
         }
         before = Some(look);
     }
@@ -79,6 +76,10 @@ fn money_moves_by_the_changes(
         booked.map(|row| i128::from(row.money.minor)).sum()
     };
     let moved = sum(&held.rows) - sum(known);
+    // A sum that no amount can hold stays where it was.
+    if i64::try_from(i128::from(was.minor) + moved).is_err() {
+        return;
+    }
     assert_eq!(i128::from(is.minor) - i128::from(was.minor), moved, "{verdict:#?}");
 }
 

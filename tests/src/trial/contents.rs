@@ -50,6 +50,11 @@ impl Contents {
         !one.is_empty() && !other.is_empty() && (one.starts_with(&other) || other.starts_with(&one))
     }
 
+    /// Is one text within the other, whatever the case?
+    pub fn speaks_of(&self, other: &Self) -> bool {
+        within(&self.text, &other.text)
+    }
+
     /// May these be the same booked row, dated or described anew?
     pub fn may_be_told_as(&self, other: &Self) -> bool {
         let days = self.day.zip(other.day).map(|(one, other)| (one - other).num_days().abs());

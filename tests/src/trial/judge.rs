@@ -9,10 +9,11 @@
 //! as another only if it leaves none. Of these ways those with the most equal amounts, then with the
 //! most texts alike among these, are explanations. Other pairs with comparable amounts may be or not be.
 //!
-//! A pending row that the answer need not have shown may be there still: it may always be left over.
+//! A pending row that the answer need not have shown may be there still: it may always be left over. A booked row that
+//! may be a missing one in other words may be the booking of a pending row of another business, or not.
 //!
 //! An ambiguity is avoidable if there is exactly one explanation of all rows that hang together with
-//! it. Shares no code with the ledger.
+//! it, be it with such bookings or without. Shares no code with the ledger.
 
 use super::contents::Contents;
 use super::shown::Reading;
@@ -30,6 +31,8 @@ pub struct Left {
     pub pending: Vec<(i64, Contents, bool)>,
     /// New booked rows.
     pub booked: Vec<Contents>,
+    /// Missing booked rows.
+    pub missing: Vec<Contents>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,7 +66,9 @@ pub fn left(trust: &Trust, held: &[StoredTransaction], reading: &Reading) -> Lef
         let covered = coverage.zip(contents.day).is_some_and(|(coverage, day)| coverage.window.since < day);
         (row.id.number, contents, covered)
     });
+    let missing = held.iter().map(|row| Contents::of(&row.transaction)).filter(Contents::is_booked).collect();
     Left {
+        missing,
         pending: pending.filter(|(_, contents, _)| !contents.is_booked()).collect(),
         booked: seen.into_iter().map(Contents::of).filter(Contents::is_booked).collect(),
     }
@@ -80,10 +85,19 @@ pub fn explanations(left: &Left, number: i64, became: &Contents) -> Option<usize
     let pending = left.pending.iter().position(|(known, ..)| *known == number)?;
     let booked = left.booked.iter().position(|row| row == became)?;
     let all = pairs(left);
+    let told = |(_, new, _): &Pair| left.missing.iter().any(|row| row.may_be_told_as(&left.booked[*new]));
+    let speaks = |(old, new, _): &Pair| left.pending[*old].1.speaks_of(&left.booked[*new]);
+    let without: Vec<Pair> = all.iter().copied().filter(|pair| !told(pair) || speaks(pair)).collect();
+    let ways = [all, without].map(|pairs| count(&pairs, pending, booked));
+    ways.into_iter().find(|ways| *ways != Some(1)).unwrap_or(Some(1))
+}
+
+/// How many, of these pairs.
+fn count(all: &[Pair], pending: usize, booked: usize) -> Option<usize> {
     if !all.iter().any(|(old, new, _)| (*old, *new) == (pending, booked)) {
         return None;
     }
-    let connected = connected(&all, (pending, booked));
+    let connected = connected(all, (pending, booked));
     if connected.len() > PAIRS_MAX {
         return None;
     }

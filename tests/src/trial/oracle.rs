@@ -82,8 +82,10 @@ pub struct Oracle {
     contradicted: bool,
     /// A balance agreed with the one before.
     confirmed: bool,
-    /// The running balance that each entry was shown with last, and its contents then.
-    after: BTreeMap<usize, (i64, Contents)>,
+    /// What was ever shown of one amount, in minor units, with one running balance.
+    after: BTreeMap<(i64, i64), BTreeSet<Contents>>,
+    /// What was shown now under an id that stood on another row before, of its amount or day.
+    amended: BTreeSet<Contents>,
     trust: Trust,
     refused_in_a_row: usize,
 }
@@ -104,6 +106,7 @@ impl Oracle {
             contradicted: false,
             confirmed: false,
             after: BTreeMap::new(),
+            amended: BTreeSet::new(),
             trust,
             refused_in_a_row: 0,
         }
@@ -191,7 +194,10 @@ impl Oracle {
                 contents.day.zip(today).is_some_and(|(day, today)| (today - day).num_days() > EXPIRES_DAYS);
             let may_go = could_be_booked || (!contents.is_booked() && is_old);
             let stands = if may_go { 0 } else { sort.fewest };
-            return Group { fewest: stands.max(sure), most, shown: sure, misses, who };
+            // Equal rows without a name may be one on two pages there, too.
+            let is_open = sort.is_doubtful() && has_balance;
+            let seen = if is_open { sure.min(sort.distinct.max(sort.fewest.min(shown))) } else { sure };
+            return Group { fewest: stands.max(seen), most, shown: seen, misses, who };
         }
         let missing = sort.missing();
         let mut misses: Vec<u8> = sort.misses.iter().take(missing).map(|times| times + 1).collect();
@@ -235,10 +241,11 @@ impl Oracle {
         let booked: Vec<_> =
             all.iter().filter(|(other, sort)| sort.is_new() && fits(contents, other)).collect();
         let [(booked, became)] = booked.as_slice() else { return false };
-        let rivals = all.iter().filter(|(other, _)| fits(other, booked));
+        let rivals = all.iter().filter(|(other, _)| fits(other, booked) || other.may_be_told_as(booked));
         let rivals: usize = rivals.map(|(_, sort)| sort.missing()).sum();
         self.class != Class::Nothing
             && rivals == 1
+            && !self.amended.contains(*booked)
             && became.shown == became.most + 1
             && contents.reads_like(booked)
             && !sort.who_before.is_disjoint(&became.who)
@@ -246,11 +253,15 @@ impl Oracle {
 
     /// Ids that decide, and what the bank says of ids, end what stood under them.
     fn end_what_ids_replace(&mut self, reading: &Reading, before: &BTreeMap<String, (usize, Contents)>) {
+        self.amended.clear();
         for (row, now_is) in reading.seen.transactions.iter().zip(&reading.who) {
             let contents = Contents::of(row);
             let Some(id) = self.trust.decides(row) else {
                 let named = [claimed(row), row.supersedes.as_deref()].into_iter().flatten();
                 for (_, last) in named.filter(|_| !self.trust.is_gone()).filter_map(|id| before.get(id)) {
+                    if last.may_be_amended_to(&contents) {
+                        self.amended.insert(contents.clone());
+                    }
                     if last.may_be_amended_to(&contents) || (!last.is_booked() && contents.is_booked()) {
                         self.groups.entry(last.clone()).and_modify(Group::may_lose_one);
                     }
@@ -266,10 +277,10 @@ impl Oracle {
             }
         }
         for id in &reading.seen.removed {
-            let stood = before.get(id).filter(|_| !self.trust.has_lied());
+            let stood = before.get(id).filter(|_| !self.trust.is_gone());
             match stood {
                 // Whether the bank means the new ids or the old ones is its own affair.
-                Some((_, last)) if self.trust.has_just_rotated() => self.may_end(last),
+                Some((who, last)) if self.trust.may_mean_another(*who) => self.may_end(last),
                 Some((who, last)) => self.end(*who, last),
                 None => {}
             }
@@ -278,13 +289,12 @@ impl Oracle {
 
     /// The same amount and the same balance after it, in other words: the same row, also where none need be shown.
     fn end_what_balances_replace(&mut self, reading: &Reading) {
-        for (row, who) in reading.seen.transactions.iter().zip(&reading.who) {
+        for row in &reading.seen.transactions {
             let (contents, Some(after)) = (Contents::of(row), row.balance_after) else { continue };
-            if let Some((before, last)) = self.after.insert(*who, (after, contents.clone()))
-                && before == after
-                && last != contents
-                && last.minor == contents.minor
-            {
+            let shown = self.after.entry((contents.minor, after)).or_default();
+            let told: Vec<_> = shown.iter().filter(|last| last.may_be_told_as(&contents)).cloned().collect();
+            shown.insert(contents);
+            for last in told {
                 self.may_end(&last);
             }
         }

@@ -24,6 +24,8 @@ pub struct Trust {
     renamed: BTreeSet<usize>,
     /// More entries had other ids than before, in the last answer, than had their own.
     rotated: bool,
+    /// Entries that were not shown since most ids were other ones.
+    unseen: BTreeSet<usize>,
 }
 
 /// The id, if the bank says that it names the row.
@@ -66,6 +68,11 @@ impl Trust {
             }
         }
         self.rotated = self.renamed.len() > kept;
+        let shown: BTreeSet<usize> = reading.who.iter().copied().collect();
+        if self.rotated {
+            self.unseen.extend(self.present.keys());
+        }
+        self.unseen.retain(|who| !shown.contains(who));
         let stands =
             |(id, old): &&(&str, Contents)| now.iter().any(|(at, contents)| at != id && contents == old);
         self.lied |= changed.iter().filter(stands).count() > 1;
@@ -77,20 +84,16 @@ impl Trust {
         claimed(row).filter(|_| !self.lied)
     }
 
-    /// Most ids of the last answer were other ones than before.
-    pub fn has_just_rotated(&self) -> bool {
-        self.rotated
+    /// The id that this entry had may be another one's by now: most ids were other ones in the last answer, or since
+    /// it was shown, or ids were seen to lie.
+    pub fn may_mean_another(&self, who: usize) -> bool {
+        self.rotated || self.lied || self.unseen.contains(&who)
     }
 
     /// Of these entries, so many stood under another id before while most ids of the last answer were the old ones:
     /// by the bank's promise they are new.
     pub fn may_be_others(&self, who: &BTreeSet<usize>) -> usize {
         if self.rotated || self.is_gone() { 0 } else { self.renamed.intersection(who).count() }
-    }
-
-    /// They were seen to lie.
-    pub fn has_lied(&self) -> bool {
-        self.lied
     }
 
     /// Nobody could still believe the ids.
