@@ -170,3 +170,22 @@ fn serve_says_where_it_listens_and_ends_well_on_sigterm() {
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     assert!(server.wait().unwrap().success());
 }
+
+#[test]
+fn a_crash_writes_no_core_since_it_would_hold_every_secret() {
+    let folder = prepared();
+    let here = folder.path();
+    // Whatever the machine allows by default: a core would lie in the folder.
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "ulimit -c unlimited; exec \"$0\" serve", env!("CARGO_BIN_EXE_tidegate")]);
+    shell.current_dir(here).env("TIDEGATE_LISTEN", "127.0.0.1:0").stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut serving = shell.spawn().unwrap();
+    let mut said = String::new();
+    BufReader::new(serving.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    assert!(said.contains("listens"), "{said}");
+    assert!(Command::new("kill").args(["-s", "ABRT", &serving.id().to_string()]).status().unwrap().success());
+    assert!(!serving.wait().unwrap().success());
+    let names = || std::fs::read_dir(here).unwrap().map(|entry| entry.unwrap().file_name());
+    let cores: Vec<_> = names().filter(|name| name.to_string_lossy().starts_with("core")).collect();
+    assert!(cores.is_empty(), "{cores:?}");
+}

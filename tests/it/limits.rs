@@ -273,6 +273,32 @@ async fn a_bank_that_allows_four_readings_a_day_is_never_asked_for_a_fifth() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reading_whose_answer_is_lost_is_not_sent_again_uncounted() {
+    let world = world(FOUR_A_DAY).await;
+    let linked = customers(&world, &["Ada"]).await.remove(0);
+    world.advance_at_rest(SECOND).await.unwrap();
+    advance_to_hour(&world, 12);
+    world.advance_at_rest(SECOND).await.unwrap();
+    let everyday = linked.everyday();
+    world.bank.fault(PathKind::Transactions, Fault::LostAnswer, 100);
+    for _ in 0..6 {
+        let answer = linked.ask(everyday, 30, &json!({})).await;
+        if is_too_early(&answer) {
+            break;
+        }
+        assert_eq!(answer.text("/reason"), "unreachable", "{}", answer.body);
+    }
+    assert!(world.bank.faults_left() < 100);
+    let mut of_days = BTreeMap::<NaiveDate, usize>::new();
+    for request in readings(world.bank.requests()) {
+        if request.account.as_deref() == Some(everyday) {
+            *of_days.entry(day(request.bank_time)).or_default() += 1;
+        }
+    }
+    assert!(of_days.values().all(|reads| *reads <= 4), "{of_days:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_the_customer_a_call_over_the_budget_is_told_when_and_with_the_customer_it_is_not_counted() {
     let world = world(FOUR_A_DAY).await;
     let linked = customers(&world, &["Ada"]).await.remove(0);

@@ -9,6 +9,7 @@
 
 mod bank_misbehaves;
 mod consents;
+mod crash;
 mod credentials;
 mod credit;
 mod demo;

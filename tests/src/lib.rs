@@ -10,7 +10,8 @@
 //! that drip), [`world`] (all of it beside the service, as an operator runs it), [`compare`] (what is stored
 //! against what the bank has), [`story`] (the main job, each step verified), [`linking`] (ways in and out),
 //! [`doors`] (the same by every front door of the bank), [`trial`] (the ledger against random histories), [`fuzz`]
-//! (the ledger and the cursors against a fuzzer's bytes), [`load`] (how much one machine does).
+//! (the ledger and the cursors against a fuzzer's bytes), [`load`] (how much one machine does), [`crash`] (whether anything is lost when
+//! processes, disks and clocks fail), on [`random`].
 
 // Not the service: the bank and the sink have clocks of their own, and indexing JSON gives null.
 #![allow(clippy::disallowed_methods, clippy::indexing_slicing)]
@@ -19,6 +20,7 @@ pub mod bank;
 pub mod browser;
 pub mod chromium;
 pub mod compare;
+pub mod crash;
 pub mod doors;
 pub mod fuzz;
 pub mod http;
@@ -26,6 +28,7 @@ pub mod linking;
 pub mod load;
 pub mod mock_bank;
 pub mod postgres;
+pub mod random;
 pub mod sink;
 pub mod story;
 pub mod trial;

@@ -108,26 +108,12 @@ impl Postgres {
 
     fn start_with(settings: &str) -> Result<Self, PostgresError> {
         let failed = |error: std::io::Error| PostgresError::Start(error.to_string());
-        let path = search_path().ok_or(PostgresError::Missing)?;
+        let mut command = program("sh").ok_or(PostgresError::Missing)?;
         // The keeper deletes the directory, also if this process is killed.
         let directory = tempfile::Builder::new().prefix("tidegate-pg-").tempdir().map_err(failed)?.keep();
-        let mut command = match is_root() {
-            true => {
-                let owned =
-                    Command::new("chown").arg(USER_IF_ROOT).arg(&directory).status().map_err(failed)?;
-                if !owned.success() {
-                    return Err(PostgresError::Start(format!(
-                        "there is no user {USER_IF_ROOT} to run it as"
-                    )));
-                }
-                let mut command = Command::new("runuser");
-                command.args(["-u", USER_IF_ROOT, "--", "sh"]);
-                command
-            }
-            false => Command::new("sh"),
-        };
+        give_to_its_user(&directory).map_err(failed)?;
         command.args(["-c", KEEPER, "keeper"]).arg(&directory).arg(CONNECTIONS_MAX.to_string()).arg(settings);
-        command.env("PATH", path).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut keeper = command.spawn().map_err(failed)?;
         let leash = keeper.stdin.take();
         let mut said = Vec::new();
@@ -155,6 +141,29 @@ impl Postgres {
         connection.close().await.map_err(failed)?;
         Ok(self.url(&name))
     }
+}
+
+/// A program of PostgreSQL, as a user that it accepts; none if it is not on this machine.
+pub(crate) fn program(name: &str) -> Option<Command> {
+    let path = search_path()?;
+    let mut command = match is_root() {
+        true => {
+            let mut command = Command::new("runuser");
+            command.args(["-u", USER_IF_ROOT, "--", name]);
+            command
+        }
+        false => Command::new(name),
+    };
+    command.env("PATH", path);
+    Some(command)
+}
+
+/// Gives a folder to the user whom PostgreSQL runs as.
+pub(crate) fn give_to_its_user(folder: &Path) -> std::io::Result<()> {
+    if is_root() && !Command::new("chown").arg(USER_IF_ROOT).arg(folder).status()?.success() {
+        return Err(std::io::Error::other(format!("there is no user {USER_IF_ROOT} to run it as")));
+    }
+    Ok(())
 }
 
 fn is_root() -> bool {

@@ -75,6 +75,8 @@ struct Shared {
     now: Now,
     inbox: Mutex<Inbox>,
     changed: watch::Sender<()>,
+    /// True: attempts are answered.
+    answers: watch::Sender<bool>,
 }
 
 impl Shared {
@@ -106,7 +108,12 @@ impl Sink {
     pub async fn start_with_clock(now: Now) -> std::io::Result<Self> {
         let door = Door::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
         let address = door.address()?;
-        let shared = Arc::new(Shared { now, inbox: Mutex::default(), changed: watch::Sender::new(()) });
+        let shared = Arc::new(Shared {
+            now,
+            inbox: Mutex::default(),
+            changed: watch::Sender::new(()),
+            answers: watch::Sender::new(true),
+        });
         let routes = Router::new().route("/webhooks", post(receive)).with_state(shared.clone());
         let service = routes.into_make_service_with_connect_info::<Cutter>();
         let serving = tokio::spawn(async move { axum::serve(door, service).await });
@@ -135,6 +142,19 @@ impl Sink {
         self.shared.inbox().misbehaviours.clear();
     }
 
+    /// From now on attempts are taken and wait for their answer until [`Sink::release`].
+    pub fn hold(&self) {
+        self.shared.answers.send_replace(false);
+    }
+    /// Answers all that wait, and from now on at once.
+    pub fn release(&self) {
+        self.shared.answers.send_replace(true);
+    }
+
+    /// What `found` makes of all attempts with a good signature, in order of arrival.
+    pub fn look<T>(&self, found: impl FnOnce(&[Received]) -> T) -> T {
+        found(&self.shared.inbox().received)
+    }
     /// All attempts with a good signature, in order of arrival.
     pub fn received(&self) -> Vec<Received> {
         self.shared.inbox().received.clone()
@@ -209,6 +229,8 @@ async fn receive(
         misbehaviour
     };
     shared.changed.send_replace(());
+    // An error means that the sink is gone, and nobody waits.
+    let _ = shared.answers.subscribe().wait_for(|answers| *answers).await;
     answer(misbehaviour, &cutter).await
 }
 

@@ -33,7 +33,7 @@ use tokio::task::JoinHandle;
 /// The id of the demo bank's profile.
 pub const DEMO_BANK: &str = "demo-bank";
 /// Where the demo bank is in the profiles that stand in `institutions/`.
-const PLACEHOLDER: &str = "http://127.0.0.1:7701";
+pub(crate) const PLACEHOLDER: &str = "http://127.0.0.1:7701";
 /// What the demo bank calls a business that may send its customers there.
 pub const CLIENT: &str = "corner-shop";
 /// What the bank calls the operator's key for signed requests.
@@ -377,7 +377,7 @@ fn written(folder: &Path, name: &str, text: &str) -> anyhow::Result<String> {
 }
 
 /// The operator's standing at an institution: values by name, each from a file.
-fn register(
+pub(crate) fn register(
     config: &Path,
     folder: &Path,
     institution: &str,
@@ -393,7 +393,7 @@ fn register(
 
 /// A profile that stands in `institutions/`; a line of the caller's takes the place of the profile's own line for
 /// that key, or stands at the end, which is `[limits]`.
-fn shipped_profile(id: &str, more: &str) -> anyhow::Result<String> {
+pub(crate) fn shipped_profile(id: &str, more: &str) -> anyhow::Result<String> {
     let text = std::fs::read_to_string(root().join("institutions").join(format!("{id}.toml")))?;
     ensure!(text.contains("[limits]"), "the profile {id} has no [limits]");
     let key = |line: &str| line.split_once('=').map(|(key, _)| key.trim().to_owned());

@@ -4,10 +4,12 @@
 //! (`retention.idempotency-keys-days`). Only answers that
 //! did something (2xx) are kept: whatever failed may be tried again under the same key. The work goes
 //! on when the caller hangs up, so that a lost answer is still kept. An answer that speaks of a connection
-//! is forgotten with it.
+//! is forgotten with it. A connection with credentials is bound to the key in the transaction that makes it: a process
+//! that dies before it has answered leaves one behind, and whoever asks again is told of it.
 
 use super::gate::Caller;
 use super::problem::{Answer, Code, Problem};
+use super::v1::connections;
 use super::{Api, extract};
 use crate::model::ConnectionId;
 use crate::store::Idempotent;
@@ -21,6 +23,10 @@ use tracing::Instrument;
 
 /// The request header.
 pub const KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// The key of the request that is being answered: what it makes is bound to it.
+#[derive(Clone)]
+pub struct Once(pub String);
+
 /// Marks an answer that was given before.
 pub const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 /// Characters of a key: a UUID has 36.
@@ -55,6 +61,10 @@ pub async fn once(State(api): State<Api>, caller: Caller, request: Request, next
     match api.app.store.idempotency_begin(caller.business, &name, &asked, kept, now).await? {
         Idempotent::New => {}
         Idempotent::Answered { status, body } => return Ok(replay(parts.uri.path(), status, body)),
+        Idempotent::Made(connection) => {
+            let answer = connections::made(&api, caller, connection).await;
+            return keep(&api, caller, &name, Ok(answer.into_response())).await;
+        }
         Idempotent::InFlight => {
             return Err(Problem::new(
                 Code::RequestInFlight,
@@ -70,7 +80,8 @@ pub async fn once(State(api): State<Api>, caller: Caller, request: Request, next
         }
     }
 
-    let request = Request::from_parts(parts, Body::from(bytes));
+    let mut request = Request::from_parts(parts, Body::from(bytes));
+    request.extensions_mut().insert(Once(name.clone()));
     let work = tokio::spawn(
         async move {
             let answer = tokio::spawn(next.run(request).in_current_span()).await;

@@ -7,6 +7,7 @@
 mod api_key;
 mod business;
 pub mod connector;
+mod cores;
 mod descriptors;
 mod institution;
 mod migrate;
@@ -96,6 +97,7 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 async fn obey(cli: Cli) -> anyhow::Result<Answer> {
+    cores::forbid()?;
     let config = cli.config.as_deref();
     match cli.command {
         Command::Serve(serve) => serve::run(config, serve).await,

@@ -111,8 +111,22 @@ pub(super) struct Place {
 impl Store {
     /// A new connection with its credentials (sealed under a new data key), consent and schedule row.
     pub async fn create_connection(&self, new: &NewConnection, now: Timestamp) -> Result<Connection> {
+        self.create_connection_once(new, None, now).await
+    }
+
+    /// The same for a request with an `Idempotency-Key`: the same request again is told of this connection
+    /// ([`super::Idempotent::Made`]), also if this process dies before it has answered.
+    pub async fn create_connection_once(
+        &self,
+        new: &NewConnection,
+        key: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Connection> {
         let mut tx = self.db.begin().await?;
         self.insert_connection(&mut tx, new, now).await?;
+        if let Some(key) = key {
+            super::idempotency::made(&mut tx, new.business, key, new.id).await?;
+        }
         tx.commit().await?;
         self.known_connection(new.id).await
     }

@@ -7,7 +7,9 @@ use super::arg::Arg;
 use super::{Result, StoreError, dialect::Dialect};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, ConnectOptions, PgPool, Postgres, SqlSafeStr, Sqlite, SqlitePool};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, Connection as _, PgPool, Postgres, SqlSafeStr, Sqlite, SqlitePool,
+};
 use std::fmt::Write as _;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -31,6 +33,8 @@ const SQLITE_WAL_PAGES: u32 = 16_000;
 const INSERT_ROWS: [usize; 4] = [64, 16, 4, 1];
 /// Statements that each connection keeps prepared: about all that the service has.
 const STATEMENTS_PREPARED: usize = 300;
+/// Nobody else writes to the file from here on; a transaction that only later comes to write could find it changed.
+const BEGIN_ON_FILE: &str = "BEGIN IMMEDIATE";
 /// Connections of one process to PostgreSQL: five processes fit its default of 100.
 const POSTGRES_CONNECTIONS_MAX: u32 = 16;
 
@@ -206,7 +210,7 @@ impl Db {
     /// Begins a write; on SQLite nobody else writes until it ends.
     pub(super) async fn begin(&self) -> Result<Tx> {
         Ok(match self {
-            Self::Sqlite { write, .. } => Tx::Sqlite(write.begin_with("BEGIN IMMEDIATE").await?),
+            Self::Sqlite { write, .. } => Tx::Sqlite(begin_on_file(write).await?),
             Self::Postgres(pool) => {
                 // In a task of its own: dropped half-way, sqlx 0.9 would give the connection back to
                 // the pool with the transaction open and unknown to it. A finished task's
@@ -344,6 +348,23 @@ impl Tx {
         }
         Ok(())
     }
+}
+
+/// Begins on the one writer of a file. A full disk makes SQLite end a transaction by itself, and sqlx 0.9, which goes on
+/// counting it as open, begins no other on that connection: then a fresh one takes its place.
+async fn begin_on_file(write: &SqlitePool) -> Result<sqlx::Transaction<'static, Sqlite>> {
+    match write.begin_with(BEGIN_ON_FILE).await {
+        Err(sqlx::Error::InvalidSavePointStatement) => {}
+        begun => return Ok(begun?),
+    }
+    let stuck = write.acquire().await?;
+    if stuck.is_in_transaction() {
+        tracing::warn!(
+            "SQLite ended a transaction by itself, as when the disk is full; its connection is replaced"
+        );
+        stuck.close().await?;
+    }
+    Ok(write.begin_with(BEGIN_ON_FILE).await?)
 }
 
 /// Takes the lock file beside the database; the system frees it with the handle.

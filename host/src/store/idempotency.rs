@@ -2,7 +2,7 @@
 
 use super::arg::args;
 use super::connection::hold;
-use super::db::row;
+use super::db::{Tx, row};
 use super::{Idempotent, Result, Store};
 use crate::model::*;
 use std::time::Duration;
@@ -10,14 +10,16 @@ use std::time::Duration;
 /// A request that has not answered for so long has died with its process.
 const HELD: Duration = Duration::from_secs(60);
 
-row! { Held { request_hash: Vec<u8>, status: Option<i64>, sealed: Option<Vec<u8>> } }
+row! {
+    Held { request_hash: Vec<u8>, status: Option<i64>, sealed: Option<Vec<u8>>, connection: Option<ConnectionId> }
+}
 
 const BODY: &str = "idempotency";
 const REQUEST: &[u8] = b"idempotency.request";
 
 impl Store {
     /// Takes or looks up a key of this request; entries older than `kept` do not count. A key held for over a minute without an
-    /// answer is free again.
+    /// answer is free again, unless its request has made something by then.
     pub async fn idempotency_begin(
         &self,
         business: BusinessId,
@@ -31,7 +33,7 @@ impl Store {
         let request_hash = of_business.index_bytes(&[REQUEST, request]);
         let mut tx = self.db.begin().await?;
         let sql = "DELETE FROM idempotency WHERE business = $1 AND key = $2
-                   AND (created_at <= $3 OR (status IS NULL AND created_at < $4))";
+                   AND (created_at <= $3 OR (status IS NULL AND connection IS NULL AND created_at < $4))";
         tx.run(sql, args![business, key, now.minus(kept), now.minus(HELD)]).await?;
         let sql = "INSERT INTO idempotency (business, key, request_hash, created_at) VALUES ($1, $2, $3, $4)
                    ON CONFLICT (business, key) DO NOTHING";
@@ -39,7 +41,7 @@ impl Store {
             tx.commit().await?;
             return Ok(Idempotent::New);
         }
-        let sql = "SELECT request_hash, status, sealed FROM idempotency WHERE business = $1 AND key = $2";
+        let sql = "SELECT request_hash, status, sealed, connection FROM idempotency WHERE business = $1 AND key = $2";
         let found: Option<Held> = tx.optional(sql, args![business, key]).await?;
         tx.rollback().await?;
         match found {
@@ -49,6 +51,7 @@ impl Store {
                 let status = super::codec::small(status, "status")?;
                 Ok(Idempotent::Answered { status, body: body.unwrap_or_default() })
             }
+            Some(Held { connection: Some(made), .. }) => Ok(Idempotent::Made(made)),
             // Held; or given up this very moment, which the next try will see.
             _ => Ok(Idempotent::InFlight),
         }
@@ -80,10 +83,24 @@ impl Store {
         tx.commit().await
     }
 
-    /// Frees a key whose request failed on our side (5xx), so that it can be tried again.
+    /// Frees a key whose request failed on our side (5xx), so that it can be tried again; not if it has made something
+    /// before it failed.
     pub async fn idempotency_abandon(&self, business: BusinessId, key: &str) -> Result<()> {
-        let sql = "DELETE FROM idempotency WHERE business = $1 AND key = $2 AND status IS NULL";
+        let sql = "DELETE FROM idempotency
+                   WHERE business = $1 AND key = $2 AND status IS NULL AND connection IS NULL";
         self.db.run(sql, args![business, key]).await?;
         Ok(())
     }
+}
+
+/// A request under this key makes this connection, in the same transaction: nobody makes another one for it, whatever
+/// becomes of its answer.
+pub(super) async fn made(
+    tx: &mut Tx,
+    business: BusinessId,
+    key: &str,
+    connection: ConnectionId,
+) -> Result<()> {
+    let sql = "UPDATE idempotency SET connection = $3 WHERE business = $1 AND key = $2 AND status IS NULL";
+    tx.run(sql, args![business, key, connection]).await.map(drop)
 }

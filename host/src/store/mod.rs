@@ -212,6 +212,8 @@ pub enum Idempotent {
         /// The exact body.
         body: String,
     },
+    /// The same request has made this connection, and its answer was not kept: its process died.
+    Made(ConnectionId),
     /// The same request is being answered now.
     InFlight,
     /// The key was used for another request.

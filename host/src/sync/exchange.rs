@@ -1,6 +1,7 @@
 //! Between two steps: what the connector asked for is sent, what came back is kept.
 
 use super::{Halt, Run};
+use crate::app::App;
 use crate::egress::{Call, CookieJar, Egress, EgressError};
 use crate::model::*;
 use crate::sandbox::Fault;
@@ -8,6 +9,7 @@ use crate::store::StoreError;
 use crate::vault;
 use aws_lc_rs::rand;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Waiting that a connector may ask for, in milliseconds per sync: one minute, as the contract says.
 const WAIT_MS_MAX: u32 = 60_000;
@@ -15,6 +17,8 @@ const WAIT_MS_MAX: u32 = 60_000;
 /// can declare them.
 const COOKIES: &str = "@cookies";
 const COUNTER: &str = "@counter";
+/// How soon a database that failed is tried again: a restart takes a second or two.
+const STORE_AGAIN: Duration = Duration::from_millis(250);
 
 impl Run<'_> {
     /// The values are the connection's.
@@ -180,7 +184,7 @@ impl Run<'_> {
             self.asked_at.get_or_insert(self.app.clock.now());
             let before = serde_json::to_string(&self.jar).unwrap_or_default();
             let mut jar = std::mem::take(&mut self.jar);
-            let call = Call { repeats: !is_login, ..self.call(purposes) };
+            let call = Call { repeats: !is_login && !self.counts_readings(), ..self.call(purposes) };
             let sent = self.app.egress.send(&call, request, &mut jar).await;
             self.jar = jar;
             if is_login {
@@ -225,7 +229,8 @@ impl Run<'_> {
         self.keep(vec![(COUNTER.to_owned(), Secret::new(self.counter.to_string()))]).await
     }
 
-    /// Commits what a reply gave before any other request of this connection leaves.
+    /// Commits what a reply gave before any other request of this connection leaves. It is given once: as long as the
+    /// lease lasts, a database that is away or full is tried again.
     async fn keep(&mut self, captured: Vec<(String, Secret)>) -> Result<(), Halt> {
         if captured.is_empty() {
             return Ok(());
@@ -233,7 +238,9 @@ impl Run<'_> {
         if let Some((id, own)) = &mut self.own {
             own.extend(captured.iter().cloned());
             let progress = Progress { memory: String::new(), values: own.clone() };
-            self.app.store.save_progress(self.lease, *id, &progress).await?;
+            while let Err(error) = self.app.store.save_progress(self.lease, *id, &progress).await {
+                before_another_try(self.app, self.lease, error).await?;
+            }
             captured.iter().for_each(|(name, value)| self.take_up(name, value));
             return Ok(());
         }
@@ -244,7 +251,12 @@ impl Run<'_> {
                 (NewCredential { name, value, expires_at: None }, version)
             })
             .collect();
-        let versions = self.app.store.save_captures(self.lease, &captures, self.app.clock.now()).await?;
+        let versions = loop {
+            match self.app.store.save_captures(self.lease, &captures, self.app.clock.now()).await {
+                Ok(versions) => break versions,
+                Err(error) => before_another_try(self.app, self.lease, error).await?,
+            }
+        };
         for ((new, _), version) in captures.into_iter().zip(versions) {
             let NewCredential { name, value, expires_at } = new;
             self.take_up(&name, &value);
@@ -270,4 +282,14 @@ impl Run<'_> {
             EgressError::DeadlinePassed => StoreError::LeaseLost.into(),
         }
     }
+}
+
+/// Waits a moment, if the error is the database's and the lease lasts; gives it back otherwise.
+async fn before_another_try(app: &App, lease: &Lease, error: StoreError) -> Result<(), StoreError> {
+    if !matches!(error, StoreError::Database(_)) || app.clock.now().plus(STORE_AGAIN) >= lease.until {
+        return Err(error);
+    }
+    tracing::warn!(connection = %lease.connection, %error, "what the bank gave could not be stored; trying again");
+    app.clock.sleep(STORE_AGAIN).await;
+    Ok(())
 }

@@ -83,6 +83,11 @@ impl Run<'_> {
         self.present.is_some() || self.reads.made < self.reads.most
     }
 
+    /// The bank counts what we read without the customer: what may have arrived is not sent again uncounted.
+    pub(super) fn counts_readings(&self) -> bool {
+        self.present.is_none() && self.bank.institution.limits.unattended_reads_per_day.is_some()
+    }
+
     /// Counts a reading without the customer, where the bank does, before it leaves.
     async fn take_read(&mut self) -> Result<(), Halt> {
         let budget = self.bank.institution.limits.unattended_reads_per_day;

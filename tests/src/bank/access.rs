@@ -41,6 +41,17 @@ pub struct Granted {
     pub permissions: Vec<String>,
 }
 
+/// A refresh token was shown to the bank.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// The consent that it is of.
+    pub consent: String,
+    /// By the bank's clock.
+    pub at: DateTime<Utc>,
+    /// When the same token was shown before; none if it is the first time.
+    pub before: Option<DateTime<Utc>>,
+}
+
 /// A pair of fresh tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Tokens {
@@ -97,7 +108,8 @@ struct AccessToken {
 #[derive(Debug)]
 struct RefreshToken {
     consent: String,
-    used: bool,
+    /// When it was shown last.
+    used_at: Option<DateTime<Utc>>,
 }
 
 /// Of the business itself: opens no account, but makes and ends consents.
@@ -117,6 +129,7 @@ pub(super) struct Access {
     access_tokens: HashMap<String, AccessToken>,
     refresh_tokens: HashMap<String, RefreshToken>,
     client_tokens: HashMap<String, ClientToken>,
+    shown: Vec<Shown>,
     random: Random,
 }
 
@@ -129,6 +142,7 @@ impl Access {
             access_tokens: HashMap::new(),
             refresh_tokens: HashMap::new(),
             client_tokens: HashMap::new(),
+            shown: Vec::new(),
             random: Random::new(seed ^ 0x746f_6b65_6e73),
         }
     }
@@ -250,7 +264,8 @@ impl Access {
 impl Access {
     fn issue_refresh_token(&mut self, consent: &str) -> String {
         let token = self.random.token("rt_");
-        self.refresh_tokens.insert(token.clone(), RefreshToken { consent: consent.to_owned(), used: false });
+        self.refresh_tokens
+            .insert(token.clone(), RefreshToken { consent: consent.to_owned(), used_at: None });
         token
     }
 
@@ -324,7 +339,9 @@ impl Access {
     pub(super) fn renew(&mut self, refresh_token: &str, asking: &Asking<'_>) -> Option<Tokens> {
         let token = self.refresh_tokens.get_mut(refresh_token)?;
         let consent = self.consents.get_mut(&token.consent).filter(|one| one.client == asking.client)?;
-        if std::mem::replace(&mut token.used, true) {
+        let before = token.used_at.replace(asking.now);
+        self.shown.push(Shown { consent: token.consent.clone(), at: asking.now, before });
+        if before.is_some() {
             consent.revoked = true;
             consent.tokens.drain(..).for_each(|token| drop(self.access_tokens.remove(&token)));
             return None;
@@ -332,6 +349,11 @@ impl Access {
         consent.check(asking.now).ok()?;
         let consent_id = token.consent.clone();
         self.issue(&consent_id, asking)
+    }
+
+    /// Each time that a refresh token was shown.
+    pub(super) fn shown(&self) -> &[Shown] {
+        &self.shown
     }
 
     fn issue(&mut self, consent_id: &str, asking: &Asking<'_>) -> Option<Tokens> {

@@ -10,6 +10,8 @@ use std::time::Duration;
 pub struct BankConfig {
     /// Where it listens; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// The origin that others know it by, if something stands before it; by default where it listens.
+    pub known_as: Option<String>,
     /// The same seed gives the same histories, ids and tokens.
     pub seed: u64,
     /// The bank's clock.
@@ -36,6 +38,7 @@ impl Default for BankConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            known_as: None,
             seed: 1,
             clock: ClockStart::System,
             page_rows: 25,

@@ -63,6 +63,17 @@ impl Log {
         self.requests.iter().filter(|request| request.number >= number).cloned().collect()
     }
 
+    pub(super) fn next_number(&self) -> u64 {
+        self.next
+    }
+
+    /// Was a request that is meant, from this number on, answered?
+    pub(super) fn has_answered(&self, target: &Target, number: u64) -> bool {
+        let meant = |request: &&LoggedRequest| target.matches(request.kind, request.account.as_deref());
+        let mut new = self.requests.iter().rev().take_while(|request| request.number >= number).filter(meant);
+        new.any(|request| request.status.is_some())
+    }
+
     pub(super) fn count(&self, target: &Target) -> usize {
         self.requests
             .iter()

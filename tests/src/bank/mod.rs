@@ -57,7 +57,7 @@ mod uk_consent_tests;
 #[cfg(test)]
 mod uk_tests;
 
-pub use access::{Customer, FIRST_PASSCODE, Granted};
+pub use access::{Customer, FIRST_PASSCODE, Granted, Shown};
 pub use clients::{Client, ClientAuthentication, NewClient};
 pub use clock::ClockStart;
 pub use config::{BankConfig, NewAccount, NewCustomer};
@@ -82,6 +82,7 @@ use clock::BankClock;
 use fault::Faults;
 use log::Log;
 use random::Random;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -102,6 +103,7 @@ struct State {
 
 struct Shared {
     config: BankConfig,
+    listens: SocketAddr,
     origin: String,
     /// Of the second listener.
     tls_origin: Option<String>,
@@ -169,8 +171,11 @@ impl Bank {
             clients,
             authorisations: Authorisations::default(),
         };
+        let listens = door.address()?;
+        let address = format!("http://{listens}");
         let shared = Arc::new(Shared {
-            origin: format!("http://{}", door.address()?),
+            listens,
+            origin: config.known_as.clone().unwrap_or(address),
             tls_origin: tls_door.as_ref().map(|door| format!("https://{}", door.address())),
             authorities,
             clock: BankClock::new(config.clock),
@@ -196,6 +201,10 @@ impl Bank {
     /// `http://127.0.0.1:PORT`; the token endpoint is `/token` below it.
     pub fn auth_origin(&self) -> String {
         self.shared.origin.clone()
+    }
+    /// Where it listens, whatever it is known as.
+    pub fn address(&self) -> SocketAddr {
+        self.shared.listens
     }
     /// The origin and [`API_PATH`].
     pub fn api_origin(&self) -> String {
@@ -274,6 +283,18 @@ impl Bank {
     /// The consent's time is over now.
     pub fn expire_consent(&self, consent: &str) -> Result<(), BankError> {
         self.shared.state().access.expire(consent, self.now())
+    }
+    /// Does the consent let anybody read now?
+    pub fn is_in_force(&self, consent: &str) -> Result<bool, BankError> {
+        let now = self.now();
+        let state = self.shared.state();
+        let known = state.access.consent(consent);
+        let known = known.ok_or_else(|| BankError::Unknown("consent", consent.to_owned()))?;
+        Ok(!known.deleted && known.check(now).is_ok())
+    }
+    /// Each time that a refresh token was shown, from this place in the list on.
+    pub fn shown_since(&self, place: usize) -> Vec<Shown> {
+        self.shared.state().access.shown().iter().skip(place).cloned().collect()
     }
     /// All access tokens run out now; refresh tokens stay good.
     pub fn expire_access_tokens(&self) {
@@ -374,6 +395,21 @@ impl Bank {
     /// How many requests came to the gates that are closed now.
     pub fn held(&self) -> usize {
         self.shared.state().faults.held()
+    }
+    /// Returns when a request that is meant, from this number on, has been answered.
+    pub async fn wait_answered(
+        &self,
+        target: impl Into<Target>,
+        number: u64,
+        timeout: Duration,
+    ) -> Result<(), TimedOut> {
+        let target = target.into();
+        let answered = || self.shared.state().log.has_answered(&target, number).then_some(());
+        wait(&self.shared.changed, timeout, answered, || format!("an answer to {target:?}")).await
+    }
+    /// The number of the next request.
+    pub fn next_number(&self) -> u64 {
+        self.shared.state().log.next_number()
     }
     /// All requests from this number on, oldest first (of the newest 100,000).
     pub fn requests_since(&self, number: u64) -> Vec<LoggedRequest> {

@@ -25,9 +25,9 @@ impl Drop for Process {
 }
 
 impl Process {
-    /// Starts it, its output to a file.
+    /// Starts it, its output to the end of a file.
     pub fn start(mut command: Command, log: &Path) -> anyhow::Result<Self> {
-        let file = std::fs::File::create(log)?;
+        let file = std::fs::File::options().create(true).append(true).open(log)?;
         command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
         let child = command.spawn().with_context(|| format!("{command:?}"))?;
         Ok(Self { child, _leash: None })
@@ -56,10 +56,24 @@ impl Process {
         Ok(self.child.try_wait()?.is_some())
     }
 
+    /// Sends it a signal: `TERM`, `STOP`, …
+    pub fn signal(&self, signal: &str) -> anyhow::Result<()> {
+        let id = self.id().to_string();
+        let sent = Command::new("kill").args(["-s", signal, &id]).status()?;
+        ensure!(sent.success(), "no process {id} takes {signal}");
+        Ok(())
+    }
+
+    /// Waits until it has ended, however that is.
+    pub fn wait(mut self) -> anyhow::Result<()> {
+        self.child.wait()?;
+        Ok(())
+    }
+
     /// Asks it to end, as a service manager does, and waits until it has.
     pub fn stop(mut self) -> anyhow::Result<()> {
-        let id = self.id().to_string();
-        ensure!(Command::new("kill").args(["-TERM", &id]).status()?.success(), "no process {id}");
+        self.signal("TERM")?;
+        let id = self.id();
         let ended = self.child.wait()?;
         ensure!(ended.success(), "process {id} ended with {ended}");
         Ok(())

@@ -28,7 +28,8 @@ use tokio::task::JoinSet;
 const HANDS: usize = 32;
 
 /// Which database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum DatabaseKind {
     /// A file.
     Sqlite,
@@ -497,6 +498,7 @@ fn request(connection: u32) -> Value {
     })
 }
 
-fn free_port() -> anyhow::Result<u16> {
+/// A port of this machine that nobody has at the moment.
+pub(crate) fn free_port() -> anyhow::Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

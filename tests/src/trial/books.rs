@@ -2,7 +2,7 @@
 //!
 //! Must not know: how any of it is shown, or to whom.
 
-use super::random::Random;
+use crate::random::Random;
 use chrono::{Days, NaiveDate};
 use host::model::TransactionStatus;
 

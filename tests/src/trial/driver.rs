@@ -10,10 +10,10 @@ use super::identity::{Identity, removed_and_added};
 use super::judge::{explanations, left};
 use super::ledger::{Change, Ledger, Observed, Verdict};
 use super::oracle::{Oracle, Wrong};
-use super::random::Random;
 use super::shown::Reading;
 use super::store::Store;
 use super::trust::Trust;
+use crate::random::Random;
 use host::model::Proof;
 
 /// What came of one history.

@@ -4,10 +4,10 @@
 //! drawn; one counts when it has truly happened.
 
 use super::books::{Books, date};
-use super::random::Random;
 use super::shown::{Counts, Glitch, Ids, Manners, Reading};
 use super::words::Class;
 use crate::bank::Scenario;
+use crate::random::Random;
 use host::model::{Balance, Transaction, TransactionStatus};
 use std::collections::BTreeSet;
 

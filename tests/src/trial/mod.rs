@@ -18,7 +18,6 @@ mod identity;
 mod judge;
 pub mod ledger;
 mod oracle;
-mod random;
 pub mod report;
 mod shown;
 mod sorts;

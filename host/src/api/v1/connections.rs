@@ -11,6 +11,7 @@ use crate::api::Api;
 use crate::api::cursor::Cursor;
 use crate::api::extract::{Ask, Body, Id, MaybeBody, PathId, SecretText};
 use crate::api::gate::Caller;
+use crate::api::idempotency::Once;
 use crate::api::linking;
 use crate::api::problem::{Answer, Problem};
 use crate::api::schema::{self, Page};
@@ -20,11 +21,11 @@ use crate::model::{self, AuthorisationState, ConnectionId, ConnectionState, Time
 use crate::nudge::Bell;
 use crate::store;
 use crate::webhook::payload;
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::LOCATION;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use handed_in::{ConsentGiven, Wished, check_consent, check_credentials, check_wishes};
 use serde::{Deserialize, Serialize};
 use settings::Kept;
@@ -194,6 +195,7 @@ pub struct Filter {
 pub async fn create(
     State(api): State<Api>,
     caller: Caller,
+    once: Option<Extension<Once>>,
     Body(asked): Body<ConnectionRequest>,
 ) -> Answer<Response> {
     let (app, now) = (&api.app, api.app.clock.now());
@@ -217,7 +219,8 @@ pub async fn create(
             let consent = Some(check_consent(consent, now)?);
             linking::check_rejections(app, None, customer, asked.checked_at_bank).await?;
             let new = store::NewConnection { credentials, consent, linking: false, ..new };
-            app.store.create_connection(&new, now).await?;
+            let key = once.as_ref().map(|Extension(Once(key))| key.as_str());
+            app.store.create_connection_once(&new, key, now).await?;
             app.nudge.ring(Bell::Schedule);
         }
         None if asked.consent.is_some() || !asked.credential_expiry.is_empty() => {
@@ -237,9 +240,14 @@ pub async fn create(
             linking::after_turn(app, begun, linking::TURN_WAIT).await?;
         }
     }
-    let connection = find(&api, caller, id).await?;
+    made(&api, caller, id).await
+}
+
+/// The answer to whoever made a connection.
+pub async fn made(api: &Api, caller: Caller, id: ConnectionId) -> Answer<Response> {
+    let connection = find(api, caller, id).await?;
     let location = format!("/v1/connections/{id}");
-    Ok((StatusCode::CREATED, [(LOCATION, location)], whole(&api, connection).await?).into_response())
+    Ok((StatusCode::CREATED, [(LOCATION, location)], whole(api, connection).await?).into_response())
 }
 
 /// Hand in what the customer typed
