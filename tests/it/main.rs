@@ -7,11 +7,13 @@
     clippy::disallowed_methods
 )]
 
+mod backup;
 mod bank_misbehaves;
 mod consents;
 mod credentials;
 mod credit;
 mod demo;
+mod doctor;
 mod document;
 mod door_camt;
 mod door_dialogue;

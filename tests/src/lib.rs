@@ -19,6 +19,7 @@ pub mod bank;
 pub mod browser;
 pub mod chromium;
 pub mod compare;
+pub mod database;
 pub mod doors;
 pub mod fuzz;
 pub mod http;

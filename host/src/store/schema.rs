@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Every migration, in the order they are applied.
-const MIGRATIONS: [(&str, &str); 1] = [("0001_initial", include_str!("0001_initial.sql"))];
+pub(super) const MIGRATIONS: [(&str, &str); 1] = [("0001_initial", include_str!("0001_initial.sql"))];
 
 impl Store {
     /// Opens `sqlite:PATH` or `postgres://…`. SQLite: takes a lock file so that two processes
@@ -71,7 +71,7 @@ impl Store {
     }
 }
 
-fn refuse_newer(applied: &BTreeSet<String>) -> Result<()> {
+pub(super) fn refuse_newer(applied: &BTreeSet<String>) -> Result<()> {
     match applied.iter().find(|name| MIGRATIONS.iter().all(|(known, _)| known != name)) {
         Some(name) => Err(StoreError::Migration(format!(
             "the database has migration {name}, which this version does not know; run the newer version of tidegate"

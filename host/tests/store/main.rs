@@ -20,11 +20,13 @@ mod links;
 mod listing;
 mod opening;
 mod pausing;
+mod restoring;
 mod retention;
 mod schedule;
 mod settings;
 mod standing;
 mod syncs;
+mod tls;
 mod turns;
 mod webhooks;
 

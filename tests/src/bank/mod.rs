@@ -46,7 +46,7 @@ mod spoil;
 mod statement;
 #[cfg(test)]
 mod tests;
-mod tls;
+pub(crate) mod tls;
 mod token;
 mod transaction_rows;
 mod uk;

@@ -56,24 +56,26 @@ impl fmt::Debug for Thumbprint {
 }
 
 /// A certificate and its key.
-pub(super) struct Issued {
+pub(crate) struct Issued {
     /// The certificate and the authority's, PEM.
-    pub(super) chain: String,
+    pub(crate) chain: String,
     /// PKCS#8, PEM.
-    pub(super) key: String,
+    pub(crate) key: String,
     pub(super) thumbprint: Thumbprint,
     der: CertificateDer<'static>,
     key_der: Vec<u8>,
 }
 
-struct Authority {
+/// Signs certificates.
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     der: CertificateDer<'static>,
-    pem: String,
+    /// What must be trusted, PEM.
+    pub(crate) pem: String,
 }
 
 impl Authority {
-    fn new(name: &str) -> Result<Self, rcgen::Error> {
+    pub(crate) fn new(name: &str) -> Result<Self, rcgen::Error> {
         let mut params = CertificateParams::new(Vec::new())?;
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -84,7 +86,7 @@ impl Authority {
         Ok(Self { issuer: Issuer::new(params, key), der, pem })
     }
 
-    fn issue(
+    pub(crate) fn issue(
         &self,
         name: &str,
         addresses: &[&str],
