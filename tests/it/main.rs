@@ -34,6 +34,7 @@ mod looks;
 mod mock_bank;
 mod operations;
 mod prism;
+mod proxied;
 mod redirected_twice;
 mod refusals;
 mod relisted;

@@ -27,6 +27,7 @@ pub mod linking;
 pub mod load;
 pub mod mock_bank;
 pub mod postgres;
+pub mod proxy;
 pub mod sink;
 pub mod story;
 pub mod trial;

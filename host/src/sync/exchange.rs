@@ -92,6 +92,7 @@ impl Run<'_> {
             values: &self.values,
             counter: self.counter,
             repeats: true,
+            way: &self.bank.institution.egress,
             requests_per_minute: self.bank.institution.limits.requests_per_minute,
             deadline: &self.deadline,
         }
