@@ -80,7 +80,7 @@ impl Bank {
         let manifest = connector.as_ref().map(|connector| connector.manifest());
         let resolved = manifest.map_err(Clone::clone).and_then(|manifest| {
             let routes = resolve_routes(manifest, &institution)?;
-            let fingerprint = fingerprint(manifest, &routes);
+            let fingerprint = fingerprint(manifest, &routes, &institution);
             match unallowed_post(&institution, &routes) {
                 Some(route) => Err(format!(
                     "{} writes outside login; if that is right, add `allow-post = [\"{}\"]` to institutions/{}.toml",
@@ -135,7 +135,7 @@ impl Bank {
             match approvals.get(id) {
                 Some(approved) if *approved == self.fingerprint => None,
                 Some(_) => Some(format!(
-                    "its routes changed since they were approved; run `tidegate institution approve {id}`"
+                    "its routes, or the way to it, changed since they were approved; run `tidegate institution approve {id}`"
                 )),
                 None => Some(format!("its routes are not approved; run `tidegate institution approve {id}`")),
             }
@@ -144,8 +144,8 @@ impl Bank {
     }
 }
 
-/// SHA-256 over what the operator approves: each route, and each value with its use and routes.
-fn fingerprint(manifest: &Manifest, routes: &[Route]) -> String {
+/// SHA-256 over what the operator approves: each route, each value with its use and routes, and the way that requests take.
+fn fingerprint(manifest: &Manifest, routes: &[Route], institution: &Institution) -> String {
     let mut context = digest::Context::new(&digest::SHA256);
     let mut add = |line: String| {
         context.update(line.as_bytes());
@@ -159,6 +159,7 @@ fn fingerprint(manifest: &Manifest, routes: &[Route]) -> String {
     for value in &manifest.values {
         add(format!("{} {:?} {:?} {:?} {}", value.name, value.kind, value.usage, value.routes, value.public));
     }
+    institution.egress.lines().into_iter().for_each(add);
     hex(context.finish().as_ref())
 }
 

@@ -10,5 +10,7 @@ mod replies;
 mod requests;
 #[path = "egress/tls.rs"]
 mod tls;
+#[path = "egress/ways.rs"]
+mod ways;
 #[path = "egress/webhooks.rs"]
 mod webhooks;

@@ -140,6 +140,7 @@ impl House {
             public_url: "http://127.0.0.1:1".to_owned(),
             database_url: format!("sqlite:{}", path("db").display()),
             master_key: Secret::new(Vault::new_master_key_line().unwrap()),
+            master_key_file: None,
             institutions_dir: path("institutions"),
             connectors_dir: path("connectors"),
             cache_dir: path("cache"),

@@ -7,12 +7,14 @@
     clippy::disallowed_methods
 )]
 
+mod backup;
 mod bank_misbehaves;
 mod consents;
 mod crash;
 mod credentials;
 mod credit;
 mod demo;
+mod doctor;
 mod document;
 mod door_camt;
 mod door_dialogue;
@@ -34,6 +36,7 @@ mod mock_bank;
 mod operations;
 mod prism;
 mod processes;
+mod proxied;
 mod redirected_twice;
 mod refusals;
 mod relisted;

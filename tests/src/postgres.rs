@@ -4,8 +4,12 @@
 //! It ends with the process, however that ends: a shell keeps it, and stops it and deletes its
 //! files when the pipe to this process closes.
 
+use crate::bank::tls::Authority;
+use rcgen::ExtendedKeyUsagePurpose;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::OnceLock;
@@ -44,6 +48,30 @@ pub struct Postgres {
     leash: Option<ChildStdin>,
 }
 
+/// A server that speaks TLS.
+#[derive(Debug)]
+pub struct TlsPostgres {
+    server: Postgres,
+    port: u16,
+}
+
+impl TlsPostgres {
+    /// The URL of its first database, at this host and with these parameters.
+    pub fn url(&self, host: &str, parameters: &str) -> String {
+        format!("postgres://postgres@{host}:{}/postgres?{parameters}", self.port)
+    }
+
+    /// PEM of the authority that signed its certificate.
+    pub fn roots(&self) -> PathBuf {
+        self.server.directory.join("roots.pem")
+    }
+
+    /// PEM of another authority.
+    pub fn other_roots(&self) -> PathBuf {
+        self.server.directory.join("other-roots.pem")
+    }
+}
+
 impl Drop for Postgres {
     fn drop(&mut self) {
         drop(self.leash.take());
@@ -57,12 +85,13 @@ const THROW_AWAY: &str = "-c fsync=off";
 const DURABLE: &str = "-c fsync=on -c shared_buffers=1GB -c max_wal_size=8GB";
 
 /// Stands between this process and the server. `$1` is the directory, `$2` how many may connect, `$3` more settings.
-/// Interrupting the tests from a
+/// Over TCP, where that is on, nobody comes in without TLS. Interrupting the tests from a
 /// terminal interrupts it too; it goes on to clean up.
 const KEEPER: &str = r#"
 trap : INT TERM HUP
 cd "$1" || exit 1
 initdb -D data -U postgres --auth=trust --no-sync -E UTF8 --locale=C >log 2>&1 &&
+sed -i 's/^host /hostssl /' data/pg_hba.conf &&
 pg_ctl -D data -w -t 120 -l log -o "-c listen_addresses= -k $1 -c synchronous_commit=on -c max_connections=$2 $3" start >>log 2>&1 &&
 echo ready || { tail -n 20 log; rm -rf "$1"/*; exit 1; }
 read -r _
@@ -98,6 +127,31 @@ impl Postgres {
         Self::start_with(DURABLE)
     }
 
+    /// A server of its own that also listens on `127.0.0.1`, for TLS with a certificate for `localhost` only.
+    pub fn start_with_tls() -> Result<TlsPostgres, PostgresError> {
+        let failed = |error: String| PostgresError::Start(error);
+        let made = || -> Result<_, rcgen::Error> {
+            let [ours, other] = ["Database authority", "Somebody else"].map(Authority::new);
+            let (ours, other) = (ours?, other?);
+            let server = ours.issue("Database", &["localhost"], ExtendedKeyUsagePurpose::ServerAuth)?;
+            Ok((ours.pem, other.pem, server))
+        };
+        let (roots, other_roots, server) = made().map_err(|error| failed(error.to_string()))?;
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|door| door.local_addr());
+        let port = port.map_err(|error| failed(error.to_string()))?.port();
+        let files = [
+            ("server.pem", &server.chain),
+            ("server.key", &server.key),
+            ("roots.pem", &roots),
+            ("other-roots.pem", &other_roots),
+        ];
+        let settings = format!(
+            "{THROW_AWAY} -c listen_addresses=127.0.0.1 -c port={port} -c ssl=on \
+             -c ssl_cert_file=../server.pem -c ssl_key_file=../server.key"
+        );
+        Ok(TlsPostgres { server: Self::start_from(&settings, &files)?, port })
+    }
+
     /// The process that all others of the server are children of.
     pub fn process(&self) -> Result<u32, PostgresError> {
         let failed = |why: String| PostgresError::Start(format!("its process is not known: {why}"));
@@ -107,10 +161,20 @@ impl Postgres {
     }
 
     fn start_with(settings: &str) -> Result<Self, PostgresError> {
+        Self::start_from(settings, &[])
+    }
+
+    /// The same, with files beside the server's folder that only it reads.
+    fn start_from(settings: &str, files: &[(&str, &String)]) -> Result<Self, PostgresError> {
         let failed = |error: std::io::Error| PostgresError::Start(error.to_string());
         let mut command = program("sh").ok_or(PostgresError::Missing)?;
         // The keeper deletes the directory, also if this process is killed.
         let directory = tempfile::Builder::new().prefix("tidegate-pg-").tempdir().map_err(failed)?.keep();
+        for (name, text) in files {
+            let mut file = std::fs::OpenOptions::new();
+            let file = file.create_new(true).write(true).mode(0o600).open(directory.join(name));
+            file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(failed)?;
+        }
         give_to_its_user(&directory).map_err(failed)?;
         command.args(["-c", KEEPER, "keeper"]).arg(&directory).arg(CONNECTIONS_MAX.to_string()).arg(settings);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -160,7 +224,7 @@ pub(crate) fn program(name: &str) -> Option<Command> {
 
 /// Gives a folder to the user whom PostgreSQL runs as.
 pub(crate) fn give_to_its_user(folder: &Path) -> std::io::Result<()> {
-    if is_root() && !Command::new("chown").arg(USER_IF_ROOT).arg(folder).status()?.success() {
+    if is_root() && !Command::new("chown").args(["-R", USER_IF_ROOT]).arg(folder).status()?.success() {
         return Err(std::io::Error::other(format!("there is no user {USER_IF_ROOT} to run it as")));
     }
     Ok(())

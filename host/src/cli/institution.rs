@@ -66,6 +66,9 @@ fn describe(bank: &Bank) -> String {
         let mark = if writes { "  <- writes; allowed by `allow-post` in the profile" } else { "" };
         text.push_str(&format!("  {}{mark}\n", route.line()));
     }
+    for line in bank.institution.egress.lines() {
+        text.push_str(&format!("  {line}\n"));
+    }
     text.push_str(&format!("fingerprint {}", bank.fingerprint));
     text
 }

@@ -5,13 +5,16 @@
 //! users of the machine can see.
 
 mod api_key;
+mod backup;
 mod business;
 pub mod connector;
 mod cores;
 mod descriptors;
+mod doctor;
 mod institution;
 mod migrate;
 mod registration;
+mod restore;
 mod serve;
 mod vault;
 
@@ -44,6 +47,12 @@ enum Command {
     Serve(serve::Serve),
     /// Bring the database up to this version
     Migrate,
+    /// Copy the SQLite database into a file, while the service runs
+    Backup(backup::Command),
+    /// Put a backup in the place of the database, and end what must not go on from before
+    Restore(restore::Command),
+    /// Look whether everything is as it must be, and say what to do where it is not
+    Doctor(doctor::Command),
     /// Businesses: the tenants of this service
     #[command(subcommand)]
     Business(business::Command),
@@ -102,6 +111,9 @@ async fn obey(cli: Cli) -> anyhow::Result<Answer> {
     match cli.command {
         Command::Serve(serve) => serve::run(config, serve).await,
         Command::Migrate => migrate::run(config).await,
+        Command::Backup(command) => backup::run(config, command).await,
+        Command::Restore(command) => restore::run(config, command).await,
+        Command::Doctor(command) => doctor::run(config, command).await,
         Command::Business(command) => business::run(config, command).await,
         Command::ApiKey(command) => api_key::run(config, command).await,
         Command::Registration(command) => registration::run(config, command).await,

@@ -46,6 +46,8 @@ pub struct Config {
     pub database_url: String,
     /// The master key text (see `vault`): from `TIDEGATE_MASTER_KEY` or the file named in the configuration. No key, no start.
     pub master_key: Secret,
+    /// The file that it came from; none for the environment.
+    pub master_key_file: Option<PathBuf>,
     /// Folder of profiles (`*.toml`).
     pub institutions_dir: PathBuf,
     /// Folder of connector components (`*.wasm`).
@@ -182,11 +184,13 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let typed = layers::merge(file, variables)?;
         let key = variables.get("TIDEGATE_MASTER_KEY").filter(|text| !text.trim().is_empty());
-        let master_key = match key {
-            Some(text) => Secret::new(text),
-            None => read_master_key(&typed.vault.master_key_file)?,
+        let (master_key, file) = match key {
+            Some(text) => (Secret::new(text), None),
+            None => {
+                (read_master_key(&typed.vault.master_key_file)?, Some(typed.vault.master_key_file.clone()))
+            }
         };
-        typed.understand(master_key)
+        typed.understand(master_key, file)
     }
 }
 
@@ -204,7 +208,7 @@ fn read_master_key(file: &Path) -> Result<Secret, ConfigError> {
 
 impl Typed {
     /// What was typed → what it means.
-    fn understand(self, master_key: Secret) -> Result<Config, ConfigError> {
+    fn understand(self, master_key: Secret, master_key_file: Option<PathBuf>) -> Result<Config, ConfigError> {
         let url = self.database.url;
         if !["sqlite:", "postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
             let problem = "must start with \"sqlite:\" or \"postgres://\"".to_owned();
@@ -227,6 +231,7 @@ impl Typed {
             public_url: public_url(self.server.public_url, listen)?,
             database_url: url,
             master_key,
+            master_key_file,
             institutions_dir: self.institutions.dir,
             connectors_dir: self.connectors.dir,
             cache_dir: self.connectors.cache_dir,

@@ -112,6 +112,23 @@ impl Guard {
             .map_err(|blocked| EgressError::BlockedAddress(blocked.0))
     }
 
+    /// The same for a host that somebody else will connect to for us: a name must be known here too, since an address that
+    /// nobody looked at may not be connected to.
+    pub async fn check_for_proxy(&self, url: &url::Url) -> Result<(), EgressError> {
+        self.check_literal(url)?;
+        let Some(url::Host::Domain(name)) = url.host() else { return Ok(()) };
+        let blocked = |sentence: String| EgressError::BlockedAddress(sentence);
+        let found = tokio::net::lookup_host((name, self.port)).await.map_err(|_| {
+            blocked(format!(
+                "\"{name}\" has no address here, so that nobody can look where the proxy would lead; let this machine resolve it"
+            ))
+        })?;
+        for address in found {
+            self.check(name, address.ip()).map_err(|Blocked(sentence)| blocked(sentence))?;
+        }
+        Ok(())
+    }
+
     /// Of what a name resolves to, what may be connected to; the first objection if that is nothing.
     fn permitted(&self, host: &str, found: impl Iterator<Item = IpAddr>) -> Result<Vec<SocketAddr>, Blocked> {
         let mut objection = None;

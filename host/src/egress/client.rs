@@ -1,10 +1,10 @@
-//! HTTP clients: one per bank, registration and its version, scheme and port. Connections made
+//! HTTP clients: one per bank, registration and its version, way, scheme and port. Connections made
 //! with one business's certificate are never used for another's requests.
 
 use super::address::Guard;
 use super::limits::CONNECT_TIMEOUT;
-use crate::model::{Registration, RegistrationId};
-use reqwest::{Certificate, Client, Identity};
+use crate::model::{EgressProfile, Registration, RegistrationId};
+use reqwest::{Certificate, Client, Identity, Proxy};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,6 +23,7 @@ struct Key {
     /// None for webhooks.
     institution: Option<String>,
     registration: Option<(RegistrationId, i64)>,
+    way: EgressProfile,
     plain: bool,
     port: u16,
 }
@@ -53,6 +54,11 @@ impl Clients {
         Guard { allow: self.allow.clone(), plain, port }
     }
 
+    /// What clients that go through this proxy may connect to, which is the proxy alone.
+    pub fn proxy_guard(&self, proxy: &url::Url) -> Guard {
+        self.guard(proxy.scheme() == "http", proxy.port_or_known_default().unwrap_or(0))
+    }
+
     /// The addresses the operator allows.
     pub fn allow(&self) -> &[SocketAddr] {
         &self.allow
@@ -63,12 +69,14 @@ impl Clients {
         &self,
         institution: &str,
         registration: Option<&Registration>,
+        way: &EgressProfile,
         plain: bool,
         port: u16,
     ) -> Result<Client, Code> {
         let key = Key {
             institution: Some(institution.to_owned()),
             registration: registration.map(|registration| (registration.id, registration.version)),
+            way: way.clone(),
             plain,
             port,
         };
@@ -77,7 +85,8 @@ impl Clients {
 
     /// The client for webhook receivers.
     pub fn webhook(&self, plain: bool, port: u16) -> Result<Client, Code> {
-        self.get(Key { institution: None, registration: None, plain, port }, None)
+        let way = EgressProfile::default();
+        self.get(Key { institution: None, registration: None, way, plain, port }, None)
     }
 
     fn get(&self, key: Key, registration: Option<&Registration>) -> Result<Client, Code> {
@@ -90,9 +99,16 @@ impl Clients {
     }
 
     fn build(&self, key: &Key, registration: Option<&Registration>) -> Result<Client, Code> {
+        let proxy = key.way.proxy.as_deref().map(url::Url::parse).transpose().map_err(|_| "proxy")?;
+        // Of a name that is asked of a proxy, only the proxy's own is looked up by the client.
+        let guard = match &proxy {
+            Some(proxy) => self.proxy_guard(proxy),
+            None => self.guard(key.plain, key.port),
+        };
         let mut builder = Client::builder()
             .user_agent(concat!("tidegate/", env!("CARGO_PKG_VERSION")))
-            .dns_resolver(Arc::new(self.guard(key.plain, key.port)))
+            .dns_resolver(Arc::new(guard))
+            .local_address(key.way.local_address)
             .no_proxy() // a proxy from the environment would connect past the guard
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
@@ -100,6 +116,9 @@ impl Clients {
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(IDLE_MAX)
             .pool_max_idle_per_host(IDLE_PER_HOST_MAX);
+        if let Some(proxy) = proxy {
+            builder = builder.proxy(Proxy::all(proxy).map_err(|_| "proxy")?);
+        }
         if key.plain {
             return builder.tls_certs_only([]).build().map_err(|_| "client");
         }
@@ -170,29 +189,29 @@ mod tests {
     fn the_number_of_clients_is_bounded() {
         let clients = Clients::new(&[]);
         for port in 1..=(CLIENTS_MAX as u16 + 20) {
-            clients.bank("bank", None, true, port).unwrap();
+            clients.bank("bank", None, &EgressProfile::default(), true, port).unwrap();
         }
         assert_eq!(clients.len(), CLIENTS_MAX);
     }
 
     #[test]
     fn a_new_version_of_a_registration_replaces_the_client_of_the_old_one() {
-        let clients = Clients::new(&[]);
+        let (clients, direct) = (Clients::new(&[]), EgressProfile::default());
         for version in [1, 1, 2] {
-            clients.bank("bank", Some(&registration(version)), true, 443).unwrap();
+            clients.bank("bank", Some(&registration(version)), &direct, true, 443).unwrap();
         }
-        clients.bank("bank", None, true, 443).unwrap();
+        clients.bank("bank", None, &direct, true, 443).unwrap();
         assert_eq!(clients.len(), 2);
     }
 
     #[test]
     fn a_bad_certificate_is_named_as_such() {
-        let clients = Clients::new(&[]);
+        let (clients, direct) = (Clients::new(&[]), EgressProfile::default());
         let mut bad = registration(1);
         bad.client_identity = Some(crate::model::Secret::new("not PEM"));
-        assert_eq!(clients.bank("bank", Some(&bad), false, 443).err(), Some("client-certificate"));
+        assert_eq!(clients.bank("bank", Some(&bad), &direct, false, 443).err(), Some("client-certificate"));
         bad.client_identity = None;
         bad.roots = Some("-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----".to_owned());
-        assert_eq!(clients.bank("bank", Some(&bad), false, 443).err(), Some("roots"));
+        assert_eq!(clients.bank("bank", Some(&bad), &direct, false, 443).err(), Some("roots"));
     }
 }

@@ -29,7 +29,7 @@ pub use cookie::CookieJar;
 pub use limits::*;
 
 use crate::clock::{Clock, Deadline};
-use crate::model::{Manifest, Purpose, Redirect, Registration, Reply, Request, Route, Secret};
+use crate::model::{EgressProfile, Manifest, Purpose, Redirect, Registration, Reply, Request, Route, Secret};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -78,6 +78,8 @@ pub struct Call<'a> {
     pub counter: u64,
     /// May be sent again if its answer was lost, should the method allow it. Not so a login.
     pub repeats: bool,
+    /// By which way it leaves: a proxy, an address of ours.
+    pub way: &'a EgressProfile,
     /// How many requests a minute the bank allows; each waits for its place.
     pub requests_per_minute: Option<u32>,
     /// After it nothing is sent.
@@ -115,7 +117,7 @@ pub enum EgressError {
     /// Refused, reset, timed out, TLS: a code and the host.
     #[error("{code}: {host}")]
     Unreachable {
-        /// `connect`, `timeout`, `tls`, `dns`, `reset`; `client-certificate`, `roots` if the registration's
+        /// `connect`, `timeout`, `tls`, `dns`, `reset`; `proxy` if that did not lead there; `client-certificate`, `roots` if the registration's
         /// PEM cannot be used.
         code: &'static str,
         /// Which host.

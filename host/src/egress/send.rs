@@ -98,10 +98,13 @@ async fn transmit(
     let url = message.url();
     let (plain, port) = (url.scheme() == "http", url.port_or_known_default().unwrap_or(0));
     let host = url.host_str().unwrap_or_default().to_owned();
-    egress.clients.guard(plain, port).check_literal(url)?;
+    match &call.way.proxy {
+        None => egress.clients.guard(plain, port).check_literal(url)?,
+        Some(proxy) => check_proxied(egress, proxy, url, plain, port).await?,
+    }
     let client = egress
         .clients
-        .bank(call.institution, call.registration, plain, port)
+        .bank(call.institution, call.registration, call.way, plain, port)
         .map_err(|code| EgressError::Unreachable { code, host: host.clone(), left: false })?;
     let mut pauses = RETRY_PAUSES.iter();
     let mut left = egress.config.bank_timeout;
@@ -132,6 +135,25 @@ async fn transmit(
             _ => return Err(failed.error),
         }
     }
+}
+
+/// A proxy's address is looked at like any other, and so is the bank's, although the proxy is the one to connect to it.
+async fn check_proxied(
+    egress: &Egress,
+    proxy: &str,
+    url: &url::Url,
+    plain: bool,
+    port: u16,
+) -> Result<(), EgressError> {
+    if plain {
+        return Err(EgressError::Refused(
+            "plain http does not go through a proxy, which would read it; use https, or take the proxy out of the profile"
+                .to_owned(),
+        ));
+    }
+    let proxy = url::Url::parse(proxy).map_err(|_| EgressError::Refused("the proxy is no URL".to_owned()))?;
+    egress.clients.proxy_guard(&proxy).check_literal(&proxy)?;
+    egress.clients.guard(plain, port).check_for_proxy(url).await
 }
 
 fn method(method: Method) -> reqwest::Method {

@@ -72,6 +72,10 @@ pub(super) fn failed(error: &reqwest::Error, host: &str) -> Failed {
             nothing_sent,
         };
     }
+    // The client has a type for it, and keeps it to itself.
+    if nothing_sent && causes(error).any(|cause| cause.to_string().starts_with("tunnel error")) {
+        return unreachable("proxy", true);
+    }
     if cause::<NoSuchName>(error).is_some() {
         return unreachable("dns", true);
     }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 /// A bank's profile: the file `institutions/<id>.toml`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,6 +34,48 @@ pub struct Institution {
     /// How much to ask.
     #[serde(default)]
     pub limits: LimitsProfile,
+    /// By which way requests leave for it.
+    #[serde(default)]
+    pub egress: EgressProfile,
+}
+
+/// By which way requests leave for a bank. Part of what the operator approves.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct EgressProfile {
+    /// A proxy that is asked by CONNECT to lead to the bank: `http://HOST:PORT`. It sees which bank is talked to, and
+    /// nothing of what is said.
+    pub proxy: Option<String>,
+    /// An address of this machine that connections come from, where a bank or a proxy lets in known addresses only.
+    pub local_address: Option<IpAddr>,
+}
+
+impl EgressProfile {
+    /// A line for each thing that is said, for people and for the fingerprint.
+    pub fn lines(&self) -> Vec<String> {
+        let proxy = self.proxy.iter().map(|proxy| format!("through the proxy {proxy}"));
+        proxy.chain(self.local_address.iter().map(|address| format!("from the address {address}"))).collect()
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let Some(proxy) = &self.proxy else { return Ok(()) };
+        let fits = url::Url::parse(proxy).is_ok_and(|url| {
+            matches!(url.scheme(), "http" | "https")
+                && url.host_str().is_some()
+                && url.username().is_empty()
+                && url.password().is_none()
+                && url.path() == "/"
+                && url.query().is_none()
+                && url.fragment().is_none()
+                && !proxy.ends_with('/')
+        });
+        match fits {
+            true => Ok(()),
+            false => Err("egress.proxy must be http://HOST:PORT (or https://), without user, password or path: a profile \
+                          holds no secret, so let the proxy know us by our address"
+                .to_owned()),
+        }
+    }
 }
 
 fn utc() -> String {
@@ -123,6 +166,9 @@ impl Institution {
                 ));
             }
         }
+        if let Err(what) = profile.egress.check() {
+            return fail(what);
+        }
         if profile.time_zone.parse::<chrono_tz::Tz>().is_err() {
             return fail(format!(
                 "time-zone \"{}\" is not an IANA name such as \"Europe/London\"",
@@ -167,6 +213,28 @@ impl Institution {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_proxy_is_an_address_and_no_secret() {
+        let parse = |more: &str| {
+            let text =
+                format!("name = \"B\"\ncountry = \"GB\"\nconnector = \"c\"\n[origins]\n[egress]\n{more}");
+            Institution::parse("bank", &text).map(|bank| bank.egress.lines())
+        };
+        let both = "proxy = \"http://proxy.internal:3128\"\nlocal-address = \"203.0.113.7\"";
+        assert_eq!(
+            parse(both).unwrap(),
+            ["through the proxy http://proxy.internal:3128", "from the address 203.0.113.7"]
+        );
+        assert!(parse("").unwrap().is_empty());
+        for proxy in
+            ["proxy.internal:3128", "socks5://p:1", "http://user:pw@p:1", "http://p:1/path", "http://p:1/"]
+        {
+            let said = parse(&format!("proxy = \"{proxy}\"")).unwrap_err();
+            assert!(said.contains("egress.proxy must be http://HOST:PORT"), "{proxy}: {said}");
+        }
+        assert!(parse("local-address = \"here\"").is_err());
+    }
 
     #[test]
     fn the_profiles_that_are_shipped_can_be_read() {

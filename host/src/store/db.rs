@@ -4,8 +4,8 @@
 //! small `match`es here know which driver answers. Must not know: tables.
 
 use super::arg::Arg;
-use super::{Result, StoreError, dialect::Dialect};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use super::{Result, StoreError, dialect::Dialect, postgres};
+use sqlx::postgres::PgPoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{
     AssertSqlSafe, ConnectOptions, Connection as _, PgPool, Postgres, SqlSafeStr, Sqlite, SqlitePool,
@@ -130,16 +130,14 @@ impl Db {
     /// Opens by URL; see [`super::Store::open`].
     pub(super) async fn open(url: &str) -> Result<Self> {
         if url.starts_with("postgres:") || url.starts_with("postgresql:") {
-            let options: PgConnectOptions = url.parse()?;
-            let options = options.statement_cache_capacity(STATEMENTS_PREPARED);
+            let options = postgres::options(url)?.statement_cache_capacity(STATEMENTS_PREPARED);
             let pool = PgPoolOptions::new()
                 .max_connections(POSTGRES_CONNECTIONS_MAX)
                 .connect_with(options.application_name("tidegate").disable_statement_logging());
-            return Ok(Self::Postgres(pool.await?));
+            return Ok(Self::Postgres(pool.await.map_err(|error| postgres::not_connected(url, error))?));
         }
-        let path = url.strip_prefix("sqlite:").map(|rest| rest.strip_prefix("//").unwrap_or(rest));
-        match path.filter(|path| !path.is_empty()) {
-            Some(path) => Self::open_file(Path::new(path)).await,
+        match sqlite_path(url) {
+            Some(path) => Self::open_file(path).await,
             None => Err(StoreError::Database(
                 "the database URL must be `sqlite:PATH` or `postgres://user:password@host/name`".to_owned(),
             )),
@@ -177,6 +175,28 @@ impl Db {
             .connect_with(options.read_only(true).pragma("cache_size", format!("-{SQLITE_READ_CACHE_KIB}")))
             .await?;
         Ok(Self::Sqlite { read, write, log, path: path.to_owned() })
+    }
+
+    /// Copies an SQLite database, as it is at this moment, into a file that is there and empty. The read transaction that this
+    /// takes keeps no writer waiting.
+    pub(super) async fn vacuum_into(&self, file: &Path) -> Result<()> {
+        let Self::Sqlite { read, .. } = self else {
+            return Err(StoreError::Backup("only an SQLite database is copied as a file".to_owned()));
+        };
+        let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+        sqlx::query("VACUUM INTO $1").bind(file.display().to_string()).execute(read).await?;
+        Ok(())
+    }
+
+    /// SQLite: closes the file, its log moved into it and gone, if nobody else has it open.
+    pub(super) async fn close(self) -> Result<()> {
+        if let Self::Sqlite { read, write, log, .. } = self {
+            read.close().await;
+            log.close().await;
+            sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(&write).await?;
+            write.close().await;
+        }
+        Ok(())
     }
 
     /// The lock of the one process that serves an SQLite file; none on PostgreSQL, which many serve.
@@ -367,8 +387,14 @@ async fn begin_on_file(write: &SqlitePool) -> Result<sqlx::Transaction<'static, 
     Ok(write.begin_with(BEGIN_ON_FILE).await?)
 }
 
+/// The file of an SQLite URL; none of another one.
+pub(super) fn sqlite_path(url: &str) -> Option<&Path> {
+    let path = url.strip_prefix("sqlite:").map(|rest| rest.strip_prefix("//").unwrap_or(rest));
+    path.filter(|path| !path.is_empty()).map(Path::new)
+}
+
 /// Takes the lock file beside the database; the system frees it with the handle.
-fn lock_file(database: &Path) -> Result<File> {
+pub(super) fn lock_file(database: &Path) -> Result<File> {
     let mut path = database.as_os_str().to_owned();
     path.push(".lock");
     let path = PathBuf::from(path);

@@ -25,6 +25,22 @@ row! {
     }
 }
 
+// For each endpoint the due time of its last permitted row, found by walking the index, so that a dead endpoint's backlog
+// is never read through; then those rows. (CROSS JOIN makes SQLite keep that order.)
+pub(super) const DUE: &str = ", share AS MATERIALIZED (
+    SELECT e.id AS endpoint, COALESCE((
+      SELECT x.due_at FROM delivery x
+      WHERE x.endpoint = e.id AND x.state = 'pending' AND x.due_at <= $2
+      ORDER BY x.due_at LIMIT 1 OFFSET $3), $2) AS due_until
+    FROM endpoint e
+    WHERE e.state = 'active' AND (e.failing_since IS NOT NULL) = $6
+      AND e.id NOT IN (SELECT id FROM bulk)),
+  ranked AS (
+    SELECT d.id, d.due_at, row_number() OVER (PARTITION BY d.endpoint ORDER BY d.due_at, d.id) AS place
+    FROM share CROSS JOIN delivery d
+    WHERE d.endpoint = share.endpoint AND d.state = 'pending' AND d.due_at <= share.due_until)
+  SELECT id FROM ranked WHERE place <= $4 ORDER BY due_at, id LIMIT $5";
+
 impl Store {
     /// Claims deliveries that are due, at most `per_endpoint` of each endpoint and `limit` in all, oldest due first:
     /// of endpoints that fail (`failing_since` is set) or of the others, and never of those in `busy`. Those of
@@ -41,25 +57,9 @@ impl Store {
         if per_endpoint == 0 || limit == 0 {
             return Ok(Vec::new());
         }
-        // For each endpoint the due time of its last permitted row, found by walking the index, so
-        // that a dead endpoint's backlog is never read through; then those rows. (CROSS JOIN makes
-        // SQLite keep that order.)
-        let sql = ", share AS MATERIALIZED (
-                     SELECT e.id AS endpoint, COALESCE((
-                       SELECT x.due_at FROM delivery x
-                       WHERE x.endpoint = e.id AND x.state = 'pending' AND x.due_at <= $2
-                       ORDER BY x.due_at LIMIT 1 OFFSET $3), $2) AS due_until
-                     FROM endpoint e
-                     WHERE e.state = 'active' AND (e.failing_since IS NOT NULL) = $6
-                       AND e.id NOT IN (SELECT id FROM bulk)),
-                   ranked AS (
-                     SELECT d.id, d.due_at, row_number() OVER (PARTITION BY d.endpoint ORDER BY d.due_at, d.id) AS place
-                     FROM share CROSS JOIN delivery d
-                     WHERE d.endpoint = share.endpoint AND d.state = 'pending' AND d.due_at <= share.due_until)
-                   SELECT id FROM ranked WHERE place <= $4 ORDER BY due_at, id LIMIT $5";
         let busy = ids(busy.iter().map(EndpointId::as_bytes))?;
         let args = args![busy, now, i64::from(per_endpoint) - 1, per_endpoint, limit, failing];
-        let sql = self.db.dialect().bulk(&[("id", Kind::Bytes)], sql);
+        let sql = self.db.dialect().bulk(&[("id", Kind::Bytes)], DUE);
         let due: Vec<(DeliveryId,)> = self.db.all(sql, args).await?;
         if due.is_empty() {
             return Ok(Vec::new());

@@ -55,12 +55,12 @@ const ONE: &str = "SELECT t.account, t.number, status, stability, booked_on, val
     FROM txn t JOIN txn_body b ON b.account = t.account AND b.number = t.number
     WHERE t.account = $1 AND t.number = $2";
 // Not sorted here: SQLite would then walk the whole account in key order instead of `txn_known`.
-const KNOWN: &str = "SELECT t.account, t.number, status, stability, booked_on, valued_on, amount_minor, currency, first_seen_at,
+pub(super) const KNOWN: &str = "SELECT t.account, t.number, status, stability, booked_on, valued_on, amount_minor, currency, first_seen_at,
         changed_at, last_seq, missed, sealed
     FROM txn t JOIN txn_body b ON b.account = t.account AND b.number = t.number
     WHERE t.account = $1 AND known_until >= $2";
 
-const CHANGES: &str =
+pub(super) const CHANGES: &str =
     "SELECT seq, number, kind, before_image, after_image, reason, ambiguous, links, observed_at, sync
     FROM txn_change WHERE account = $1 AND seq > $2 ORDER BY seq LIMIT $3";
 const OF_TRANSACTION: &str =

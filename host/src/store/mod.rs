@@ -3,12 +3,12 @@
 //! The only module that knows sqlx. Public functions are acts of the business with domain types;
 //! row types stay inside. Customer text is sealed and opened here, with the vault. Must not know:
 //! HTTP, connectors, what a change means. No transaction is open while anything but SQL is awaited.
-
 //!
-//! Rooms: `schema` (open, migrate), `db` (drivers), `arg` (parameters), `dialect` (what differs), `seal` (data keys),
+//! Rooms: `schema` (open, migrate), `db` (drivers), `postgres` (its URL and TLS), `arg` (parameters), `dialect` (what differs), `seal` (data keys),
 //! `codec` (stored words); then one per subject: `business`, `institution`, `breaker`, `connection`, `consent`,
 //! `authorisation`, `credential`, `session`, `rejection`, `pause`, `settings`, `closing`, `erase`, `account`, `history`,
-//! `schedule`, `opened`, `request`, `waiting`, `commit`, `group`, `stale`, `sync`, `endpoint`, `delivery`, `idempotency`, `retention`, `census`, `process`, `news`.
+//! `schedule`, `opened`, `request`, `waiting`, `commit`, `group`, `backup`, `restore`, `examine`, `plans`, `stale`, `sync`, `endpoint`,
+//! `delivery`, `idempotency`, `retention`, `census`, `process`, `news`.
 //!
 //! Whoever writes anything of a connection holds its `schedule` row in the same transaction, and
 //! takes it first: that orders writers on both databases, and the row's token fences.
@@ -16,6 +16,7 @@
 mod account;
 mod arg;
 mod authorisation;
+mod backup;
 mod breaker;
 mod business;
 mod census;
@@ -30,6 +31,7 @@ mod delivery;
 mod dialect;
 mod endpoint;
 mod erase;
+mod examine;
 mod group;
 mod history;
 mod idempotency;
@@ -37,9 +39,12 @@ mod institution;
 mod news;
 mod opened;
 mod pause;
+mod plans;
+mod postgres;
 mod process;
 mod rejection;
 mod request;
+mod restore;
 mod retention;
 mod schedule;
 mod schema;
@@ -55,9 +60,12 @@ use crate::model::*;
 use crate::vault::VaultError;
 
 pub use authorisation::{NewAuthorisation, OfConnection};
+pub use backup::Backup;
 pub use closing::{ClosingConnection, ClosingTry};
 pub use news::Listener;
 pub use opened::Opened;
+pub use plans::Plan;
+pub use restore::{Restored, Settled};
 pub use retention::Swept;
 pub use settings::{Changed, Settings};
 
@@ -96,6 +104,9 @@ pub enum StoreError {
     /// The database is of a newer version, or was never migrated.
     #[error("{0}")]
     Migration(String),
+    /// A backup that cannot be made, or used; the sentence says what to do.
+    #[error("{0}")]
+    Backup(String),
     /// Busy, gone, full: the driver's words.
     #[error("database: {0}")]
     Database(String),

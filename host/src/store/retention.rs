@@ -27,16 +27,16 @@ pub struct Swept {
 }
 
 /// How old rows of one table are found and deleted. The two key columns are bytes.
-struct Sweep {
-    table: &'static str,
+pub(super) struct Sweep {
+    pub(super) table: &'static str,
     kept: fn(&Retention) -> Duration,
     /// Keys of rows until `$1`, the oldest `$2` of them.
-    find: &'static str,
+    pub(super) find: &'static str,
     /// Deletes the rows of the keys in `bulk(a, b)`, unless they are needed again.
     delete: &'static str,
 }
 
-const SWEEPS: [Sweep; 7] = [
+pub(super) const SWEEPS: [Sweep; 7] = [
     Sweep {
         table: "sync",
         kept: |retention| retention.unchanged_syncs,

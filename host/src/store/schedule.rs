@@ -54,7 +54,7 @@ macro_rules! queues {
 /// What is due, found group by group; then each limit in turn takes from what the one before has left: the
 /// business's, the lane's at its institution, the institution's, the lane's in all, and all permits. What a lane keeps is its
 /// own; the rest goes to who has waited longest.
-const CLAIM: &str = queues!(
+pub(super) const CLAIM: &str = queues!(
     ", ",
     "SELECT institution, lane FROM bulk WHERE lane <> 'ordinary' AND most > 0 AND institution <> ''",
     "in_hand AS (
@@ -101,7 +101,7 @@ const CLAIM: &str = queues!(
      RETURNING institution, phase, connection, lane, token, slot_at, failures, interval_minutes"
 );
 
-const NEXT_DUE: &str = queues!(
+pub(super) const NEXT_DUE: &str = queues!(
     "WITH RECURSIVE ",
     "SELECT i.id AS institution, l.lane
      FROM institution i CROSS JOIN (SELECT 'wanted' AS lane UNION ALL SELECT 'first' UNION ALL SELECT 'history') AS l
@@ -126,7 +126,7 @@ const NEXT_DUE: &str = queues!(
 );
 
 /// Institutions of the given ones at which something is due, and whether they have failed lately, or are to be tried.
-const DUE_AT: &str = "SELECT institution,
+pub(super) const DUE_AT: &str = "SELECT institution,
       (SELECT count(*) FROM institution i
        WHERE i.id = bulk.institution AND (i.breaker <> 'closed' OR i.breaker_faults > 0)) AS suspect,
       (SELECT count(*) FROM institution i WHERE i.id = bulk.institution AND i.breaker <> 'closed') AS trial
@@ -139,7 +139,7 @@ const DUE_AT: &str = "SELECT institution,
       AND NOT EXISTS (SELECT 1 FROM institution i
                       WHERE i.id = bulk.institution AND (i.paused_until > $2 OR i.breaker_until > $2))";
 
-const SHARES: [(&str, Kind); 5] = [
+pub(super) const SHARES: [(&str, Kind); 5] = [
     ("institution", Kind::Text),
     ("lane", Kind::Text),
     ("own", Kind::Int),

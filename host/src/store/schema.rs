@@ -21,12 +21,12 @@ enum Step {
 }
 
 /// Every migration, in the order they are applied.
-const MIGRATIONS: [(&str, Step, &str); 2] = [
+pub(super) const MIGRATIONS: [(&str, Step, &str); 2] = [
     ("0001_initial", Step::Contract, include_str!("0001_initial.sql")),
     ("0002_processes", Step::Expand, include_str!("0002_processes.sql")),
 ];
 
-row! { AppliedRow { name: String, step: String } }
+row! { pub(super) AppliedRow { name: String, step: String } }
 
 impl Store {
     /// Opens `sqlite:PATH` or `postgres://…`. SQLite: takes a lock file so that two processes
@@ -87,7 +87,7 @@ impl Store {
     }
 }
 
-const APPLIED: &str = "SELECT name, step FROM schema_migration";
+pub(super) const APPLIED: &str = "SELECT name, step FROM schema_migration ORDER BY name";
 
 impl Step {
     fn word(self) -> &'static str {
@@ -99,7 +99,7 @@ impl Step {
 }
 
 /// The names of what was applied, if this version can work with all of it.
-fn known(applied: Vec<AppliedRow>) -> Result<BTreeSet<String>> {
+pub(super) fn known(applied: Vec<AppliedRow>) -> Result<BTreeSet<String>> {
     let is_known = |row: &AppliedRow| MIGRATIONS.iter().any(|(known, ..)| *known == row.name);
     match applied.iter().find(|row| !is_known(row) && row.step != Step::Expand.word()) {
         Some(AppliedRow { name, .. }) => Err(StoreError::Migration(format!(

@@ -50,6 +50,11 @@ impl Keys {
         Self { vault, open: Arc::default() }
     }
 
+    /// What wraps them.
+    pub(super) fn vault(&self) -> &Vault {
+        &self.vault
+    }
+
     /// The key of an owner; [`StoreError::Erased`] when there is none (any more).
     pub(super) async fn of(&self, db: &Db, owner: &[u8]) -> Result<OwnerKey> {
         match self.opened(owner) {

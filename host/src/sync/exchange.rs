@@ -95,6 +95,7 @@ impl Run<'_> {
             values: &self.values,
             counter: self.counter,
             repeats: true,
+            way: &self.bank.institution.egress,
             // A run that has begun goes on, at the slowest.
             requests_per_minute: (self.bank.institution.limits.requests_per_minute)
                 .map(|limit| self.app.crew.part(&self.bank.institution.id, limit).max(1)),

@@ -119,6 +119,7 @@ impl World {
             public_url: "https://link.example".into(),
             database_url: format!("sqlite:{}", path.join("db").display()),
             master_key: Secret::new(master_key.clone()),
+            master_key_file: None,
             institutions_dir: path.clone(),
             connectors_dir: path.clone(),
             cache_dir: path,

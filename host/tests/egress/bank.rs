@@ -5,7 +5,7 @@ use host::egress::{Call, CookieJar, Egress, EgressConfig, EgressError, Exchange,
 use host::model::*;
 use std::collections::BTreeMap;
 use std::marker::{Send, Sync};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -39,6 +39,7 @@ pub fn reply(status: &str, headers: &str, body: impl AsRef<[u8]>) -> Answer {
 pub struct Bank {
     pub address: SocketAddr,
     seen: Arc<Mutex<Vec<String>>>,
+    from: Arc<Mutex<Vec<IpAddr>>>,
 }
 
 impl Bank {
@@ -47,13 +48,20 @@ impl Bank {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let (answer, log) = (Arc::new(answer), seen.clone());
+        let from = Arc::new(Mutex::new(Vec::new()));
+        let (answer, log, callers) = (Arc::new(answer), seen.clone(), from.clone());
         tokio::spawn(async move {
-            while let Ok((socket, _)) = listener.accept().await {
+            while let Ok((socket, caller)) = listener.accept().await {
+                callers.lock().unwrap().push(caller.ip());
                 tokio::spawn(serve(socket, answer.clone(), log.clone()));
             }
         });
-        Self { address, seen }
+        Self { address, seen, from }
+    }
+
+    /// Where connections came from.
+    pub fn from(&self) -> Vec<IpAddr> {
+        self.from.lock().unwrap().clone()
     }
 
     /// The requests so far.
@@ -146,6 +154,7 @@ pub struct World {
     pub deadline: Deadline,
     pub jar: CookieJar,
     pub repeats: bool,
+    pub way: EgressProfile,
     pub origin: String,
 }
 
@@ -176,6 +185,7 @@ impl World {
             values: values.map(|(name, value)| (name.to_owned(), Secret::new(value))).into(),
             jar: CookieJar::default(),
             repeats: true,
+            way: EgressProfile::default(),
             origin: origin.to_owned(),
         }
     }
@@ -190,6 +200,7 @@ impl World {
             values: &self.values,
             counter: 1,
             repeats: self.repeats,
+            way: &self.way,
             requests_per_minute: None,
             deadline: &self.deadline,
         };
@@ -207,6 +218,7 @@ impl World {
             values: &self.values,
             counter: 1,
             repeats: true,
+            way: &self.way,
             requests_per_minute: None,
             deadline: &self.deadline,
         };

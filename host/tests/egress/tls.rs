@@ -15,7 +15,7 @@ use tokio_rustls::rustls::{RootCertStore, ServerConfig, crypto::aws_lc_rs::defau
 const AUTHORITY: &str = include_str!("authority.pem");
 
 /// A bank that talks only to clients with a certificate of the test authority.
-async fn bank() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+pub async fn bank() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(AUTHORITY.as_bytes()).unwrap()).unwrap();
     let provider = Arc::new(default_provider());
@@ -48,7 +48,7 @@ async fn bank() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     (address, seen)
 }
 
-fn registration(identity: bool, roots: bool) -> Registration {
+pub fn registration(identity: bool, roots: bool) -> Registration {
     Registration {
         id: RegistrationId::new(),
         business: None,

@@ -24,11 +24,13 @@ mod opened;
 mod opening;
 mod pausing;
 mod processes;
+mod restoring;
 mod retention;
 mod schedule;
 mod settings;
 mod standing;
 mod syncs;
+mod tls;
 mod turns;
 mod webhooks;
 

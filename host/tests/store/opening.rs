@@ -61,3 +61,56 @@ async fn an_unknown_kind_of_database_is_refused_with_the_known_ones() {
     let refused = Store::open("mysql://x", vault()).await.err().unwrap().to_string();
     assert!(refused.contains("sqlite:PATH"), "{refused}");
 }
+
+both! {
+    async fn the_statements_that_run_all_day_are_answered_by_an_index_also_where_nothing_is_stored(bed) {
+        bed.running().await;
+        assert_eq!(bed.store.missing_indexes().await.unwrap(), Vec::<String>::new());
+        let plans = bed.store.plans().await.unwrap();
+        assert!(plans.len() >= 13, "{plans:?}");
+        for plan in plans {
+            assert!(plan.unused.is_empty() && plan.whole.is_empty(), "{plan:?}");
+        }
+    }
+
+    async fn an_index_that_is_gone_is_missed_by_name_and_by_the_statements_that_need_it(bed) {
+        bed.running().await;
+        for index in ["schedule_due", "schedule_queued", "delivery_due"] {
+            tests::database::execute(&bed.url, &format!("DROP INDEX {index}")).await.unwrap();
+        }
+        let missing = bed.store.missing_indexes().await.unwrap();
+        assert_eq!(missing, ["delivery_due", "schedule_due", "schedule_queued"]);
+        if bed.url.starts_with("sqlite:") {
+            let plans = bed.store.plans().await.unwrap();
+            let told = |name: &str| plans.iter().find(|plan| plan.statement == name).unwrap().unused.clone();
+            assert_eq!(told("claiming connections"), ["schedule_due", "schedule_queued"]);
+            assert_eq!(told("webhooks that are due"), ["delivery_due"]);
+            assert!(told("rows to compare a reading with").is_empty());
+            return;
+        }
+        // A large table that can only be read whole.
+        for sql in [
+            "ALTER TABLE txn_change DROP CONSTRAINT txn_change_key",
+            "DROP INDEX txn_change_of_txn, txn_change_observed",
+            "INSERT INTO txn_change (account, seq, number, kind, reason, ambiguous, observed_at, sync)
+             SELECT decode(lpad(to_hex(n % 7), 32, '0'), 'hex'), n, n, 'added', 'new', false, n, 'x'
+             FROM generate_series(1, 20000) AS n",
+            "ANALYZE txn_change",
+        ] {
+            tests::database::execute(&bed.url, sql).await.unwrap();
+        }
+        let plans = bed.store.plans().await.unwrap();
+        let told: Vec<_> = plans.iter().filter(|plan| !plan.whole.is_empty()).collect();
+        assert_eq!((told.len(), told[0].statement.as_str()), (1, "changes by cursor"), "{told:?}");
+    }
+
+    async fn the_databases_clock_is_compared_with_ours(bed) {
+        let clock = host::clock::Clock::system();
+        let ahead = bed.store.clock_ahead(&clock).await.unwrap();
+        assert_eq!(ahead.is_some(), bed.url.starts_with("postgres"));
+        assert!(ahead.is_none_or(|ahead| ahead.abs() < 1_000_000), "{ahead:?}");
+        clock.advance(3 * MINUTE);
+        let ahead = bed.store.clock_ahead(&clock).await.unwrap();
+        assert!(ahead.is_none_or(|ahead| (-181_000_000..-179_000_000).contains(&ahead)), "{ahead:?}");
+    }
+}

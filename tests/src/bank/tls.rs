@@ -66,14 +66,16 @@ pub(crate) struct Issued {
     key_der: Vec<u8>,
 }
 
-struct Authority {
+/// Signs certificates.
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     der: CertificateDer<'static>,
-    pem: String,
+    /// What must be trusted, PEM.
+    pub(crate) pem: String,
 }
 
 impl Authority {
-    fn new(name: &str) -> Result<Self, rcgen::Error> {
+    pub(crate) fn new(name: &str) -> Result<Self, rcgen::Error> {
         let mut params = CertificateParams::new(Vec::new())?;
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -84,7 +86,7 @@ impl Authority {
         Ok(Self { issuer: Issuer::new(params, key), der, pem })
     }
 
-    fn issue(
+    pub(crate) fn issue(
         &self,
         name: &str,
         addresses: &[&str],

@@ -104,6 +104,7 @@ fn aimed(
         values: &values,
         counter: 0,
         repeats: true,
+        way: &Default::default(),
         requests_per_minute: None,
         deadline: &deadline,
     };

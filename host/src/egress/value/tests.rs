@@ -56,6 +56,7 @@ fn on(route: &str, derived: Vec<(&str, Operation)>) -> Result<Vec<u8>, String> {
         values: &values,
         counter: 7,
         repeats: true,
+        way: &Default::default(),
         requests_per_minute: None,
         deadline: &deadline,
     };
