@@ -113,7 +113,7 @@ async fn a_machine_whose_clock_is_wrong_refuses_to_start_and_says_so() {
         .await
         .unwrap();
     app.clone().run(None, std::future::ready(())).await.unwrap();
-    let off = clock.off(app.store.database_time().await.unwrap().unwrap()).unwrap();
+    let off = app.store.clock_off(&clock).await.unwrap().unwrap();
     assert!(off.abs() < 500_000, "{off} us");
 }
 

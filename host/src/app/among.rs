@@ -30,7 +30,7 @@ pub(super) async fn join(app: &App) -> anyhow::Result<()> {
     if !app.store.is_shared() {
         return Ok(());
     }
-    if let Some(off) = off(app).await? {
+    if let Some(off) = app.store.clock_off(&app.clock).await? {
         if off.unsigned_abs() > micros(OFF_MAX) {
             let (seconds, way) =
                 (off.unsigned_abs() as f64 / 1e6, if off > 0 { "behind" } else { "ahead of" });
@@ -88,16 +88,10 @@ async fn beat(app: &App) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// How far the database's clock is ahead of this one, in microseconds; none for a clock that stands still.
-async fn off(app: &App) -> Result<Option<i64>, StoreError> {
-    let before = app.clock.now();
-    let Some(theirs) = app.store.database_time().await? else { return Ok(None) };
-    // It was read half-way.
-    Ok(app.clock.off(theirs.plus(app.clock.now().since(before) / 2)))
-}
-
 async fn follow(app: &App) -> Result<(), StoreError> {
-    let Some(off) = off(app).await?.filter(|off| off.unsigned_abs() > micros(OFF_IGNORED)) else {
+    let Some(off) =
+        app.store.clock_off(&app.clock).await?.filter(|off| off.unsigned_abs() > micros(OFF_IGNORED))
+    else {
         return Ok(());
     };
     if off.unsigned_abs() > micros(OFF_MAX) {

@@ -6,7 +6,6 @@ use super::arg::args;
 use super::dialect::Dialect;
 use super::schema::MIGRATIONS;
 use super::{Result, Store};
-use crate::clock::Clock;
 use crate::vault::WrappedKey;
 use std::collections::BTreeSet;
 
@@ -53,21 +52,6 @@ impl Store {
             }
         }
         Ok(kinds)
-    }
-
-    /// How many microseconds the database's clock is ahead of ours, half of the way there and back taken off. None for
-    /// SQLite, which has no clock of its own.
-    pub async fn clock_ahead(&self, clock: &Clock) -> Result<Option<i64>> {
-        if self.db.dialect() == Dialect::Sqlite {
-            return Ok(None);
-        }
-        // The first question may have to connect, so that the second is the one that counts.
-        let sql = "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)";
-        let _: (i64,) = self.db.one(sql, args![]).await?;
-        let asked = clock.now();
-        let (theirs,): (i64,) = self.db.one(sql, args![]).await?;
-        let ours = asked.0 + (clock.now().0 - asked.0) / 2;
-        Ok(Some(theirs - ours))
     }
 
     /// Indexes that the migrations make and the database lacks, or has only half built.

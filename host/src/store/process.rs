@@ -2,8 +2,10 @@
 
 use super::arg::args;
 use super::codec::{json, parsed};
-use super::db::{Db, row};
+use super::db::row;
+use super::dialect::Dialect;
 use super::{Result, Store};
+use crate::clock::Clock;
 use crate::model::*;
 
 row! {
@@ -39,16 +41,19 @@ impl Store {
         self.db.run("DELETE FROM process WHERE id = $1", args![me]).await.map(drop)
     }
 
-    /// What the database's clock says; none where the database has no other clock than ours.
-    pub async fn database_time(&self) -> Result<Option<Timestamp>> {
-        match &self.db {
-            Db::Sqlite { .. } => Ok(None),
-            Db::Postgres(_) => {
-                let sql = "SELECT CAST(floor(extract(epoch FROM clock_timestamp()) * 1000000) AS BIGINT)";
-                let (now,): (Timestamp,) = self.db.one(sql, args![]).await?;
-                Ok(Some(now))
-            }
+    /// How many microseconds the database's clock is ahead of this one, half of the way there and back taken off. None on
+    /// SQLite, which has no clock of its own, and for a clock that stands still.
+    pub async fn clock_off(&self, clock: &Clock) -> Result<Option<i64>> {
+        if self.db.dialect() == Dialect::Sqlite {
+            return Ok(None);
         }
+        // The first question may have to connect, so that the second is the one that counts.
+        let sql = "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)";
+        let _: (Timestamp,) = self.db.one(sql, args![]).await?;
+        let asked = clock.now();
+        let (theirs,): (Timestamp,) = self.db.one(sql, args![]).await?;
+        // It was read half-way.
+        Ok(clock.off(theirs.plus(clock.now().since(asked) / 2)))
     }
 }
 

@@ -103,14 +103,4 @@ both! {
         let told: Vec<_> = plans.iter().filter(|plan| !plan.whole.is_empty()).collect();
         assert_eq!((told.len(), told[0].statement.as_str()), (1, "changes by cursor"), "{told:?}");
     }
-
-    async fn the_databases_clock_is_compared_with_ours(bed) {
-        let clock = host::clock::Clock::system();
-        let ahead = bed.store.clock_ahead(&clock).await.unwrap();
-        assert_eq!(ahead.is_some(), bed.url.starts_with("postgres"));
-        assert!(ahead.is_none_or(|ahead| ahead.abs() < 1_000_000), "{ahead:?}");
-        clock.advance(3 * MINUTE);
-        let ahead = bed.store.clock_ahead(&clock).await.unwrap();
-        assert!(ahead.is_none_or(|ahead| (-181_000_000..-179_000_000).contains(&ahead)), "{ahead:?}");
-    }
 }

@@ -2,6 +2,7 @@
 
 use crate::bed::*;
 use crate::both;
+use host::clock::Clock;
 use host::model::*;
 use host::nudge::{Bell, News};
 use std::collections::BTreeSet;
@@ -29,11 +30,13 @@ both! {
         assert_eq!(bed.store.processes().await.unwrap(), []);
     }
 
-    async fn the_time_is_the_databases_where_it_has_a_clock_of_its_own(bed) {
-        let time = bed.store.database_time().await.unwrap();
-        assert_eq!(time.is_some(), bed.store.is_shared());
-        // Well after this was written, and in microseconds.
-        assert!(time.is_none_or(|time| time > Timestamp(1_750_000_000_000_000) && time < Timestamp(4_000_000_000_000_000)));
+    async fn it_is_known_how_far_a_clock_is_off_where_the_database_has_one_of_its_own(bed) {
+        let (clock, hour) = (Clock::system(), 3_600_000_000);
+        clock.follow(hour);
+        let off = bed.store.clock_off(&clock).await.unwrap();
+        assert_eq!(off.is_some(), bed.store.is_shared());
+        assert!(off.is_none_or(|off| (off + hour).abs() < 60_000_000), "{off:?}");
+        assert_eq!(bed.store.clock_off(&Clock::frozen(START)).await.unwrap(), None);
     }
 
     async fn news_reach_the_others_and_not_who_tells_them(bed) {

@@ -6,8 +6,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::store::{Plan, Store, StoreError};
 
-/// Microseconds that our clock may differ from the database's: leases are minutes long, but what is due is decided by
-/// the clock, and a bank's `Retry-After` counts seconds.
+/// Microseconds that our clock may differ from the database's: with more, `serve` refuses to start.
 const CLOCK_OFF_MAX_US: i64 = 1_000_000;
 
 /// What was found, and whether the service could be built on it.
@@ -78,14 +77,18 @@ async fn plans(store: &Store) -> Result<Option<Check>, StoreError> {
 }
 
 async fn clock(store: &Store) -> Result<Option<Check>, StoreError> {
-    Ok(store.clock_ahead(&Clock::system()).await?.map(clock_check))
+    Ok(store.clock_off(&Clock::system()).await?.map(clock_check))
 }
 
 fn clock_check(ahead_us: i64) -> Check {
     let sentence = format!("the database's clock is {:+} ms from ours", ahead_us / 1_000);
     match ahead_us.abs() <= CLOCK_OFF_MAX_US {
         true => Check::ok("clock", sentence),
-        false => Check::warning("clock", sentence, "let both machines keep time (chrony, systemd-timesyncd)"),
+        false => Check::problem(
+            "clock",
+            sentence,
+            "let both machines keep time (chrony, systemd-timesyncd); until then `serve` refuses to start",
+        ),
     }
 }
 
@@ -95,12 +98,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clock_more_than_a_second_off_is_warned_of() {
+    fn a_clock_more_than_a_second_off_is_a_problem() {
         for (ahead, expected) in [
             (0, State::Ok),
             (-1_000_000, State::Ok),
-            (1_000_001, State::Warning),
-            (-5_000_000, State::Warning),
+            (1_000_001, State::Problem),
+            (-5_000_000, State::Problem),
         ] {
             assert_eq!(clock_check(ahead).state, expected, "{ahead}");
         }
