@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 /// What a migration means for processes of the version before, which may still run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
+pub(super) enum Step {
     /// They go on: nothing that they use is taken away.
     Expand,
     /// They can't go on: all must be of a version that knows it.

@@ -3,10 +3,11 @@
 use super::Check;
 use crate::app::App;
 use crate::clock::Clock;
+use crate::model::Role;
 use crate::config::Config;
 
 pub(super) async fn examine(config: &Config) -> Vec<Check> {
-    let app = match App::build(config.clone(), Clock::system()).await {
+    let app = match App::build(config.clone(), Clock::system(), Role::ALL.into()).await {
         Ok(app) => app,
         Err(error) => {
             return vec![Check::problem(
