@@ -155,7 +155,9 @@ impl<'a> Pairing<'a> {
             .collect();
         let new: Vec<usize> = self
             .free_new()
-            .filter(|(_, row)| row.of.status == TransactionStatus::Booked)
+            .filter(|(place, row)| {
+                row.of.status == TransactionStatus::Booked && !self.sides.reading.may_be_again(*place)
+            })
             .map(|(place, _)| place)
             .collect();
         if old.len().saturating_mul(new.len()) > PAIRS_MAX {

@@ -24,9 +24,14 @@ pub(super) struct Judged<'k> {
 impl Judged<'_> {
     /// Rows, by number, that the balance agrees without: where they go, it does not move.
     pub(super) fn uncounted(&self) -> BTreeSet<i64> {
-        let open = self.weighed.as_ref().and_then(|weighed| weighed.open);
-        let all = self.booked.iter().filter(|_| open == Some(Agrees::WithoutThem));
-        self.repeats.iter().copied().chain(all.map(|row| row.id.number)).collect()
+        let is_uncounted = |place: usize, row: &StoredTransaction| {
+            self.weighed.as_ref().is_some_and(|weighed| match weighed.open {
+                Some(open) => open == Agrees::WithoutThem,
+                None => row.missed > 0 && weighed.gone.get(place) == Some(&None),
+            })
+        };
+        let rows = self.booked.iter().enumerate().filter(|(place, row)| is_uncounted(*place, row));
+        self.repeats.iter().copied().chain(rows.map(|(_, row)| row.id.number)).collect()
     }
 }
 

@@ -291,8 +291,11 @@ impl<'a> Pairing<'a> {
         let new = self.free_new().filter(|(_, row)| all_may || has_moved(row));
         let new = groups(new.map(|(place, row)| (row.content(), place)));
         for (content, old) in old {
-            for (old, new) in old.into_iter().zip(new.get(&content).into_iter().flatten()) {
-                self.pair(old, *new, false);
+            let again = |new: &&usize| self.sides.reading.may_be_again(**new);
+            let new: Vec<usize> =
+                new.get(&content).into_iter().flatten().filter(|new| !again(new)).copied().collect();
+            for (old, new) in old.into_iter().zip(new) {
+                self.pair(old, new, false);
             }
         }
     }

@@ -29,9 +29,10 @@
 //!    most rows are missing while no balance speaks.
 //! 7. **The booked balance is the judge of the whole** ([`proof`]), and of what the rows leave open ([`jury`]): the
 //!    fewest changes that explain it, first as if missing rows were described anew, then none gone, all gone, some
-//!    gone, twins counted otherwise. Two explanations are none. A balance that nothing explained decides at the next
-//!    look only by what it moved since. One that agrees whether missing rows are gone or not, or that agreed before
-//!    while they were missing, says nothing of them.
+//!    gone, twins counted otherwise. Two explanations are none, and rows that wait since
+//!    an earlier look may be one. A balance that nothing explained decides at the next look only by what it moved since,
+//!    and nothing of twins: so the same look again adds nothing. One that agrees whether missing rows are gone or not,
+//!    or that agreed before while they were missing, says nothing of them.
 //!
 //! The same rows give the same result in any order and on any pages, and the same look again changes nothing.
 //!

@@ -64,11 +64,7 @@ pub(super) fn scale<'a>(
     let sum = i128::from(expected.minor) + moved;
     let needed = i128::from(balance.minor) - sum;
     let not_yet = not_yet(observed, balance, now);
-    // Sums that no amount can hold prove nothing.
-    let fits = |sum: i128| i64::try_from(sum).is_ok();
-    if !fits(sum) || !fits(i128::from(balance.minor) - not_yet) {
-        return None;
-    }
+    i64::try_from(sum).ok()?; // a sum that no amount can hold proves nothing
     Some(Scale { balance, needed, not_yet, day: last_day(observed) })
 }
 
@@ -237,8 +233,11 @@ impl Scale {
         };
         match subsets(&view.weights, -view.needed) {
             Subsets::One(gone) => {
-                let gone = view.gone(|place| gone.get(place) == Some(&true));
-                return Some(Weighed { gone, ..none() });
+                // The balance agreed when the others were missing before: it never counted them.
+                let missed = |place: usize| question.absent.get(place).is_some_and(|row| row.missed > 0);
+                let gone = view.gone(|place| gone.get(place) == Some(&true)).into_iter().enumerate();
+                let gone = gone.map(|(place, gone)| gone.filter(|gone| *gone || !missed(place)));
+                return Some(Weighed { gone: gone.collect(), ..none() });
             }
             // Whichever of them went: others did not.
             Subsets::Several => return Some(Weighed { unclear: true, ..none() }),

@@ -4,7 +4,7 @@
 //! says which id it replaces); or with equal contents and running balance that no other entry ever
 //! had. Then it must have kept its number, unless it was rightly dropped in between, or another entry
 //! took its place while it was away: one of equal contents, which the published rules call a new id of
-//! the same row, or a booked one that a pending row may have become.
+//! the same row, one that may be the same in other words, or a booked one that a pending row may have become.
 //! Not decided: twins without either, new ids, whatever happens once an id has lied.
 //!
 //! And no look may remove a row and add its equal: that is one row.
@@ -59,7 +59,9 @@ impl Identity {
             .filter(|(row, who)| self.places.get(who).is_none_or(|place| place.contents != Contents::of(row)))
             .map(|(row, _)| Contents::of(row))
             .collect();
-        let taken = |old: &Contents| newcomers.iter().any(|new| new == old || old.may_settle_as(new));
+        let taken = |old: &Contents| {
+            newcomers.iter().any(|new| new == old || old.may_settle_as(new) || old.may_be_told_as(new))
+        };
         self.places.retain(|who, place| shown.contains(who) || !taken(&place.contents));
         let was_held: BTreeSet<i64> = before.iter().map(|row| row.id.number).collect();
         let mut wrong = Vec::new();

@@ -84,6 +84,9 @@ fn take<T>(from: &mut Vec<T>, which: impl Fn(&T) -> bool) -> Option<T> {
 pub fn explanations(left: &Left, number: i64, became: &Contents) -> Option<usize> {
     let pending = left.pending.iter().position(|(known, ..)| *known == number)?;
     let booked = left.booked.iter().position(|row| row == became)?;
+    if !left.pending[pending].2 {
+        return None; // what may always be left over is never the only explanation
+    }
     let all = pairs(left);
     let told = |(_, new, _): &Pair| left.missing.iter().any(|row| row.may_be_told_as(&left.booked[*new]));
     let speaks = |(old, new, _): &Pair| left.pending[*old].1.speaks_of(&left.booked[*new]);

@@ -188,7 +188,9 @@ impl Oracle {
         if !sort.covered {
             // A row that need not be shown, and its equal under another id: two, or one whose id is new.
             let most = sort.most.max(shown) + sort.fresh.max(sort.renamed);
+            // Those that are shown are not missing.
             let mut misses = sort.misses.clone();
+            misses.truncate(most.saturating_sub(shown));
             misses.resize(most, 0);
             let is_old =
                 contents.day.zip(today).is_some_and(|(day, today)| (today - day).num_days() > EXPIRES_DAYS);
