@@ -28,13 +28,16 @@ fn play(database: &str, faults: &str) -> Value {
 
 #[test]
 fn nothing_is_lost_when_the_one_process_on_a_file_dies_between_any_two_steps() {
-    play("sqlite", "killed_token_given,killed_page_given,killed_webhook_answered,aborted,bank_killed");
+    play(
+        "sqlite",
+        "killed_token_given,killed_page_given,killed_webhook_answered,killed_acknowledgement_taken",
+    );
 }
 
 #[test]
 fn nothing_is_lost_when_of_three_processes_some_die_and_their_database_restarts() {
     if Postgres::shared().unwrap().is_some() {
-        play("postgres", "database_immediate,killed_token_taken");
+        play("postgres", "database_immediate,terminated");
     }
 }
 

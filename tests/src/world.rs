@@ -487,7 +487,9 @@ pub async fn components() -> anyhow::Result<PathBuf> {
 }
 
 /// The folder of the connectors, with those that these profiles name.
-async fn components_of<'p>(profiles: impl IntoIterator<Item = &'p str>) -> anyhow::Result<PathBuf> {
+pub(crate) async fn components_of<'p>(
+    profiles: impl IntoIterator<Item = &'p str>,
+) -> anyhow::Result<PathBuf> {
     static BUILT: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let named = |profile: &str| {
         let line = profile.lines().find_map(|line| line.strip_prefix("connector = "))?;

@@ -4,7 +4,7 @@ use super::evidence::Evidence;
 use super::findings::{Findings, Kind};
 use super::replica::Replica;
 use super::scene::{Customer, Scene, Stage};
-use crate::compare::compare;
+use crate::compare::{Tells, compare_told};
 use crate::http::{Api, expect, items, text};
 use crate::sink::Received;
 use anyhow::Context;
@@ -84,7 +84,8 @@ impl Checker {
             }
         }
         for (bank_id, account) in &customer.accounts {
-            match compare(api, account, &scene.bank, bank_id).await {
+            let tells = if customer.login.is_some() { Tells::BookedByYesterday } else { Tells::Everything };
+            match compare_told(api, account, &scene.bank, bank_id, tells).await {
                 Ok(rows) => self.compared += rows,
                 Err(why) => findings.add(Kind::Lost, format!("customer {}: {why:#}", customer.number)),
             }

@@ -6,7 +6,7 @@
 use super::database::{Database, Stop};
 use super::disk::Disk;
 use super::relay::Relay;
-use super::scene::{Scene, Stage};
+use super::scene::{Scene, Stage, To};
 use super::service::{LEASE_S, Service};
 use crate::bank::{Hold, PathKind, Target};
 use crate::load::service::DatabaseKind;
@@ -50,6 +50,8 @@ pub enum Fault {
     KilledWebhookAnswered,
     /// … when the bank is being asked to end a consent.
     KilledEndTaken,
+    /// … when a statement is stored and the bank is being told that it may forget it.
+    KilledAcknowledgementTaken,
     /// … when a business has sent a link, which is being made.
     KilledLinkSent,
     /// Processes crash as by a programming error; a core would be written.
@@ -85,6 +87,7 @@ impl Fault {
             KilledWebhookTaken,
             KilledWebhookAnswered,
             KilledEndTaken,
+            KilledAcknowledgementTaken,
             KilledLinkSent,
             Aborted,
             Terminated,
@@ -92,7 +95,7 @@ impl Fault {
             BankKilled,
             ReceiverKilled,
         ];
-        if super::service::has_faketime() {
+        if super::service::faketime().is_some() {
             all.push(Clock);
         }
         if disk.is_small() {
@@ -121,6 +124,8 @@ pub struct Struck {
     pub loses_answers: bool,
     /// A clock was wrong.
     pub clock_is_wrong: bool,
+    /// The moment that it waited for came.
+    pub at_its_moment: bool,
 }
 
 /// All that can be broken.
@@ -145,7 +150,7 @@ impl Machinery {
         scene: &Scene,
         random: &mut Random,
     ) -> anyhow::Result<Struck> {
-        self.wait_for_the_moment(fault, scene, random).await?;
+        let at_its_moment = self.wait_for_the_moment(fault, scene, random).await?;
         let from = Utc::now();
         let (until, loses_answers) = match fault {
             Fault::Terminated => {
@@ -214,7 +219,8 @@ impl Machinery {
                 (until, true)
             }
         };
-        Ok(Struck { from, until, loses_answers, clock_is_wrong: fault == Fault::Clock })
+        let clock_is_wrong = fault == Fault::Clock;
+        Ok(Struck { from, until, loses_answers, clock_is_wrong, at_its_moment })
     }
 
     /// Everything runs again, whatever became of it.
@@ -247,16 +253,15 @@ impl Machinery {
         Ok(())
     }
 
-    /// Returns when it is the moment of this fault, or none came.
+    /// Returns when it is the moment of this fault, or none came: then it strikes all the same. Whether it came.
     async fn wait_for_the_moment(
         &self,
         fault: Fault,
         scene: &Scene,
         random: &mut Random,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<bool> {
         let (bank, next) = (&scene.bank, scene.bank.next_number());
-        // That no moment came is no failure: the fault strikes all the same.
-        let _ = match fault {
+        let came = match fault {
             Fault::KilledTokenTaken => held(scene, PathKind::Token).await,
             Fault::KilledPageTaken => held(scene, PathKind::Transactions).await,
             Fault::BankKilled if random.chance(40) => {
@@ -265,7 +270,7 @@ impl Machinery {
             }
             // At its first reading, of those that the bank allows in a day.
             Fault::BankKilled if random.chance(60) => {
-                let number = scene.come(true, false)?;
+                let number = scene.come(To::Budgeted, false)?;
                 let customer = scene.customers().get(number).cloned().context("a customer")?;
                 let account = customer.bank.accounts.first().context("an account")?;
                 held(scene, Target::of(PathKind::Transactions, account)).await
@@ -286,15 +291,18 @@ impl Machinery {
                 }
                 held(scene, PathKind::Consent).await
             }
+            Fault::KilledAcknowledgementTaken => {
+                scene.come(To::Statements, false)?;
+                held(scene, PathKind::CamtAcknowledge).await
+            }
             Fault::KilledWebhookTaken | Fault::ReceiverKilled => {
                 scene.receivers.iter().for_each(crate::sink::Sink::hold);
                 one_more_received(scene).await
             }
             Fault::KilledWebhookAnswered => one_more_received(scene).await,
             Fault::KilledLinkSent => {
-                let number = scene.come(false, false)?;
-                let sent = scene.those(Stage::Coming).into_iter().find(|customer| customer.number == number);
-                let customer = sent.context("a customer who comes")?;
+                let number = scene.come(To::Any, false)?;
+                let customer = scene.customers().get(number).cloned().context("a customer")?;
                 let mut random = random.clone();
                 let at = millis(random.between(0, 60));
                 // Killed while the call is open, or answered already.
@@ -306,7 +314,7 @@ impl Machinery {
                 Ok(())
             }
         };
-        Ok(())
+        Ok(came.is_ok())
     }
 }
 

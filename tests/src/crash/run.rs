@@ -7,7 +7,7 @@ use super::evidence::Evidence;
 use super::fault::{Fault, Machinery};
 use super::findings::{Findings, Kind};
 use super::relay::Relay;
-use super::scene::{Scene, Stage};
+use super::scene::{Scene, Stage, To};
 use super::secrets;
 use super::service::Service;
 use super::settle::settle;
@@ -77,6 +77,8 @@ pub struct Report {
     pub secrets_seen: usize,
     /// Customers who had to agree once more, because the answer to a trade of their token died on its way.
     pub agreed_again: u32,
+    /// Rounds in which the moment that was waited for did not come within five seconds, so that any moment was hit.
+    pub moments_missed: u32,
     /// Which database.
     pub database: DatabaseKind,
     /// Processes of the service.
@@ -138,6 +140,7 @@ struct Play {
     faults: BTreeMap<String, u32>,
     rounds: u32,
     agreed_again: u32,
+    moments_missed: u32,
     took: Vec<f64>,
     folder: PathBuf,
 }
@@ -173,7 +176,7 @@ impl Play {
         }
         let scene = Arc::new(Scene::new(bank, receivers, apis));
         for number in 0..CUSTOMERS.0 {
-            scene.come(number < CUSTOMERS.1, false)?;
+            scene.come(if number < CUSTOMERS.1 { To::Budgeted } else { To::Any }, false)?;
         }
         let machinery = Machinery { service, database, disk, bank: before_bank, receiver: before_receiver };
         Ok(Self {
@@ -186,6 +189,7 @@ impl Play {
             faults: BTreeMap::new(),
             rounds: 0,
             agreed_again: 0,
+            moments_missed: 0,
             took: Vec::new(),
             folder: folder.to_owned(),
         })
@@ -232,7 +236,9 @@ impl Play {
         self.random.chance(50); // goes on otherwise than the fault does
         let struck = self.machinery.strike(fault, &self.scene, &mut of_fault).await;
         self.machinery.mend(&self.scene).await?;
-        self.evidence.note(struck?);
+        let struck = struck?;
+        self.moments_missed += u32::from(!struck.at_its_moment);
+        self.evidence.note(struck);
         tokio::time::sleep(AFTER).await; // as before
         traffic.end().await;
         let began = Instant::now();
@@ -261,7 +267,9 @@ impl Play {
         if thorough {
             folders.push(self.machinery.disk.folder());
         }
-        for file in secrets::found(&folders, &self.machinery.service.secrets)? {
+        let logins = self.scene.customers().into_iter().filter_map(|customer| Some(customer.login?.password));
+        let secrets: Vec<String> = self.machinery.service.secrets.iter().cloned().chain(logins).collect();
+        for file in secrets::found(&folders, &secrets)? {
             self.findings.add(Kind::Secret, format!("a secret lies in {file}"));
         }
         for core in secrets::cores(&cores)? {
@@ -278,7 +286,7 @@ impl Play {
         if !self.machinery.disk.is_small() {
             skipped.push("disk_full: not allowed to mount; run it as root");
         }
-        if !super::service::has_faketime() {
+        if super::service::faketime().is_none() {
             skipped.push("clock: libfaketime is not installed (Debian: apt install libfaketime)");
         }
         Report {
@@ -290,6 +298,7 @@ impl Play {
             budgets_exceeded: count(Kind::Budget),
             secrets_seen: count(Kind::Secret),
             agreed_again: self.agreed_again,
+            moments_missed: self.moments_missed,
             database: arguments.database,
             processes: self.machinery.service.members.len(),
             seed,

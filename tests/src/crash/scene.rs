@@ -3,8 +3,8 @@
 //!
 //! Must not know: faults.
 
-use super::service::{BANKS, BUDGETED};
-use crate::bank::{Bank, Customer as BankCustomer, Granted, NewCustomer};
+use super::service::{BANKS, BUDGETED, STATEMENTS};
+use crate::bank::{Bank, Customer as BankCustomer, Granted, Login, NewCustomer};
 use crate::http::{Answer, Api};
 use crate::random::Random;
 use crate::sink::Sink;
@@ -24,6 +24,17 @@ const SHORT_CONSENT: Duration = Duration::from_secs(25);
 const HISTORY_DAYS: u32 = 3;
 /// How long the service may take to answer a call, in all rounds.
 const CALL: Duration = Duration::from_secs(70);
+
+/// Which bank a customer comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum To {
+    /// One of those that differ in nothing.
+    Any,
+    /// The one that allows few readings.
+    Budgeted,
+    /// The one with statements.
+    Statements,
+}
 
 /// Where a customer stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +60,8 @@ pub struct Customer {
     pub institution: &'static str,
     /// At the bank.
     pub bank: BankCustomer,
+    /// How they come in at the bank with statements; the others take tokens.
+    pub login: Option<Login>,
     /// What they agreed to last.
     pub consent: Granted,
     /// Where they stand.
@@ -69,8 +82,13 @@ impl Customer {
 
     /// What the business hands in.
     fn handed_in(&self) -> Value {
+        let tokens = json!({
+            "refresh-token": self.consent.refresh_token,
+            "consent-id": self.consent.consent_id,
+        });
+        let login = |login: &Login| json!({ "username": login.user, "password": login.password });
         json!({
-            "credentials": { "refresh-token": self.consent.refresh_token, "consent-id": self.consent.consent_id },
+            "credentials": self.login.as_ref().map_or(tokens, login),
             "consent": {
                 "granted_at": self.consent.granted_at,
                 "expires_at": self.consent.expires_at,
@@ -126,18 +144,24 @@ impl Scene {
     }
 
     /// A customer comes to a bank and agrees, for a short time only if `briefly`; their number.
-    pub fn come(&self, budgeted: bool, briefly: bool) -> anyhow::Result<usize> {
+    pub fn come(&self, to: To, briefly: bool) -> anyhow::Result<usize> {
         let number = self.locked().len();
         let bank = BANKS.get(number % BANKS.len()).copied().unwrap_or(BUDGETED);
-        let institution = if budgeted { BUDGETED } else { bank };
+        let institution = match to {
+            To::Any => bank,
+            To::Budgeted => BUDGETED,
+            To::Statements => STATEMENTS,
+        };
         let new = NewCustomer::with_two_accounts(&format!("Customer {number}"), HISTORY_DAYS);
         let customer = self.bank.create_customer(&new)?;
+        let login = (to == To::Statements).then(|| self.bank.login(&customer.id)).transpose()?;
         let long = Duration::from_secs(u64::try_from(CONSENT_DAYS).unwrap_or(1) * 24 * 3600);
         let consent = self.bank.grant(&customer.id, Some(if briefly { SHORT_CONSENT } else { long }))?;
         self.locked().push(Customer {
             number,
             institution,
             bank: customer,
+            login,
             consent,
             stage: Stage::Coming,
             connection: None,

@@ -10,7 +10,7 @@ use crate::load::machine::Process;
 use crate::load::service::free_port;
 use crate::until;
 use crate::world::{
-    DEMO_BANK, PLACEHOLDER, components, made, master_key, program, register, shipped_profile, tidegate,
+    DEMO_BANK, PLACEHOLDER, components_of, made, master_key, program, register, shipped_profile, tidegate,
 };
 use anyhow::{Context, ensure};
 use std::net::SocketAddr;
@@ -23,8 +23,13 @@ pub const BANKS: [&str; 3] = ["bank-north", "bank-south", "bank-west"];
 pub const BUDGETED: &str = "bank-budget";
 /// What it allows.
 pub const READS_A_DAY: usize = 4;
-/// Where Debian puts libfaketime.
-const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+/// The bank that gives statements as files, which it forgets once they are acknowledged.
+pub const STATEMENTS: &str = "bank-statements";
+/// Its profile as it stands in `institutions/`.
+const STATEMENTS_PROFILE: &str = "demo-statements";
+/// Where Debian puts libraries, and libfaketime below the folder of an architecture.
+const LIBRARIES: &str = "/usr/lib";
+const FAKETIME: &str = "faketime/libfaketimeMT.so.1";
 /// The shortest lease that the configuration allows, in seconds.
 pub const LEASE_S: u64 = 10;
 
@@ -33,7 +38,8 @@ pub struct Member {
     config: PathBuf,
     log: PathBuf,
     cores: PathBuf,
-    clock: Option<PathBuf>,
+    /// What sets it wrong, and the file that says by how much.
+    clock: Option<(PathBuf, PathBuf)>,
     process: Option<Process>,
     /// Its API, with the business's key.
     pub api: Api,
@@ -47,9 +53,10 @@ pub struct Service {
     pub secrets: Vec<String>,
 }
 
-/// Can clocks be set wrong on this machine?
-pub fn has_faketime() -> bool {
-    Path::new(FAKETIME).is_file()
+/// What sets clocks wrong, where it is installed.
+pub fn faketime() -> Option<PathBuf> {
+    let architectures = std::fs::read_dir(LIBRARIES).ok()?.flatten();
+    architectures.map(|folder| folder.path().join(FAKETIME)).find(|library| library.is_file())
 }
 
 impl Service {
@@ -66,17 +73,25 @@ impl Service {
         let cores = folder.join("cores");
         std::fs::create_dir(&cores)?;
         for id in BANKS {
-            profile(&institutions, id, bank, "interval-minutes = 1\nhistory-days = 31\nconcurrency = 8")?;
+            profile(
+                &institutions,
+                id,
+                DEMO_BANK,
+                bank,
+                "interval-minutes = 1\nhistory-days = 31\nconcurrency = 8",
+            )?;
         }
         let budget = format!("history-days = 31\nunattended-reads-per-day = {READS_A_DAY}");
-        profile(&institutions, BUDGETED, bank, &budget)?;
-        let components = components().await?;
+        profile(&institutions, BUDGETED, DEMO_BANK, bank, &budget)?;
+        profile(&institutions, STATEMENTS, STATEMENTS_PROFILE, bank, "")?;
+        let statements = shipped_profile(STATEMENTS_PROFILE, "")?;
+        let components = components_of([statements.as_str()]).await?;
         let mut members = Vec::new();
         for number in 0..processes {
             let listen = format!("127.0.0.1:{}", free_port()?);
             let config = folder.join(format!("tidegate-{number}.toml"));
             std::fs::write(&config, configuration(folder, &listen, database, &components, allow))?;
-            let clock = has_faketime().then(|| folder.join(format!("clock-{number}")));
+            let clock = faketime().map(|library| (library, folder.join(format!("clock-{number}"))));
             let log = folder.join("logs").join(format!("tidegate-{number}.log"));
             let api = Api::new(format!("http://{listen}"), None)?;
             members.push(Member { config, log, cores: cores.clone(), clock, process: None, api });
@@ -91,6 +106,8 @@ impl Service {
         ];
         for id in BANKS.iter().chain([&BUDGETED]) {
             register(&config, folder, id, &client)?;
+        }
+        for id in BANKS.iter().chain([&BUDGETED, &STATEMENTS]) {
             tidegate(&config, &["institution", "approve", id, "--yes"])?;
         }
         let business = made(&config, &["business", "create", "Corner Shop Ltd", "--json"], "/id")?;
@@ -128,9 +145,9 @@ impl Member {
         let mut command = Command::new("sh");
         command.args(["-c", "ulimit -c unlimited; exec \"$@\"", "sh"]).arg(program()?);
         command.arg("--config").arg(&self.config).arg("serve").current_dir(&self.cores);
-        if let Some(clock) = &self.clock {
+        if let Some((library, clock)) = &self.clock {
             std::fs::write(clock, "+0")?;
-            command.env("LD_PRELOAD", FAKETIME).env("FAKETIME_TIMESTAMP_FILE", clock);
+            command.env("LD_PRELOAD", library).env("FAKETIME_TIMESTAMP_FILE", clock);
             // Read again each second; only the time of day is wrong, as when somebody sets it.
             command.env("FAKETIME_CACHE_DURATION", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
         }
@@ -182,15 +199,15 @@ impl Member {
 
     /// From now on, or a second later, its clock is wrong by so many seconds.
     pub fn set_clock(&self, wrong_by_s: i64) -> anyhow::Result<()> {
-        if let Some(clock) = &self.clock {
+        if let Some((_, clock)) = &self.clock {
             std::fs::write(clock, format!("{wrong_by_s:+}"))?;
         }
         Ok(())
     }
 }
 
-fn profile(institutions: &Path, id: &str, bank: &Bank, lines: &str) -> anyhow::Result<()> {
-    let text = shipped_profile(DEMO_BANK, lines)?.replace(PLACEHOLDER, &bank.auth_origin());
+fn profile(institutions: &Path, id: &str, like: &str, bank: &Bank, lines: &str) -> anyhow::Result<()> {
+    let text = shipped_profile(like, lines)?.replace(PLACEHOLDER, &bank.auth_origin());
     Ok(std::fs::write(institutions.join(format!("{id}.toml")), text)?)
 }
 

@@ -19,6 +19,8 @@ use tokio::task::JoinSet;
 const SETTLED_WITHIN: Duration = Duration::from_secs(240);
 /// Between two looks at what is not done yet.
 const LOOK_AGAIN: Duration = Duration::from_millis(300);
+/// What the bank calls a customer's accounts, in their order.
+const NAMES: [&str; 2] = ["Everyday", "Rainy days"];
 /// A call waits so long for a sync, in seconds.
 const SYNC_WAIT_S: u32 = 20;
 
@@ -164,8 +166,14 @@ impl Settler<'_> {
         if items(&listed).len() < customer.bank.accounts.len() {
             return Ok(false);
         }
-        let ids =
-            items(&listed).iter().map(|row| (text(row, "/bank_id").to_owned(), text(row, "/id").to_owned()));
+        let ids = items(&listed).iter().map(|row| {
+            // A statement calls an account by its number.
+            let by_name = NAMES.iter().position(|name| *name == text(row, "/name"));
+            let named = by_name.filter(|_| customer.login.is_some());
+            let bank_id = named.and_then(|place| customer.bank.accounts.get(place));
+            let bank_id = bank_id.map_or(text(row, "/bank_id"), String::as_str);
+            (bank_id.to_owned(), text(row, "/id").to_owned())
+        });
         let ids: std::collections::BTreeMap<_, _> = ids.collect();
         self.scene.change(customer.number, |customer| customer.accounts = ids.clone());
         for account in ids.values() {

@@ -3,7 +3,7 @@
 //!
 //! Must not know: faults. Whatever the service answers here, or does not, is all the same: it is looked at afterwards.
 
-use super::scene::{Customer, NARRATION, Scene, Stage};
+use super::scene::{Customer, NARRATION, Scene, Stage, To};
 use crate::bank::{Correction, NewEntry, Row, RowStatus};
 use crate::random::Random;
 use chrono::Utc;
@@ -106,7 +106,8 @@ fn one_of<T: Clone>(random: &mut Random, all: &[T]) -> Option<T> {
 
 /// One customer more, with a budget or not, for long or not; and one who leaves or takes the consent back.
 fn come_and_go(scene: &Scene, random: &mut Random) -> anyhow::Result<()> {
-    scene.come(random.chance(40), random.chance(20))?;
+    let to = if random.chance(40) { To::Budgeted } else { To::Any };
+    scene.come(to, random.chance(20))?;
     let here = scene.those(Stage::Here);
     let Some(one) = one_of(random, &here).filter(|_| here.len() > STAY_MIN) else { return Ok(()) };
     if here.len() > STAY_MAX || random.chance(40) {
