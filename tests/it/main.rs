@@ -47,4 +47,5 @@ mod specification;
 mod statements;
 mod story;
 mod sync;
+mod traces;
 mod walls;
