@@ -34,6 +34,7 @@ mod load;
 mod looks;
 mod mock_bank;
 mod operations;
+mod packaging;
 mod prism;
 mod processes;
 mod proxied;
