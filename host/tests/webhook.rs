@@ -157,6 +157,7 @@ impl House {
             api_burst: 1_000,
             api_body_max: 65_536,
             retention: Retention::of_all(Duration::from_secs(24 * 3_600)),
+            telemetry: Default::default(),
             log_format: "text".to_owned(),
             log_filter: "warn".to_owned(),
         };

@@ -17,7 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("vault", &["model"]),
     ("egress", &["model", "clock"]),
     ("config", &["model", "egress"]),
-    ("telemetry", &["model", "config"]),
+    ("telemetry", &["model", "config", "egress"]),
     ("sandbox", &["model"]),
     ("store", &["model", "clock", "nudge", "vault", "ledger"]),
     ("webhook", &["model", "clock", "vault", "egress", "nudge", "store", "app"]),
@@ -65,6 +65,17 @@ const ONLY: &[Only] = &[
         sentence: "every connection out of the process goes through `egress`",
         modules: &["egress"],
         names: &["reqwest", "TcpStream", "UdpSocket"],
+    },
+    Only {
+        sentence: "only `telemetry` names opentelemetry, but for its client in `egress`",
+        modules: &["telemetry", "egress"],
+        names: &[
+            "opentelemetry",
+            "opentelemetry_sdk",
+            "opentelemetry_otlp",
+            "opentelemetry_http",
+            "tracing_opentelemetry",
+        ],
     },
     Only {
         sentence: "only `config` reads the environment",

@@ -23,7 +23,7 @@ pub(super) struct Serve {
 
 pub(super) async fn run(config: Option<&Path>, serve: Serve) -> anyhow::Result<Answer> {
     let config = Config::load(config)?;
-    telemetry::init(&config)?;
+    let traces = telemetry::init(&config)?;
     descriptors::ensure(&config)?;
     let listen = config.listen;
     let mut terminate = signal(SignalKind::terminate())?;
@@ -46,6 +46,8 @@ pub(super) async fn run(config: Option<&Path>, serve: Serve) -> anyhow::Result<A
         }
         tracing::info!("stopping: finishing what is in flight");
     };
-    app.run(listener, shutdown).await?;
+    let served = app.run(listener, shutdown).await;
+    traces.end().await;
+    served?;
     Answer::good("")
 }

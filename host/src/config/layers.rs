@@ -14,7 +14,7 @@ const FOR_TESTS: &str = "TIDEGATE_TESTS_";
 const TYPOS_MAX: usize = 2;
 
 /// Each variable with the section and key it sets; those without one are read by `super`.
-pub(super) const VARIABLES: [(&str, Option<(&str, &str)>); 13] = [
+pub(super) const VARIABLES: [(&str, Option<(&str, &str)>); 14] = [
     ("TIDEGATE_CONFIG", None),
     ("TIDEGATE_LISTEN", Some(("server", "listen"))),
     ("TIDEGATE_METRICS_LISTEN", Some(("server", "metrics-listen"))),
@@ -26,6 +26,7 @@ pub(super) const VARIABLES: [(&str, Option<(&str, &str)>); 13] = [
     ("TIDEGATE_CACHE_DIR", Some(("connectors", "cache-dir"))),
     ("TIDEGATE_INSTITUTIONS_DIR", Some(("institutions", "dir"))),
     ("TIDEGATE_EGRESS_ALLOW", Some(("egress", "allow"))),
+    ("TIDEGATE_OTLP_ENDPOINT", Some(("telemetry", "otlp-endpoint"))),
     ("TIDEGATE_LOG_FORMAT", Some(("log", "format"))),
     ("TIDEGATE_LOG_FILTER", Some(("log", "filter"))),
 ];
@@ -59,6 +60,7 @@ sections! {
         attempts_days: i64, idempotency_keys_days: i64, authorisations_days: i64,
         ended_consents_days: i64,
     }
+    telemetry Telemetry { otlp_endpoint: String, sampled_percent: i64 }
     log Log { format: String, filter: String }
 }
 

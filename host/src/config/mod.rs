@@ -33,6 +33,18 @@ const DAYS: RangeInclusive<u64> = 1..=36_500;
 /// Days of attempts and deliveries: a delivery is tried for up to 76 hours, and somebody may look then.
 const DELIVERY_DAYS: RangeInclusive<u64> = 7..=36_500;
 
+/// Of a hundred syncs, so many are traced.
+const PERCENT: RangeInclusive<u64> = 1..=100;
+
+/// Traces; see `[telemetry]` in `config.default.toml`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Telemetry {
+    /// `http://HOST:PORT` of a collector, without a slash at the end; none for no traces.
+    pub otlp_endpoint: Option<String>,
+    /// Of a hundred syncs, so many are traced.
+    pub sampled_percent: u8,
+}
+
 /// Everything the service is told. `config.default.toml` is the manual.
 #[derive(Clone)]
 pub struct Config {
@@ -80,6 +92,8 @@ pub struct Config {
     pub api_body_max: usize,
     /// How long rows are kept that nothing needs any more.
     pub retention: Retention,
+    /// Traces.
+    pub telemetry: Telemetry,
     /// `text` or `json`.
     pub log_format: String,
     /// Filter directives, e.g. `info,host=debug`.
@@ -264,9 +278,22 @@ impl Typed {
             api_burst: within("api.burst", &RATE, self.api.burst)?,
             api_body_max: within("api.body-max-bytes", &BODY_BYTES, self.api.body_max_bytes)?,
             retention: self.retention.understand()?,
+            telemetry: self.telemetry.understand()?,
             log_format: self.log.format,
             log_filter: self.log.filter,
         })
+    }
+}
+
+impl layers::Telemetry {
+    fn understand(self) -> Result<Telemetry, ConfigError> {
+        let endpoint = Some(self.otlp_endpoint).filter(|typed| !typed.is_empty());
+        if endpoint.as_ref().is_some_and(|typed| !is_base(typed)) {
+            let problem = "must be an address without a slash at the end, such as \"http://127.0.0.1:4318\"";
+            return Err(ConfigError::Value { key: "telemetry.otlp-endpoint", problem: problem.to_owned() });
+        }
+        let sampled_percent = within("telemetry.sampled-percent", &PERCENT, self.sampled_percent)?;
+        Ok(Telemetry { otlp_endpoint: endpoint, sampled_percent })
     }
 }
 
@@ -318,18 +345,23 @@ fn public_url(typed: String, listen: SocketAddr) -> Result<String, ConfigError> 
     if typed.is_empty() {
         return Ok(format!("http://{listen}"));
     }
-    let fits = url::Url::parse(&typed).is_ok_and(|url| {
+    if !is_base(&typed) {
+        let problem = "must be an https (or http) address without a slash at the end, such as \"https://link.example.com\"";
+        return Err(ConfigError::Value { key: "server.public-url", problem: problem.to_owned() });
+    }
+    Ok(typed)
+}
+
+/// Is it an address that paths can be put after?
+fn is_base(typed: &str) -> bool {
+    let fits = url::Url::parse(typed).is_ok_and(|url| {
         matches!(url.scheme(), "https" | "http")
             && url.host_str().is_some()
             && url.query().is_none()
             && url.fragment().is_none()
             && url.username().is_empty()
     });
-    if !fits || typed.ends_with('/') {
-        let problem = "must be an https (or http) address without a slash at the end, such as \"https://link.example.com\"";
-        return Err(ConfigError::Value { key: "server.public-url", problem: problem.to_owned() });
-    }
-    Ok(typed)
+    fits && !typed.ends_with('/')
 }
 
 fn address(key: &'static str, text: &str) -> Result<SocketAddr, ConfigError> {
@@ -453,6 +485,12 @@ mod tests {
                 "[retention]\ndeliveries-days = 400",
                 &[],
                 "retention.deliveries-days: must not be more than retention.events-days",
+            ),
+            ("[telemetry]\nsampled-percent = 0", &[], "telemetry.sampled-percent: must be 1 to 100, not 0"),
+            (
+                "[telemetry]\notlp-endpoint = \"127.0.0.1:4318\"",
+                &[],
+                "telemetry.otlp-endpoint: must be an address without a slash at the end",
             ),
             ("[log]\nformat = \"xml\"", &[], "log.format: must be \"text\" or \"json\""),
             ("[egress]\nallow = [\"127.0.0.1\"]", &[], "egress.allow: \"127.0.0.1\" is not IP:PORT"),

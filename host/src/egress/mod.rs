@@ -3,12 +3,15 @@
 //! Checks routes and addresses, computes derived values, fills in credentials last, caps replies,
 //! takes captures out. Must not know: the database, what a reply means. Logs nothing.
 //!
+//! Traces leave here as well, to their collector (`collector`).
+//!
 //! Read `send` first: it has the order of things. Then `route` (where to), `value` (with what),
 //! `address` and `client` (over which connection), `reply` (what comes back), `webhook`.
 
 mod address;
 mod capture;
 mod client;
+mod collector;
 mod cookie;
 mod crypto;
 mod encoding;
@@ -25,6 +28,7 @@ mod value;
 mod webhook;
 
 pub use address::is_public;
+pub use collector::Collector;
 pub use cookie::CookieJar;
 pub use limits::*;
 

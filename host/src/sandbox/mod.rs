@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
+use tracing::Instrument;
 use wasmtime::{Engine, Store, Trap};
 
 /// Live handles of a store: the contract has no resources, so none are needed.
@@ -180,11 +181,15 @@ impl Connector {
     ) -> Result<Checked, Fault> {
         let _share = self.share.acquire().await.map_err(|_| self.fault("the sandbox is closing".into()))?;
         let connector = self.clone();
+        let span = tracing::debug_span!(target: "tidegate", "step", connector = self.manifest.name.as_str());
         let answered = self.pool.run(move || {
             let given = connector.step_here(call)?;
             check(given, &connector.limits).map_err(|rule| connector.fault(rule))
         });
-        answered.await.unwrap_or_else(|| Err(self.fault("the step was dropped by the host".into())))
+        answered
+            .instrument(span)
+            .await
+            .unwrap_or_else(|| Err(self.fault("the step was dropped by the host".into())))
     }
 
     /// One call in a fresh instance on this thread.

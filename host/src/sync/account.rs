@@ -10,6 +10,7 @@ use crate::store::StoreError;
 use crate::webhook::payload;
 use chrono::{Days, NaiveDate};
 use std::time::Duration;
+use tracing::Instrument;
 
 /// Rows this many days before the window are compared too: a correction may move a row into it.
 const KNOWN_BEFORE_WINDOW_DAYS: u64 = 7;
@@ -170,7 +171,10 @@ pub(super) async fn store(
     let event = move |sync: &Sync| {
         sync.has_new_data.then(|| payload::account_updated(business, sync, balances_changed))
     };
-    let stored = run.app.store.commit_sync(run.lease, &commit, event).await?;
+    let span = tracing::debug_span!(
+        target: "tidegate", "commit", account = %account.id, sync = %sync_id, changes = commit.changes.len()
+    );
+    let stored = run.app.store.commit_sync(run.lease, &commit, event).instrument(span).await?;
     outcome::told(run, &stored);
     Ok(())
 }
@@ -299,7 +303,11 @@ pub(super) async fn compare(
     let since = oldest.min(window.since);
     let since = since.checked_sub_days(Days::new(KNOWN_BEFORE_WINDOW_DAYS)).unwrap_or(since);
     let known = run.app.store.known(account.id, since).await?;
-    let verdict = match ledger::reconcile(&known, &head.standing, observed, head.take_incomplete) {
+    let span =
+        tracing::debug_span!(target: "tidegate", "reconcile", account = %account.id, rows = known.len());
+    let reconciled =
+        span.in_scope(|| ledger::reconcile(&known, &head.standing, observed, head.take_incomplete));
+    let verdict = match reconciled {
         Ok(verdict) => verdict,
         Err(incomplete) => return Ok(Err(incomplete)),
     };

@@ -10,6 +10,7 @@ use crate::vault;
 use aws_lc_rs::rand;
 use std::collections::BTreeMap;
 use std::time::Duration;
+use tracing::Instrument;
 
 /// Waiting that a connector may ask for, in milliseconds per sync: one minute, as the contract says.
 const WAIT_MS_MAX: u32 = 60_000;
@@ -186,7 +187,13 @@ impl Run<'_> {
             let before = serde_json::to_string(&self.jar).unwrap_or_default();
             let mut jar = std::mem::take(&mut self.jar);
             let call = Call { repeats: !is_login && !self.counts_readings(), ..self.call(purposes) };
-            let sent = self.app.egress.send(&call, request, &mut jar).await;
+            let span = tracing::debug_span!(
+                target: "tidegate", "exchange", institution = call.institution, status = tracing::field::Empty
+            );
+            let sent = self.app.egress.send(&call, request, &mut jar).instrument(span.clone()).await;
+            if let Ok(exchange) = &sent {
+                span.record("status", exchange.reply.status);
+            }
             self.jar = jar;
             if is_login {
                 self.password_sent(&sent);

@@ -40,6 +40,7 @@ use password::Password;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tracing::Instrument;
 
 /// Why a run goes no further.
 #[derive(Debug)]
@@ -128,6 +129,13 @@ const TURN_AGAIN: Duration = Duration::from_secs(2);
 /// An error means that nothing more could be written: the lease runs out and the connection is
 /// claimed again.
 pub(crate) async fn run(app: &App, lease: &Lease, opened: Opened) -> Result<(), StoreError> {
+    let span = tracing::debug_span!(
+        target: "tidegate", "sync", connection = %lease.connection, institution = lease.institution
+    );
+    run_in_turn(app, lease, opened).instrument(span).await
+}
+
+async fn run_in_turn(app: &App, lease: &Lease, opened: Opened) -> Result<(), StoreError> {
     let bank = app.institutions.get(&lease.institution);
     if !bank.is_some_and(|bank| bank.institution.limits.exclusive_session) {
         return run_now(app, lease, opened).await;

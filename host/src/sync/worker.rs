@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::{self, AbortHandle, JoinError, JoinSet};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 /// A lease lasts this much longer than a run may send: time to commit what was read.
 const LEASE_GRACE: Duration = Duration::from_secs(30);
@@ -174,7 +175,10 @@ async fn claim(app: &App, runs: &Runs, may_be_due: bool) -> Result<Vec<(Lease, O
     });
     let permits = Permits { all, institutions: institutions.collect(), per_business };
     let now = app.clock.now();
-    let leases = app.store.claim_due(now, now.plus(config.lease + LEASE_GRACE), &permits).await?;
+    let span = tracing::debug_span!(target: "tidegate", "claim", claimed = tracing::field::Empty);
+    let claiming = app.store.claim_due(now, now.plus(config.lease + LEASE_GRACE), &permits);
+    let leases = claiming.instrument(span.clone()).await?;
+    span.record("claimed", leases.len());
     if leases.is_empty() {
         return Ok(Vec::new());
     }

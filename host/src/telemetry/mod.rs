@@ -1,4 +1,4 @@
-//! What an operator sees: logs, on standard error, readable or JSON; and metrics.
+//! What an operator sees: logs, on standard error, readable or JSON; metrics; and traces, where a collector is named.
 //!
 //! What is never logged, at any level, by any module: credentials, keys, tokens, secrets and what was
 //! derived from them; bodies of requests and replies; URLs of webhooks and queries of URLs; names,
@@ -6,34 +6,46 @@
 //! instead: our ids, names of institutions, connectors, routes and values, codes, counts, times.
 
 mod metrics;
+mod traces;
 
 pub use metrics::Metrics;
+pub use traces::Traces;
 
 use crate::config::Config;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt;
+use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, fmt, registry};
 
-/// `log.filter` can't be used.
+/// Why nothing can be seen.
 #[derive(Debug, thiserror::Error)]
-#[error("log.filter \"{filter}\": {problem}; write for example \"info\" or \"info,host=debug\"")]
-pub struct BadFilter {
-    filter: String,
-    problem: String,
+pub enum TelemetryError {
+    /// `log.filter` can't be used.
+    #[error("log.filter \"{filter}\": {problem}; write for example \"info\" or \"info,host=debug\"")]
+    BadFilter {
+        /// What was typed.
+        filter: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Traces can't be sent.
+    #[error("telemetry.otlp-endpoint: {0}")]
+    NoTraces(String),
 }
 
-/// Starts logging. Where a process already logs (tests), that stays as it is.
-pub fn init(config: &Config) -> Result<(), BadFilter> {
-    let filter = EnvFilter::builder()
-        .parse(&config.log_filter)
-        .map_err(|error| BadFilter { filter: config.log_filter.clone(), problem: error.to_string() })?;
-    let logs = fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let started = match config.log_format.as_str() {
-        "json" => logs.json().flatten_event(true).finish().try_init(),
-        _ => logs.finish().try_init(),
+/// Starts logging, and tracing where a collector is named; what must be ended at the end. Where a process already logs
+/// (tests), that stays as it is.
+pub fn init(config: &Config) -> Result<Traces, TelemetryError> {
+    let filter = EnvFilter::builder().parse(&config.log_filter).map_err(|error| {
+        TelemetryError::BadFilter { filter: config.log_filter.clone(), problem: error.to_string() }
+    })?;
+    let logs = fmt::layer().with_writer(std::io::stderr);
+    let logs = match config.log_format.as_str() {
+        "json" => logs.json().flatten_event(true).boxed(),
+        _ => logs.boxed(),
     };
-    if started.is_err() {
+    let (traces, spans) = traces::start(&config.telemetry).map_err(TelemetryError::NoTraces)?;
+    if registry().with(spans).with(logs.with_filter(filter)).try_init().is_err() {
         tracing::debug!("logging was started before");
     }
-    Ok(())
+    Ok(traces)
 }

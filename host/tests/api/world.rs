@@ -140,6 +140,7 @@ impl World {
             api_burst: 10_000,
             api_body_max: 64 * 1024,
             retention: Retention::of_all(Duration::from_secs(24 * 3_600)),
+            telemetry: Default::default(),
             log_format: "text".into(),
             log_filter: "info".into(),
         };

@@ -3,8 +3,8 @@
 use super::Check;
 use crate::app::App;
 use crate::clock::Clock;
-use crate::model::Role;
 use crate::config::Config;
+use crate::model::Role;
 
 pub(super) async fn examine(config: &Config) -> Vec<Check> {
     let app = match App::build(config.clone(), Clock::system(), Role::ALL.into()).await {
