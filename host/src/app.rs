@@ -265,7 +265,10 @@ impl App {
         };
         let served = match listener {
             Some(listener) => api::serve(self.clone(), listener, stopped).await,
-            None => Ok(stopped.await),
+            None => {
+                stopped.await;
+                Ok(())
+            }
         };
         while let Some(ended) = tasks.join_next().await {
             ended.context("a background task ended abnormally")?;

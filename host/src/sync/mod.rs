@@ -158,11 +158,12 @@ async fn run_now(app: &App, lease: &Lease, opened: Opened) -> Result<(), StoreEr
             return outcome::complete(&run, None).await;
         }
         Ok(run) => run,
-        Err((leaving, failure)) if leaving.state == ConnectionState::Closing => {
-            return close::without_connector(app, lease, &leaving, &failure).await;
-        }
-        Err((connection, failure)) => {
-            return outcome::without_connector(app, lease, &connection, failure).await;
+        Err(without) => {
+            let (connection, failure) = *without;
+            return match connection.state {
+                ConnectionState::Closing => close::without_connector(app, lease, &connection, &failure).await,
+                _ => outcome::without_connector(app, lease, &connection, failure).await,
+            };
         }
     };
     if run.consent_is_over() {
@@ -212,12 +213,12 @@ impl Run<'_> {
 }
 
 /// A run with what it found. Without a connector there is none, but there is a connection to answer for.
-fn begin<'a>(app: &'a App, lease: &'a Lease, opened: Opened) -> Result<Run<'a>, (Connection, Failure)> {
+fn begin<'a>(app: &'a App, lease: &'a Lease, opened: Opened) -> Result<Run<'a>, Box<(Connection, Failure)>> {
     let deadline = app.clock.deadline(app.config.lease);
     let Opened { connection, registration, consent, credentials, accounts } = opened;
     let (bank, connector) = match app.bank(&connection.institution) {
         Ok(ready) => ready,
-        Err(sentence) => return Err((connection, Failure::NotConfigured(sentence))),
+        Err(sentence) => return Err(Box::new((connection, Failure::NotConfigured(sentence)))),
     };
     let mut run = Run {
         app,
