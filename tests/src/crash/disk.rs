@@ -21,6 +21,16 @@ pub struct Disk {
     is_small: bool,
 }
 
+impl Drop for Disk {
+    /// Its folder can be removed; what lay on it is gone.
+    fn drop(&mut self) {
+        if self.is_small {
+            // That somebody still looks into it does not keep it mounted.
+            let _ = Command::new("umount").arg("--lazy").arg(&self.folder).status();
+        }
+    }
+}
+
 impl Disk {
     /// Makes it. `own_mounts`: this process may mount, and nobody else sees it.
     pub fn make(folder: PathBuf, own_mounts: bool) -> anyhow::Result<Self> {

@@ -111,7 +111,8 @@ fn come_and_go(scene: &Scene, random: &mut Random) -> anyhow::Result<()> {
     let here = scene.those(Stage::Here);
     let Some(one) = one_of(random, &here).filter(|_| here.len() > STAY_MIN) else { return Ok(()) };
     if here.len() > STAY_MAX || random.chance(40) {
-        match random.chance(50) {
+        // Who comes in by a password has nothing to take back at the bank.
+        match random.chance(50) || one.login.is_some() {
             true => scene.change(one.number, |customer| customer.stage = Stage::Leaving),
             false => scene.take_back(&one)?,
         }
